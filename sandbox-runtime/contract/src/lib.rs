@@ -1,0 +1,1 @@
+//! What operator and sandbox agree on.
