@@ -1,1 +1,19 @@
-//! The API.
+//! The API of Cloister: what a user writes, what Cloister answers.
+//!
+//! In: nothing. Out: the custom resources, their conditions and reasons, and
+//! [`all`], from which the CRD files are rendered. No client, no clock, no I/O.
+
+pub mod condition;
+pub mod scalar;
+pub mod tenant;
+pub mod well_known;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+
+pub use crate::tenant::{Tenant, TenantSpec, TenantStatus};
+
+/// Every custom resource definition, in the order a reader meets them.
+pub fn all() -> Vec<CustomResourceDefinition> {
+    vec![Tenant::crd()]
+}

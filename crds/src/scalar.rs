@@ -1,0 +1,271 @@
+//! Values that parse or fail, once, and are never looked at as text again.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+/// Why a text is not a value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    /// Not `address/length`.
+    #[error("\"{0}\" is not a CIDR, such as 203.0.113.0/24")]
+    Cidr(String),
+    /// Bits beyond the prefix are set.
+    #[error("\"{0}\" has bits set beyond its prefix; the network is {1}")]
+    CidrHostBits(String, Cidr),
+    /// Not a Kubernetes quantity, negative, or out of range.
+    #[error("\"{0}\" is not a quantity, such as 500m, 4 or 16Gi")]
+    Quantity(String),
+}
+
+/// A block of addresses, with no bit set beyond its prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Cidr {
+    address: IpAddr,
+    length: u8,
+}
+
+impl Cidr {
+    /// The block of one address.
+    pub const fn host(address: IpAddr) -> Self {
+        let length = match address {
+            IpAddr::V4(_) => 32,
+            IpAddr::V6(_) => 128,
+        };
+        Self { address, length }
+    }
+
+    /// Whether the two blocks share an address. Blocks of different families never do.
+    pub fn overlaps(self, other: Self) -> bool {
+        let length = self.length.min(other.length);
+        self.address.is_ipv4() == other.address.is_ipv4()
+            && network(self.address, length) == network(other.address, length)
+    }
+}
+
+/// The leading `length` bits of an address, the others zero.
+fn network(address: IpAddr, length: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
+            IpAddr::V4((u32::from(v4) & mask).into())
+        }
+        IpAddr::V6(v6) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
+            IpAddr::V6((u128::from(v6) & mask).into())
+        }
+    }
+}
+
+impl FromStr for Cidr {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let malformed = || ParseError::Cidr(text.to_owned());
+        let (address, length) = text.split_once('/').ok_or_else(malformed)?;
+        let address: IpAddr = address.parse().map_err(|_| malformed())?;
+        let length: u8 = length.parse().map_err(|_| malformed())?;
+        if length > Self::host(address).length {
+            return Err(malformed());
+        }
+        let cidr = Self {
+            address: network(address, length),
+            length,
+        };
+        if cidr.address == address {
+            Ok(cidr)
+        } else {
+            Err(ParseError::CidrHostBits(text.to_owned(), cidr))
+        }
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.address, self.length)
+    }
+}
+
+/// An amount of a resource, in thousandths of its unit (a core, a byte).
+///
+/// Shown in the canonical form of the API server (`resource.Quantity`), so that what is
+/// written and what is read back compare equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Amount {
+    thousandths: u128,
+    binary: bool,
+}
+
+/// Suffixes of a quantity and what they multiply thousandths with, larger first.
+const BINARY: [(&str, u128); 6] = [
+    ("Ei", 1 << 60),
+    ("Pi", 1 << 50),
+    ("Ti", 1 << 40),
+    ("Gi", 1 << 30),
+    ("Mi", 1 << 20),
+    ("Ki", 1 << 10),
+];
+const DECIMAL: [(&str, u128); 6] = [
+    ("E", 10_u128.pow(18)),
+    ("P", 10_u128.pow(15)),
+    ("T", 10_u128.pow(12)),
+    ("G", 10_u128.pow(9)),
+    ("M", 10_u128.pow(6)),
+    ("k", 10_u128.pow(3)),
+];
+
+impl Amount {
+    /// Nothing.
+    pub const ZERO: Self = Self {
+        thousandths: 0,
+        binary: false,
+    };
+
+    /// So many thousandths of a core.
+    pub const fn millicores(count: u32) -> Self {
+        Self {
+            thousandths: count as u128,
+            binary: false,
+        }
+    }
+
+    /// So many pieces.
+    pub const fn count(count: u32) -> Self {
+        Self {
+            thousandths: (count as u128) * 1000,
+            binary: false,
+        }
+    }
+
+    /// So many MiB.
+    pub const fn mebibytes(count: u32) -> Self {
+        Self {
+            thousandths: (count as u128) * 1000 * (1 << 20),
+            binary: true,
+        }
+    }
+
+    /// The sum, in the notation of `self`.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            thousandths: self.thousandths.saturating_add(other.thousandths),
+            binary: self.binary,
+        }
+    }
+}
+
+impl FromStr for Amount {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let malformed = || ParseError::Quantity(text.to_owned());
+        let digits_end = text
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(text.len());
+        let (number, suffix) = text.split_at(digits_end);
+        let find = |table: &[(&str, u128)]| {
+            table
+                .iter()
+                .find(|(name, _)| *name == suffix)
+                .map(|(_, factor)| factor * 1000)
+        };
+        let (unit, binary) = match suffix {
+            "" => (1000, false),
+            "m" => (1, false),
+            _ => find(&BINARY)
+                .map(|unit| (unit, true))
+                .or_else(|| find(&DECIMAL).map(|unit| (unit, false)))
+                .ok_or_else(malformed)?,
+        };
+        let thousandths = scaled(number, unit).ok_or_else(malformed)?;
+        Ok(Self { thousandths, binary })
+    }
+}
+
+/// `number × unit`, rounded up, or nothing where `number` is no decimal number.
+fn scaled(number: &str, unit: u128) -> Option<u128> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() && fraction.is_empty() || fraction.len() > 9 {
+        return None;
+    }
+    let digits = |text: &str| match text {
+        "" => Some(0),
+        text => text.parse::<u128>().ok(),
+    };
+    let scale = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
+    let fraction = digits(fraction)?.checked_mul(unit)?.div_ceil(scale);
+    digits(whole)?.checked_mul(unit)?.checked_add(fraction)
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whole = self.thousandths / 1000;
+        if self.thousandths == 0 {
+            return formatter.write_str("0");
+        }
+        if !self.thousandths.is_multiple_of(1000) {
+            return write!(formatter, "{}m", self.thousandths);
+        }
+        let table = if self.binary { &BINARY } else { &DECIMAL };
+        match table.iter().find(|(_, factor)| whole.is_multiple_of(*factor)) {
+            Some((suffix, factor)) => write!(formatter, "{}{suffix}", whole / factor),
+            None => write!(formatter, "{whole}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cidr(text: &str) -> Cidr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn accepts_networks_and_refuses_the_rest() {
+        for good in ["0.0.0.0/0", "203.0.113.0/24", "::/0", "fd00:ec2::254/128"] {
+            assert_eq!(cidr(good).to_string(), good);
+        }
+        for bad in ["", "10.0.0.0", "10.0.0.0/33", "10.0.0.0/-1", "x/8", "::/129", "10.0.0/8"] {
+            assert_eq!(bad.parse::<Cidr>(), Err(ParseError::Cidr(bad.into())));
+        }
+        let host_bits = "10.0.0.1/8".parse::<Cidr>().unwrap_err();
+        assert_eq!(
+            host_bits.to_string(),
+            "\"10.0.0.1/8\" has bits set beyond its prefix; the network is 10.0.0.0/8"
+        );
+    }
+
+    #[test]
+    fn overlap_goes_both_ways_and_stays_in_the_family() {
+        assert!(cidr("0.0.0.0/0").overlaps(cidr("10.0.0.0/8")));
+        assert!(cidr("10.1.0.0/16").overlaps(cidr("10.0.0.0/8")));
+        assert!(!cidr("11.0.0.0/8").overlaps(cidr("10.0.0.0/8")));
+        assert!(!cidr("::/0").overlaps(cidr("10.0.0.0/8")));
+        assert!(cidr("fc00::/7").overlaps(cidr("fd00:ec2::254/128")));
+    }
+
+    #[test]
+    fn amounts_read_back_in_the_servers_own_form() {
+        for (given, canonical) in [
+            ("4", "4"),
+            ("4000m", "4"),
+            ("1500m", "1500m"),
+            ("0.5", "500m"),
+            ("16Gi", "16Gi"),
+            ("1024Mi", "1Gi"),
+            ("16640Mi", "16640Mi"),
+            ("1000M", "1G"),
+            ("1000", "1k"),
+            ("0", "0"),
+            ("1.5Gi", "1536Mi"),
+        ] {
+            assert_eq!(given.parse::<Amount>().unwrap().to_string(), canonical);
+        }
+        for bad in ["", "-1", "1e3", "4 cores", "Gi", ".", "1.2.3", "99999999999999999999999999999999999999Ei"] {
+            assert!(bad.parse::<Amount>().is_err(), "{bad} must not parse");
+        }
+        let sum = Amount::mebibytes(64).plus("16Gi".parse().unwrap());
+        assert_eq!(sum.to_string(), "16448Mi");
+    }
+}

@@ -1,0 +1,509 @@
+//! Tenant: one customer, and the boundary around everything that is theirs.
+//!
+//! In: what a platform engineer writes. Out: the types, the CEL rules that refuse what is
+//! wrong at admission, and the closed lists of conditions and reasons.
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::closed_list;
+
+/// One customer: who its members are, where its pods may run and what they may reach.
+/// Cloister keeps a namespace `tenant-<name>` with a boundary around it, and proves in
+/// status, by looking from inside, that the boundary holds.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "cloister.dev",
+    version = "v1alpha1",
+    kind = "Tenant",
+    plural = "tenants",
+    shortname = "tn",
+    category = "cloister",
+    status = "TenantStatus",
+    derive = "PartialEq",
+    doc = "One customer: who its members are, where its pods may run and what they may reach. \
+           Cloister keeps a namespace tenant-<name> with a boundary around it, and proves in \
+           status, by looking from inside, that the boundary holds.",
+    printcolumn(name = "Ready", type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Reason", type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].reason"),
+    printcolumn(name = "Isolation", type_ = "string",
+        json_path = ".status.conditions[?(@.type=='IsolationVerified')].status"),
+    printcolumn(name = "Isolation-Reason", type_ = "string",
+        json_path = ".status.conditions[?(@.type=='IsolationVerified')].reason"),
+    printcolumn(name = "Since", type_ = "date",
+        json_path = ".status.conditions[?(@.type=='Ready')].lastTransitionTime"),
+    printcolumn(name = "Namespace", type_ = "string", json_path = ".status.namespace", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", priority = 1),
+    validation = Rule::new("size(self.metadata.name) <= 40")
+        .message("metadata.name: at most 40 characters, because other names are made from it"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')")
+        .message("metadata.name: only a-z, 0-9 and '-', because it becomes part of a namespace's name"),
+)]
+#[x_kube(
+    validation = Rule::new(
+        "!has(self.access) || size(self.access.allowedDomains) == 0 || self.members.all(m, \
+         m.kind != 'User' || self.access.allowedDomains.exists(d, m.name.endsWith('@' + d)))")
+        .message("a member of kind User is not in access.allowedDomains: \
+                  remove the member or allow its domain")
+        .field_path(".members"),
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TenantSpec {
+    /// Who belongs to the tenant, and as what. At least one Owner, at most 256 members;
+    /// for more, name a Group of your identity provider.
+    #[schemars(length(min = 1, max = 256))]
+    #[x_kube(
+        merge_strategy = ListMerge::Map(vec!["kind".into(), "namespace".into(), "name".into()]),
+        validation = Rule::new("self.exists(m, m.role == 'Owner')")
+            .message("at least one member needs the role Owner"),
+    )]
+    pub members: Vec<Member>,
+
+    /// Whom the tenant may name as a member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<Access>,
+
+    /// Where the tenant's pods may run. Anywhere, if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub residency: Option<Residency>,
+
+    /// What separates the tenant's pods from everything else.
+    #[serde(default)]
+    pub isolation: Isolation,
+
+    /// The most that the tenant may have at once, of everything together.
+    #[serde(default)]
+    pub limits: Limits,
+
+    /// Whether anything new may start.
+    #[serde(default)]
+    pub state: State,
+
+    /// What deleting the Tenant does to what is in it.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+}
+
+/// One member: a subject of Kubernetes RBAC, and its role.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(
+    validation = Rule::new("(self.kind == 'ServiceAccount') == (self.namespace != '')")
+        .message("a ServiceAccount needs its namespace, a User or Group has none")
+        .field_path(".namespace"),
+    validation = Rule::new("self.kind == 'ServiceAccount' || !self.name.startsWith('system:')")
+        .message("names that begin with system: belong to Kubernetes itself and cannot be members")
+        .field_path(".name"),
+    validation = Rule::new("!(self.namespace in ['kube-system', 'cloister-system', 'cloister-decoy'])")
+        .message("the service accounts of the cluster and of Cloister cannot be members")
+        .field_path(".namespace"),
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Member {
+    /// Kind of the subject.
+    pub kind: SubjectKind,
+    /// Name, as the API server's authenticator gives it.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Namespace of a `ServiceAccount`; empty for the other kinds.
+    #[serde(default)]
+    #[schemars(length(max = 63))]
+    pub namespace: String,
+    /// What the member may do.
+    pub role: Role,
+}
+
+/// Kinds of subject, as in `rbac.authorization.k8s.io`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum SubjectKind {
+    /// A person, as the identity provider names them.
+    User,
+    /// A group of the identity provider.
+    Group,
+    /// A service account, for automation.
+    ServiceAccount,
+}
+
+/// What a member may do. Each role may do what the ones below it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum Role {
+    /// Everything an Admin may, and manage Owners.
+    Owner,
+    /// Manage members other than Owners, and what runs in the tenant.
+    Admin,
+    /// See what is in the tenant.
+    User,
+}
+
+/// Whom a tenant may name as a member.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Access {
+    /// Mail domains that a member of kind User must be in, such as `example.com`.
+    /// Empty allows all. Groups and `ServiceAccounts` are not looked at.
+    #[serde(default)]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")))]
+    pub allowed_domains: Vec<String>,
+}
+
+/// Where pods may run, by the well-known labels of the nodes.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Residency {
+    /// Values of `topology.kubernetes.io/region`.
+    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 63),
+        regex(pattern = "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")))]
+    pub regions: Vec<String>,
+    /// Values of `topology.kubernetes.io/zone`. Empty allows every zone of the regions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 63),
+        regex(pattern = "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")))]
+    pub zones: Vec<String>,
+}
+
+/// What separates the tenant's pods from everything else.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Isolation {
+    /// Kernel boundary of every pod.
+    #[serde(default)]
+    pub runtime: Runtime,
+    /// The most that anything in the tenant may ever be allowed to reach outside its
+    /// namespace. Opens nothing by itself. Empty: nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub egress_ceiling: Vec<EgressRule>,
+}
+
+/// Kernel boundary of a pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Runtime {
+    /// The node's kernel behind namespaces, seccomp and no privilege at all.
+    #[default]
+    Hardened,
+    /// gVisor's kernel between the pod and the node's.
+    GVisor,
+}
+
+impl Runtime {
+    /// As in the spec.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hardened => "Hardened",
+            Self::GVisor => "GVisor",
+        }
+    }
+}
+
+/// Ports of a block of public addresses.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EgressRule {
+    /// Block of public addresses. One that shares any address with a private, link-local,
+    /// carrier-grade NAT, metadata or otherwise reserved range is refused.
+    #[schemars(length(min = 3, max = 43))]
+    #[x_kube(
+        validation = Rule::new("isCIDR(self) && cidr(self) == cidr(self).masked()")
+            .message("not a CIDR, or bits are set beyond its prefix; write for example 203.0.113.0/24"),
+        validation = Rule::new(
+            "!isCIDR(self) || ['0.0.0.0/8', '10.0.0.0/8', '100.64.0.0/10', '127.0.0.0/8', \
+             '169.254.0.0/16', '172.16.0.0/12', '192.0.0.0/24', '192.168.0.0/16', '198.18.0.0/15', \
+             '224.0.0.0/3', '::/127', '64:ff9b::/96', '64:ff9b:1::/48', '2002::/16', \
+             'fc00::/7', 'fe80::/10', 'ff00::/8']\
+             .all(r, !cidr(r).containsCIDR(self) && !cidr(self).containsCIDR(r))")
+            .message("holds private, link-local, metadata or reserved addresses, which no tenant \
+                      may reach; name blocks of public addresses only"),
+    )]
+    pub cidr: String,
+    /// Ports of it. At least one.
+    #[schemars(length(min = 1, max = 16))]
+    pub ports: Vec<PortRange>,
+}
+
+/// One port, or a range of them.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(
+    validation = Rule::new("!has(self.endPort) || self.endPort >= self.port")
+        .message("endPort must not be below port").field_path(".endPort"),
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PortRange {
+    /// First port.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i32,
+    /// Last port. The first, if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub end_port: Option<i32>,
+    /// Transport.
+    #[serde(default)]
+    pub protocol: Protocol,
+}
+
+/// Transport protocol, as Kubernetes spells it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Protocol {
+    /// RFC 9293.
+    #[default]
+    #[serde(rename = "TCP")]
+    Tcp,
+    /// RFC 768.
+    #[serde(rename = "UDP")]
+    Udp,
+}
+
+/// The most of everything that a tenant may have at once.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Limits {
+    /// Pods, those of Cloister's own probes not counted.
+    #[serde(default = "Limits::default_pods")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub pods: i32,
+    /// Execution objects in the namespace, finished ones that are still kept included.
+    #[serde(default = "Limits::default_executions")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub executions: i32,
+    /// Cores, summed over the limits of all pods: `500m`, `4`.
+    #[serde(default = "Limits::default_cpu")]
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(
+        validation = Rule::new("isQuantity(self) && quantity(self).compareTo(quantity('10m')) >= 0 \
+                                && quantity(self).compareTo(quantity('10000')) <= 0")
+            .message("must be a quantity from 10m to 10000, such as 500m or 4"),
+    )]
+    pub cpu: String,
+    /// Bytes, summed over the limits of all pods: `512Mi`, `16Gi`.
+    #[serde(default = "Limits::default_memory")]
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(
+        validation = Rule::new("isQuantity(self) && quantity(self).compareTo(quantity('16Mi')) >= 0 \
+                                && quantity(self).compareTo(quantity('1Pi')) <= 0")
+            .message("must be a quantity from 16Mi to 1Pi, such as 512Mi or 16Gi"),
+    )]
+    pub memory: String,
+    /// Bytes, summed over all volume claims: `100Gi`.
+    #[serde(default = "Limits::default_storage")]
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(
+        validation = Rule::new("isQuantity(self) && quantity(self).compareTo(quantity('0')) >= 0 \
+                                && quantity(self).compareTo(quantity('100Pi')) <= 0")
+            .message("must be a quantity from 0 to 100Pi, such as 100Gi"),
+    )]
+    pub storage: String,
+}
+
+impl Limits {
+    const fn default_pods() -> i32 {
+        50
+    }
+    const fn default_executions() -> i32 {
+        1000
+    }
+    fn default_cpu() -> String {
+        "8".to_owned()
+    }
+    fn default_memory() -> String {
+        "16Gi".to_owned()
+    }
+    fn default_storage() -> String {
+        "100Gi".to_owned()
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            pods: Self::default_pods(),
+            executions: Self::default_executions(),
+            cpu: Self::default_cpu(),
+            memory: Self::default_memory(),
+            storage: Self::default_storage(),
+        }
+    }
+}
+
+/// Whether anything new may start in a tenant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum State {
+    /// Yes.
+    #[default]
+    Active,
+    /// No. What runs goes on, and members may only look.
+    Suspended,
+}
+
+impl State {
+    /// As in the spec, and as in the label of the namespace.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "Active",
+            Self::Suspended => "Suspended",
+        }
+    }
+}
+
+/// What deleting a Tenant does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum DeletionPolicy {
+    /// Deletion is refused.
+    #[default]
+    Retain,
+    /// The namespace goes, with everything in it.
+    Purge,
+}
+
+/// What Cloister last saw of a tenant.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantStatus {
+    /// Generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The tenant's namespace, once it is the tenant's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Conditions by type: `Ready`, `IsolationVerified`, `AccessEnforced`, `ResidencyCompliant`.
+    #[serde(default)]
+    #[schemars(schema_with = "crate::condition::schema")]
+    pub conditions: Vec<Condition>,
+    /// What the probes saw.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<IsolationStatus>,
+}
+
+/// What the probes of a tenant saw, the newest of each node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IsolationStatus {
+    /// Digest of the policies and the runtime that the evidence is about. Evidence about
+    /// another boundary than today's counts for nothing.
+    pub boundary: String,
+    /// The newest evidence of each node, newest first, at most 16.
+    #[schemars(length(max = 16))]
+    pub evidence: Vec<Evidence>,
+    /// Everything the newest probe looked at.
+    #[schemars(length(max = 64))]
+    pub checks: Vec<CheckStatus>,
+}
+
+/// What one probe concluded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Evidence {
+    /// Node the probe ran on, or should have.
+    pub node: String,
+    /// When.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub time: Timestamp,
+    /// UID of the probe pod.
+    pub probe: String,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The first thing that was not as it must be; empty when proven.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 512))]
+    pub fault: String,
+}
+
+/// What came of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Outcome {
+    /// Everything was as it must be.
+    Proven,
+    /// Something that must be shut was open.
+    Breached,
+    /// The probe could not tell.
+    Inconclusive,
+}
+
+/// One thing that a probe looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckStatus {
+    /// Which promise.
+    pub check: String,
+    /// What was dialled or looked at.
+    pub target: String,
+    /// What must be seen.
+    pub expected: String,
+    /// What was seen.
+    pub saw: String,
+}
+
+closed_list! {
+    /// Condition types of a Tenant, all of positive polarity.
+    TenantCondition {
+        /// The boundary is in place and nothing about it is known to be broken. True says
+        /// nothing about proof: that is `IsolationVerified`.
+        Ready,
+        /// A probe has lately looked from inside and found everything shut that must be,
+        /// with the network working.
+        IsolationVerified,
+        /// Exactly the members have rights in the namespace, by the roles of the spec.
+        AccessEnforced,
+        /// Every pod is on a node that the residency allows.
+        ResidencyCompliant,
+    }
+}
+
+closed_list! {
+    /// Reasons of a Tenant's conditions.
+    TenantReason {
+        /// Nobody has looked yet. Wait.
+        Pending,
+        /// Everything is in place.
+        Provisioned,
+        /// In place, and by `spec.state` nothing new starts.
+        Suspended,
+        /// The spec contradicts itself or the cluster; the message names field and remedy.
+        InvalidSpec,
+        /// A namespace of the tenant's name exists and is not the tenant's. Rename one of them.
+        NamespaceTaken,
+        /// An object with a name that Cloister needs exists and is not Cloister's. Remove it.
+        ForeignObject,
+        /// The API server could not be asked or refused; the message holds its words. Retried.
+        ApiError,
+        /// The tenant is being removed; the message says what is left.
+        Terminating,
+        /// The Tenant is marked for deletion, but `deletionPolicy` is Retain. Set Purge.
+        DeletionRefused,
+        /// A condition below is False; look there.
+        Degraded,
+
+        /// A probe saw what it must, and nothing that it must not.
+        Proven,
+        /// No probe of today's boundary has reported yet. Wait.
+        ProbePending,
+        /// The last probe could not tell; the message says why.
+        ProbeInconclusive,
+        /// The last proof is older than its limit.
+        EvidenceStale,
+        /// A probe reached what it must not, or found itself less confined than it must be.
+        Breached,
+        /// A policy of Cloister's is not what it must be. It is being repaired.
+        PolicyNotInForce,
+        /// A pod of the namespace is not selected by the policy that denies by default.
+        PodNotCovered,
+        /// A policy that is not Cloister's lets something through. Remove it.
+        WidenedByOthers,
+
+        /// The bindings are those of the spec, and there are no others.
+        BindingsInForce,
+        /// A role binding in the namespace is not Cloister's. Remove it.
+        ForeignBinding,
+
+        /// Every pod is where it may be.
+        Compliant,
+        /// The spec names no residency.
+        Unrestricted,
+        /// A pod is on a node outside the residency.
+        PodOutside,
+        /// No node is where the residency says. Correct it, or add nodes.
+        NoSuchPlace,
+    }
+}
