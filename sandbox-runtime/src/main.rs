@@ -1,0 +1,55 @@
+//! `cloister-sandbox`: parses, dispatches, and turns the outcome into an exit code.
+//!
+//! 0: a report was written, or the canary was asked to stop. 1: this process failed.
+//! 2: it was asked for something that it does not do.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use sandbox_runtime::cli::{self, Command};
+use sandbox_runtime::{canary, probe};
+
+/// This process failed at what it was rightly asked to do.
+const FAILED: u8 = 1;
+/// The arguments or the request are wrong; asking again gives the same answer.
+const BAD_REQUEST: u8 = 2;
+
+fn main() -> ExitCode {
+    match cli::parse(std::env::args_os().skip(1)) {
+        Ok(Command::Print(text)) => {
+            say(text.trim_end());
+            ExitCode::SUCCESS
+        }
+        Ok(Command::Probe(arguments)) => match probe::run(&arguments.request, &arguments.report) {
+            Ok(log) => {
+                say(&log);
+                ExitCode::SUCCESS
+            }
+            Err(error) if error.is_bad_request() => fail(BAD_REQUEST, &error),
+            Err(error) => fail(FAILED, &error),
+        },
+        Ok(Command::Canary(arguments)) => match canary::run(&arguments.listen, &arguments.role) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(FAILED, &error),
+        },
+        Err(error) => fail(BAD_REQUEST, &error),
+    }
+}
+
+/// Writes to stdout. A closed stdout must not turn a written report into a failure.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Writes an error with all its sources to stderr, on one line.
+fn fail(code: u8, error: &dyn std::error::Error) -> ExitCode {
+    let mut line = format!("cloister-sandbox: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        line.push_str(": ");
+        line.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    let _ = writeln!(std::io::stderr(), "{line}");
+    ExitCode::from(code)
+}

@@ -1,0 +1,122 @@
+//! Looks at the network and at this process from inside, once, and leaves a report.
+//!
+//! `request → look → dial (all at once) → report`. In: the JSON of a `ProbeRequest`, which
+//! the operator put into the pod's arguments. Out: the report file, and a log for people.
+//! Facts only: whether they are the right ones is the operator's to judge, so a report in
+//! which everything is reachable is a success here.
+
+mod classify;
+mod connect;
+mod dial;
+mod inside;
+mod look;
+mod report;
+mod request;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use contract::{Observation, ProbeReport, ProbeRequest, VERSION};
+
+use self::dial::Seen;
+
+/// How long after its timeout a dial may still be on its way to its verdict. Only a
+/// process that is given no processor time ever needs it.
+const GRACE: Duration = Duration::from_millis(500);
+const STACK: usize = 128 * 1024;
+
+/// Why no report was written.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// The request asks for what cannot be done; asking again changes nothing.
+    #[error("refused the request")]
+    Request(#[from] request::RequestError),
+    /// What the kernel tells about this process could not be had.
+    #[error("failed to look at this process")]
+    Inside(#[from] look::LookError),
+    /// The report is longer than a termination message.
+    #[error("refused to write a report that would be cut")]
+    Report(#[from] report::TooLong),
+    /// The report file could not be written.
+    #[error("failed to write the report to {}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+}
+
+impl ProbeError {
+    /// Whether the one who asked is at fault, and not this process.
+    pub const fn is_bad_request(&self) -> bool {
+        match self {
+            Self::Request(_) => true,
+            Self::Inside(_) | Self::Report(_) | Self::Write { .. } => false,
+        }
+    }
+}
+
+/// Probes and writes the report; gives back the log, a line per check and one for the
+/// process. On an error no report was written, except that a failed write may have left
+/// a part of one, which does not parse.
+pub fn run(request: &str, report: &Path) -> Result<String, ProbeError> {
+    let request = request::parse(request)?;
+    let inside = look::inside()?;
+    let seen = dial_all(&request);
+    let checks = observations(&request, &seen);
+    let outcome = ProbeReport {
+        version: VERSION,
+        checks,
+        inside,
+    };
+    let text = report::encode(&outcome)?;
+    report::write(report, &text).map_err(|source| ProbeError::Write {
+        path: report.to_owned(),
+        source,
+    })?;
+    Ok(report::log(&outcome, &seen))
+}
+
+/// Dials every target in a thread of its own. Each has the whole timeout, counted from
+/// when its own dial begins: silence is only seen by one who waited for it. What has no
+/// verdict after timeout and grace is an error, not silence, for the same reason.
+fn dial_all(request: &ProbeRequest) -> Vec<Seen> {
+    let timeout = Duration::from_millis(request.timeout_ms.into());
+    let mut seen: Vec<Option<Seen>> = vec![None; request.targets.len()];
+    let (verdicts, arrivals) = mpsc::channel();
+    for (index, target) in request.targets.iter().cloned().enumerate() {
+        let verdicts = verdicts.clone();
+        let spawned = thread::Builder::new().stack_size(STACK).spawn(move || {
+            // The receiver is gone only when the process is about to end.
+            let _ = verdicts.send((index, dial::dial(&target, timeout)));
+        });
+        if let Err(error) = spawned {
+            seen[index] = Some(Seen::error(format!("failed to start a thread: {error}")));
+        }
+    }
+    drop(verdicts);
+    let deadline = Instant::now() + timeout + GRACE;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match arrivals.recv_timeout(left) {
+            Ok((index, verdict)) => seen[index] = Some(verdict),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    let late = || Seen::error("the probe was not given the time to see".to_owned());
+    seen.into_iter()
+        .map(|verdict| verdict.unwrap_or_else(late))
+        .collect()
+}
+
+fn observations(request: &ProbeRequest, seen: &[Seen]) -> Vec<Observation> {
+    let observe = |(target, seen): (&contract::Target, &Seen)| Observation {
+        check: target.check,
+        address: target.address.clone(),
+        expect: target.expect,
+        saw: seen.saw,
+    };
+    request.targets.iter().zip(seen).map(observe).collect()
+}
+
+#[cfg(test)]
+mod tests;
