@@ -1,0 +1,119 @@
+//! Policy `cloister-namespaces`: what makes a namespace a tenant's, only the operator says.
+//!
+//! In: names. Out: the policy. Its status and its `finalize` subresource are not looked at,
+//! and the control plane is let through, so that a namespace can always come to its end.
+
+use crds::well_known::{DECOY_NAMESPACE, TENANT_LABEL};
+
+use super::{Policy, Scope, condition, must, operator_user, rule, variable};
+
+pub fn policy() -> Policy {
+    let operator = operator_user();
+    Policy {
+        name: "cloister-namespaces",
+        description: "A namespace becomes a tenant's, changes what it says about its tenant, and \
+                      goes, by the operator alone.",
+        rules: vec![rule(
+            "",
+            "v1",
+            &["namespaces"],
+            &["CREATE", "UPDATE", "DELETE"],
+        )],
+        scope: Scope::Cluster,
+        conditions: vec![
+            // Of a namespace the selector of a policy sees only what it becomes; one that
+            // is losing the label must be looked at too.
+            condition(
+                "is-or-was-of-a-tenant",
+                &format!(
+                    "
+                    (object != null && object.metadata.?labels[?'{TENANT_LABEL}'].hasValue()) ||
+                    (oldObject != null && oldObject.metadata.?labels[?'{TENANT_LABEL}'].hasValue())"
+                ),
+            ),
+            // The garbage collector acts once the Tenant is gone; in a cluster without
+            // accounts per controller it is the controller manager itself.
+            condition(
+                "by-others",
+                &format!(
+                    "
+                    !(request.userInfo.username in [
+                      '{operator}',
+                      'system:serviceaccount:kube-system:generic-garbage-collector',
+                      'system:serviceaccount:kube-system:namespace-controller',
+                      'system:kube-controller-manager'])"
+                ),
+            ),
+            // Made by whoever installs Cloister.
+            condition(
+                "not-the-decoy",
+                &format!("request.name != '{DECOY_NAMESPACE}'"),
+            ),
+        ],
+        variables: vec![
+            same_keys(
+                "labelsKept",
+                "labels",
+                &["cloister.dev/", "pod-security.kubernetes.io/"],
+            ),
+            same_keys("annotationsKept", "annotations", &["cloister.dev/"]),
+        ],
+        validations: vec![
+            must(
+                "request.operation != 'CREATE'",
+                &format!(
+                    "metadata.labels[{TENANT_LABEL}]: only Cloister makes a tenant's namespace; \
+                     create a Tenant instead"
+                ),
+            ),
+            must(
+                "request.operation != 'DELETE'",
+                "this is a tenant's namespace; delete the Tenant instead, with \
+                 spec.deletionPolicy set to Purge, and the namespace goes in the right order",
+            ),
+            must(
+                "request.operation != 'UPDATE' || variables.labelsKept",
+                "metadata.labels: those of cloister.dev and pod-security.kubernetes.io belong to \
+                 Cloister in a tenant's namespace; change the Tenant instead",
+            ),
+            must(
+                "request.operation != 'UPDATE' || variables.annotationsKept",
+                "metadata.annotations: those of cloister.dev belong to Cloister; change the Tenant \
+                 instead",
+            ),
+            must(
+                "
+                request.operation != 'UPDATE' ||
+                object.metadata.?ownerReferences == oldObject.metadata.?ownerReferences",
+                "metadata.ownerReferences: belong to Cloister in a tenant's namespace",
+            ),
+        ],
+    }
+}
+
+/// A variable: every key with one of the prefixes is as it was, in both directions.
+fn same_keys(
+    name: &str,
+    map: &str,
+    prefixes: &[&str],
+) -> k8s_openapi::api::admissionregistration::v1::Variable {
+    let reserved: Vec<String> = prefixes
+        .iter()
+        .map(|prefix| format!("k.startsWith('{prefix}')"))
+        .collect();
+    let reserved = reserved.join(" || ");
+    let each = |from: &str, to: &str| {
+        format!(
+            "{from}.metadata.?{map}.orValue({{}}).all(k, !({reserved}) ||\n  \
+             {from}.metadata.{map}[k] == {to}.metadata.?{map}[?k].orValue('absent '))"
+        )
+    };
+    variable(
+        name,
+        &format!(
+            "{} &&\n{}",
+            each("object", "oldObject"),
+            each("oldObject", "object")
+        ),
+    )
+}

@@ -1,0 +1,292 @@
+//! Policy `cloister-pods`: what every pod in a tenant's namespace must be, on top of the
+//! Pod Security Standard `restricted`, which the namespace's own labels enforce.
+//!
+//! In: names. Out: the policy. A pod that conforms once goes on conforming: updates that
+//! leave the spec alone (finalizers, labels) pass unseen, and neither status nor deletion is
+//! looked at, so nothing can get stuck here.
+
+use crds::{
+    tenant::{Runtime, State},
+    well_known::{
+        ANYWHERE, GVISOR_RUNTIME_CLASS, REGION_LABEL, REGIONS_ANNOTATION, RUNTIME_ANNOTATION,
+        SANDBOX_SERVICE_ACCOUNT, STATE_LABEL, ZONE_LABEL, ZONES_ANNOTATION,
+    },
+};
+use k8s_openapi::api::admissionregistration::v1::{Validation, Variable};
+
+use super::{Policy, Scope, condition, must, must_or_name, rule, variable};
+
+/// Audience of the only token that a sandbox may carry: the one it shows the operator.
+pub const DISPATCH_AUDIENCE: &str = "cloister-dispatch";
+
+/// Variable that a cluster without user namespaces sets to `false`.
+pub const USER_NAMESPACES_REQUIRED: &str = "userNamespacesRequired";
+
+pub fn policy() -> Policy {
+    Policy {
+        name: "cloister-pods",
+        description: "Every pod in a tenant's namespace, on top of pod security restricted: no \
+                      root group, no writable root, no account of its own, limits, user \
+                      namespace, the tenant's runtime, region and zone.",
+        rules: vec![
+            rule("", "v1", &["pods"], &["CREATE", "UPDATE"]),
+            rule("", "v1", &["pods/ephemeralcontainers"], &["UPDATE"]),
+        ],
+        scope: Scope::TenantNamespaces,
+        conditions: vec![condition(
+            "spec-is-new-or-changed",
+            "request.operation == 'CREATE' || object.spec != oldObject.spec",
+        )],
+        variables: [container_variables(), namespace_variables()].concat(),
+        validations: [identity(), container_rules(), pod_rules(), placement()].concat(),
+    }
+}
+
+/// What is wrong with which container, by name.
+fn container_variables() -> Vec<Variable> {
+    vec![
+        variable(
+            "containers",
+            "object.spec.containers + object.spec.?initContainers.orValue([])",
+        ),
+        variable(
+            "inRootGroup",
+            "
+            variables.containers.filter(c,
+              c.?securityContext.?runAsGroup.orValue(
+                object.spec.?securityContext.?runAsGroup.orValue(0)) == 0
+            ).map(c, c.name)",
+        ),
+        // Pod security says the same today, but stops saying it for pods in a user
+        // namespace once the cluster turns UserNamespacesPodSecurityStandards on.
+        variable(
+            "asRoot",
+            "
+            variables.containers.filter(c,
+              !c.?securityContext.?runAsNonRoot.orValue(
+                object.spec.?securityContext.?runAsNonRoot.orValue(false)) ||
+              c.?securityContext.?runAsUser.orValue(
+                object.spec.?securityContext.?runAsUser.orValue(1)) == 0
+            ).map(c, c.name)",
+        ),
+        variable(
+            "unmasked",
+            "
+            variables.containers.filter(c,
+              c.?securityContext.?procMount.orValue('Default') != 'Default'
+            ).map(c, c.name)",
+        ),
+        variable(
+            "writable",
+            "
+            variables.containers.filter(c,
+              !c.?securityContext.?readOnlyRootFilesystem.orValue(false)
+            ).map(c, c.name)",
+        ),
+        variable(
+            "unlimited",
+            "
+            variables.containers.filter(c,
+              !c.?resources.?limits[?'cpu'].hasValue() ||
+              !c.?resources.?limits[?'memory'].hasValue()
+            ).map(c, c.name)",
+        ),
+    ]
+}
+
+/// What the namespace says about its tenant: a policy sees the namespace, not the Tenant.
+fn namespace_variables() -> Vec<Variable> {
+    let annotation = |name, key| {
+        let expression = format!("namespaceObject.metadata.?annotations[?'{key}'].orValue('')");
+        variable(name, &expression)
+    };
+    vec![
+        variable(
+            "state",
+            &format!("namespaceObject.metadata.?labels[?'{STATE_LABEL}'].orValue('unknown')"),
+        ),
+        annotation("runtime", RUNTIME_ANNOTATION),
+        annotation("regions", REGIONS_ANNOTATION),
+        annotation("zones", ZONES_ANNOTATION),
+        variable(
+            "nodeTerms",
+            "
+            object.spec.?affinity.?nodeAffinity
+              .?requiredDuringSchedulingIgnoredDuringExecution.?nodeSelectorTerms.orValue([])",
+        ),
+        variable("runtimeClass", "object.spec.?runtimeClassName.orValue('')"),
+        variable(USER_NAMESPACES_REQUIRED, "true"),
+    ]
+}
+
+/// Whether anything may start, and as whom.
+fn identity() -> Vec<Validation> {
+    let active = State::Active.as_str();
+    vec![
+        must_or_name(
+            &format!("request.operation != 'CREATE' || variables.state == '{active}'"),
+            "nothing new starts in this namespace, because its tenant is not Active; to start \
+             again, set spec.state of the Tenant to Active. The tenant is",
+            "variables.state",
+        ),
+        must(
+            &format!("object.spec.?serviceAccountName.orValue('') == '{SANDBOX_SERVICE_ACCOUNT}'"),
+            &format!(
+                "spec.serviceAccountName: must be {SANDBOX_SERVICE_ACCOUNT}, which has no rights, \
+                 for every pod of a tenant"
+            ),
+        ),
+        must(
+            "!object.spec.?automountServiceAccountToken.orValue(true)",
+            "spec.automountServiceAccountToken: must be false, because no pod of a tenant talks to \
+             the API server",
+        ),
+        must(
+            &format!(
+                "
+                object.spec.?volumes.orValue([]).all(v,
+                  v.?projected.?sources.orValue([]).all(s,
+                    !has(s.serviceAccountToken) ||
+                    s.serviceAccountToken.?audience.orValue('') == '{DISPATCH_AUDIENCE}'))"
+            ),
+            &format!(
+                "spec.volumes: a projected serviceAccountToken must have the audience \
+                 {DISPATCH_AUDIENCE}; one for the API server or anything else is refused"
+            ),
+        ),
+    ]
+}
+
+fn container_rules() -> Vec<Validation> {
+    let none = |variable: &str, message: &str| {
+        must_or_name(
+            &format!("variables.{variable}.size() == 0"),
+            message,
+            &format!("variables.{variable}.join(', ')"),
+        )
+    };
+    vec![
+        none(
+            "inRootGroup",
+            "securityContext.runAsGroup: must be set, on the pod or on each container, and not be \
+             0; wrong in containers",
+        ),
+        none(
+            "asRoot",
+            "securityContext.runAsNonRoot: must be true, and runAsUser not 0; wrong in containers",
+        ),
+        none(
+            "unmasked",
+            "securityContext.procMount: must be Default or absent; wrong in containers",
+        ),
+        none(
+            "writable",
+            "securityContext.readOnlyRootFilesystem: must be true on each container, mount an \
+             emptyDir where it has to write; wrong in containers",
+        ),
+        none(
+            "unlimited",
+            "resources.limits: cpu and memory must be set on each container; wrong in containers",
+        ),
+        // They cannot have limits, and they are a way into a pod that is running.
+        must(
+            "object.spec.?ephemeralContainers.orValue([]).size() == 0",
+            "spec.ephemeralContainers: refused, because nothing may enter a tenant's running pod",
+        ),
+    ]
+}
+
+fn pod_rules() -> Vec<Validation> {
+    vec![
+        must(
+            "
+            object.spec.?securityContext.?supplementalGroups.orValue([]).all(g, g != 0) &&
+            object.spec.?securityContext.?fsGroup.orValue(1) != 0",
+            "spec.securityContext: neither supplementalGroups nor fsGroup may name group 0",
+        ),
+        // gVisor is a kernel of its own and does not take user namespaces.
+        must(
+            &format!(
+                "
+                !variables.{USER_NAMESPACES_REQUIRED} ||
+                !object.spec.?hostUsers.orValue(true) ||
+                variables.runtimeClass == '{GVISOR_RUNTIME_CLASS}'"
+            ),
+            &format!(
+                "spec.hostUsers: must be false, so that no user of the pod is a user of the node, \
+                 unless spec.runtimeClassName is {GVISOR_RUNTIME_CLASS}"
+            ),
+        ),
+        must(
+            "!object.spec.?shareProcessNamespace.orValue(false)",
+            "spec.shareProcessNamespace: must be false or absent",
+        ),
+        must(
+            "!object.spec.?priorityClassName.orValue('').startsWith('system-')",
+            "spec.priorityClassName: the system- classes would let a tenant push out the \
+             cluster's own pods; name another or none",
+        ),
+        // A Windows pod is let off half of restricted, and has none of the fields above.
+        must(
+            "object.spec.?os.?name.orValue('linux') == 'linux'",
+            "spec.os.name: must be linux or absent",
+        ),
+    ]
+}
+
+/// On which kernel, and where.
+fn placement() -> Vec<Validation> {
+    let (hardened, gvisor) = (Runtime::Hardened.as_str(), Runtime::GVisor.as_str());
+    vec![
+        must_or_name(
+            &format!(
+                "
+                variables.runtime == '{hardened}' ||
+                variables.runtime == '{gvisor}' && variables.runtimeClass == '{GVISOR_RUNTIME_CLASS}'"
+            ),
+            &format!(
+                "spec.runtimeClassName: must be {GVISOR_RUNTIME_CLASS}, because spec.isolation.runtime \
+                 of the Tenant, by annotation {RUNTIME_ANNOTATION} of the namespace, is"
+            ),
+            "(variables.runtime == '' ? 'missing' : variables.runtime)",
+        ),
+        // Whoever names the node leaves the scheduler out, and with it what is said of
+        // regions and zones.
+        must(
+            "request.operation != 'CREATE' || object.spec.?nodeName.orValue('') == ''",
+            "spec.nodeName: leave the node to the scheduler; for a certain node, use a required \
+             node affinity on metadata.name",
+        ),
+        must(
+            "object.spec.?schedulerName.orValue('default-scheduler') == 'default-scheduler'",
+            "spec.schedulerName: must be default-scheduler, which is known to respect regions and \
+             zones",
+        ),
+        pinned(REGION_LABEL, "regions", REGIONS_ANNOTATION),
+        pinned(ZONE_LABEL, "zones", ZONES_ANNOTATION),
+    ]
+}
+
+/// Node selector and affinity leave only nodes whose label is in the list. Terms of an
+/// affinity are alternatives, so each of them has to; a term without expressions, or one
+/// that says NotIn or Exists, leaves too much.
+fn pinned(label: &str, list: &str, annotation: &str) -> Validation {
+    must_or_name(
+        &format!(
+            "
+            variables.{list} == '{ANYWHERE}' || variables.{list} != '' && (
+              object.spec.?nodeSelector[?'{label}'].orValue(',') in variables.{list}.split(',') ||
+              variables.nodeTerms.size() > 0 && variables.nodeTerms.all(t,
+                t.?matchExpressions.orValue([]).exists(e,
+                  e.key == '{label}' && e.operator == 'In' &&
+                  e.values.all(v, v in variables.{list}.split(',')))))"
+        ),
+        &format!(
+            "spec.nodeSelector: must pin {label} (or a required node affinity must, by In) to what \
+             spec.residency of the Tenant allows, by annotation {annotation} of the namespace"
+        ),
+        &format!(
+            "(variables.{list} == '' ? 'nothing, the annotation is missing' : variables.{list})"
+        ),
+    )
+}

@@ -1,0 +1,172 @@
+//! Policy `cloister-tenants`: who may change what of a Tenant, beyond what RBAC can say.
+//!
+//! In: the fields of the spec, from the CRD itself, so that a new one is protected the day
+//! it appears. Out: the policy.
+//!
+//! Three kinds of people change a Tenant. Whoever may update every Tenant (a cluster admin,
+//! a GitOps engine) may change all of it but the Owners. A member may update this one
+//! Tenant, and so change its members, but the Owners. An Owner (custom verb `own`) may
+//! change the Owners too. The operator changes nothing but its finalizer.
+
+use crds::well_known::{GROUP, NAMESPACE_PREFIX, OWN_VERB};
+use k8s_openapi::api::admissionregistration::v1::{Validation, Variable};
+
+use super::{Policy, Scope, must, must_or_name, operator_user, rule, variable};
+
+pub fn policy() -> Policy {
+    Policy {
+        name: "cloister-tenants",
+        description: "A Tenant is deleted only under deletionPolicy Purge; only an Owner changes \
+                      Owners; a member changes nothing but members; the operator changes no spec.",
+        rules: vec![rule(GROUP, "v1alpha1", &["tenants"], &["UPDATE", "DELETE"])],
+        scope: Scope::Cluster,
+        conditions: vec![],
+        variables: variables(),
+        validations: [vec![deletion(), owners()], member(), operator()].concat(),
+    }
+}
+
+fn variables() -> Vec<Variable> {
+    let owners = |name, object| {
+        let expression = format!(
+            "
+            {object}.spec.members.filter(m, m.role == 'Owner')
+              .map(m, m.kind + ' ' + m.?namespace.orValue('') + ' ' + m.name)"
+        );
+        variable(name, &expression)
+    };
+    vec![
+        variable(
+            "byOperator",
+            &format!("request.userInfo.username == '{}'", operator_user()),
+        ),
+        // Whoever may update every Tenant is not bound by what a member may.
+        variable(
+            "byMember",
+            &format!(
+                "
+                !variables.byOperator &&
+                !authorizer.group('{GROUP}').resource('tenants').check('update').allowed()"
+            ),
+        ),
+        variable(
+            "byOwner",
+            &format!(
+                "
+                authorizer.group('{GROUP}').resource('tenants')
+                  .namespace('{NAMESPACE_PREFIX}' + oldObject.metadata.name)
+                  .name(oldObject.metadata.name).check('{OWN_VERB}').allowed()"
+            ),
+        ),
+        owners("ownersBefore", "oldObject"),
+        owners("ownersAfter", "object"),
+        variable("changed", &changed()),
+        variable(
+            "metadataKept",
+            "
+            object.metadata.?labels == oldObject.metadata.?labels &&
+            object.metadata.?finalizers == oldObject.metadata.?finalizers &&
+            object.metadata.?ownerReferences == oldObject.metadata.?ownerReferences",
+        ),
+        variable("annotationsKept", &annotations_kept()),
+    ]
+}
+
+/// A list of the fields of the spec, members apart, that differ.
+fn changed() -> String {
+    let fields: Vec<String> = spec_fields()
+        .iter()
+        .filter(|field| *field != "members")
+        .map(|field| {
+            format!("(object.spec.?{field} == oldObject.spec.?{field} ? [] : ['spec.{field}'])")
+        })
+        .collect();
+    fields.join(" +\n")
+}
+
+fn spec_fields() -> Vec<String> {
+    crds::all()
+        .into_iter()
+        .filter(|crd| crd.spec.names.kind == "Tenant")
+        .flat_map(|crd| crd.spec.versions)
+        .filter_map(|version| {
+            version
+                .schema?
+                .open_api_v3_schema?
+                .properties?
+                .remove("spec")
+        })
+        .flat_map(|spec| spec.properties.unwrap_or_default().into_keys())
+        .collect()
+}
+
+/// kubectl keeps what was last applied in an annotation, also when a member applies.
+fn annotations_kept() -> String {
+    let each = |from: &str, to: &str| {
+        format!(
+            "{from}.metadata.?annotations.orValue({{}}).all(k,\n  \
+             k == 'kubectl.kubernetes.io/last-applied-configuration' ||\n  \
+             {to}.metadata.?annotations[?k] == {from}.metadata.?annotations[?k])"
+        )
+    };
+    format!(
+        "{} &&\n{}",
+        each("object", "oldObject"),
+        each("oldObject", "object")
+    )
+}
+
+fn deletion() -> Validation {
+    // One that is marked already is not marked again; asking twice is no fault.
+    must(
+        "
+        request.operation != 'DELETE' ||
+        oldObject.metadata.?deletionTimestamp.hasValue() ||
+        oldObject.spec.?deletionPolicy.orValue('Retain') == 'Purge'",
+        "spec.deletionPolicy: is Retain, which refuses deletion; set spec.deletionPolicy to Purge, \
+         then delete again",
+    )
+}
+
+fn owners() -> Validation {
+    must(
+        "
+        request.operation != 'UPDATE' ||
+        sets.equivalent(variables.ownersBefore, variables.ownersAfter) ||
+        variables.byOwner",
+        &format!(
+            "spec.members: only an Owner of the tenant, or whoever holds the verb {OWN_VERB} on \
+             tenants.{GROUP}, may add, change or remove an Owner; ask one of the Owners"
+        ),
+    )
+}
+
+fn member() -> Vec<Validation> {
+    vec![
+        must_or_name(
+            "request.operation != 'UPDATE' || !variables.byMember || variables.changed.size() == 0",
+            "a member of the tenant may change spec.members and nothing else; ask who manages the \
+             platform. Changed",
+            "variables.changed.join(', ')",
+        ),
+        must(
+            "
+            request.operation != 'UPDATE' || !variables.byMember ||
+            variables.metadataKept && variables.annotationsKept",
+            "metadata: a member of the tenant may change spec.members and nothing else; leave \
+             labels, annotations, finalizers and ownerReferences as they are",
+        ),
+    ]
+}
+
+fn operator() -> Vec<Validation> {
+    vec![must(
+        "
+        request.operation != 'UPDATE' || !variables.byOperator ||
+        object.spec == oldObject.spec &&
+        object.metadata.?labels == oldObject.metadata.?labels &&
+        object.metadata.?annotations == oldObject.metadata.?annotations &&
+        object.metadata.?ownerReferences == oldObject.metadata.?ownerReferences",
+        "the operator itself may change nothing of a Tenant but its finalizer and its status",
+    )]
+}

@@ -1,0 +1,104 @@
+//! The operator's own Deployment.
+//!
+//! In: image and settings. Out: Deployment, budget, Service. Called by `render.rs`.
+
+use std::io;
+
+use crds::well_known::{OPERATOR_SERVICE_ACCOUNT, SYSTEM_NAMESPACE};
+use k8s_openapi::{
+    api::core::v1::{
+        ConfigMapEnvSource, Container, EnvFromSource, EnvVar, EnvVarSource, HTTPGetAction,
+        ObjectFieldSelector, Probe,
+    },
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+use serde_json::Value;
+
+use super::{
+    OPERATOR_IMAGE,
+    meta::texts,
+    settings::SETTINGS,
+    workload::{Workload, container_port, disruption_budget, resources, service},
+    yaml::value,
+};
+
+/// Name of Deployment, budget and Service.
+pub const OPERATOR: &str = "cloister-operator";
+/// Port of probes and metrics.
+pub const ADMIN_PORT: u16 = 8080;
+
+/// Everything of the operator but its rights.
+pub fn objects() -> io::Result<Vec<Value>> {
+    let workload = Workload {
+        namespace: SYSTEM_NAMESPACE,
+        name: OPERATOR,
+        // One per zone: the loss of any leaves two, one of which leads.
+        replicas: 3,
+        service_account: OPERATOR_SERVICE_ACCOUNT,
+        token: true,
+        // What keeps tenants apart goes last when a node runs out.
+        priority_class: Some("system-cluster-critical"),
+        grace_seconds: 15,
+        container: container(),
+    };
+    Ok(vec![
+        value(&workload.deployment())?,
+        value(&disruption_budget(SYSTEM_NAMESPACE, OPERATOR))?,
+        value(&service(
+            SYSTEM_NAMESPACE,
+            OPERATOR,
+            &[("admin", ADMIN_PORT)],
+        ))?,
+    ])
+}
+
+fn container() -> Container {
+    Container {
+        name: "operator".to_owned(),
+        image: Some(OPERATOR_IMAGE.to_owned()),
+        args: Some(texts(&["operator"])),
+        env: Some(vec![
+            field("POD_NAME", "metadata.name"),
+            field("POD_NAMESPACE", "metadata.namespace"),
+        ]),
+        env_from: Some(vec![EnvFromSource {
+            config_map_ref: Some(ConfigMapEnvSource {
+                name: SETTINGS.to_owned(),
+                optional: None,
+            }),
+            ..EnvFromSource::default()
+        }]),
+        ports: Some(vec![container_port("admin", ADMIN_PORT)]),
+        liveness_probe: Some(http_probe("/healthz", 10)),
+        readiness_probe: Some(http_probe("/readyz", 2)),
+        resources: Some(resources(("50m", "64Mi"), ("1", "256Mi"))),
+        ..Container::default()
+    }
+}
+
+fn field(name: &str, path: &str) -> EnvVar {
+    EnvVar {
+        name: name.to_owned(),
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector {
+                field_path: path.to_owned(),
+                api_version: None,
+            }),
+            ..EnvVarSource::default()
+        }),
+        ..EnvVar::default()
+    }
+}
+
+fn http_probe(path: &str, period_seconds: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::String("admin".to_owned()),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period_seconds),
+        timeout_seconds: Some(2),
+        ..Probe::default()
+    }
+}

@@ -1,0 +1,262 @@
+//! Who may do what, as data: the RBAC of the operator and of a tenant's members.
+//!
+//! In: nothing. Out: [`Rule`]s with their reason, rendered by `render/roles.rs` into the
+//! install manifests. Least privilege: a rule that nothing uses is a fault, and so is one
+//! that is broader than its reason.
+
+use crds::well_known::{ADMIN_ROLE, GROUP, OWN_VERB, OWNER_ROLE, USER_ROLE};
+
+/// Name of the operator's Lease.
+pub const OPERATOR_LEASE: &str = "cloister-operator";
+
+/// One right, and what it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// API group; empty is the core group.
+    pub group: &'static str,
+    /// Resources and subresources.
+    pub resources: &'static [&'static str],
+    /// Verbs.
+    pub verbs: &'static [&'static str],
+    /// Only objects of these names; empty is all of them.
+    pub names: &'static [&'static str],
+    /// What it is for.
+    pub why: &'static str,
+}
+
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+const READ: &[&str] = &["get", "list", "watch"];
+
+/// What it takes to make a child, see it, repair it and take it away. No `update`: the
+/// operator writes by server-side apply, which is `patch`. No `deletecollection`: it
+/// deletes by UID.
+const KEEP: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
+
+/// What the operator may do in the whole cluster.
+pub fn operator() -> Vec<Rule> {
+    [tenants(), children(), binding(), placement()].concat()
+}
+
+fn tenants() -> Vec<Rule> {
+    vec![
+        Rule {
+            group: GROUP,
+            resources: &["tenants"],
+            verbs: READ,
+            names: &[],
+            why: "to know what is asked for; and a member can be granted no more than the granter has",
+        },
+        Rule {
+            group: GROUP,
+            resources: &["tenants"],
+            verbs: &["patch", "update"],
+            names: &[],
+            why: "patch: its own finalizer. Both: RBAC lets nobody grant what they do not hold, and \
+                  the operator grants them to Owners and Admins of one Tenant each. The admission \
+                  policy cloister-tenants keeps the operator itself from changing a spec",
+        },
+        Rule {
+            group: GROUP,
+            resources: &["tenants/status"],
+            verbs: &["patch"],
+            names: &[],
+            why: "to answer",
+        },
+    ]
+}
+
+fn children() -> Vec<Rule> {
+    vec![
+        Rule {
+            group: "",
+            resources: &[
+                "namespaces",
+                "resourcequotas",
+                "limitranges",
+                "serviceaccounts",
+            ],
+            verbs: KEEP,
+            names: &[],
+            why: "children of a Tenant",
+        },
+        Rule {
+            group: "networking.k8s.io",
+            resources: &["networkpolicies"],
+            verbs: KEEP,
+            names: &[],
+            why: "children of a Tenant; those of others are read, to name the ones that widen access",
+        },
+        Rule {
+            group: "",
+            resources: &["pods"],
+            verbs: KEEP,
+            names: &[],
+            why: "probe pods come and go; pods of a tenant are watched for residency and deleted at \
+                  teardown; patch only takes a foreign finalizer off a pod that would hold up teardown",
+        },
+    ]
+}
+
+fn binding() -> Vec<Rule> {
+    vec![
+        Rule {
+            group: RBAC,
+            resources: &["rolebindings"],
+            verbs: KEEP,
+            names: &[],
+            why: "members get their role in the tenant's namespace; bindings of others are named",
+        },
+        Rule {
+            group: RBAC,
+            resources: &["clusterroles", "clusterrolebindings"],
+            verbs: KEEP,
+            names: &[],
+            why: "access to the Tenant object itself, which is cluster-scoped: a ClusterRole with \
+                  its name, per Tenant. No escalate: the operator holds every verb that it grants",
+        },
+        Rule {
+            group: RBAC,
+            resources: &["clusterroles"],
+            verbs: &["bind"],
+            names: &[OWNER_ROLE, ADMIN_ROLE, USER_ROLE],
+            why: "to give members rights that the operator itself has no need of",
+        },
+    ]
+}
+
+fn placement() -> Vec<Rule> {
+    vec![
+        Rule {
+            group: "",
+            resources: &["nodes"],
+            verbs: READ,
+            names: &[],
+            why: "zones and regions; a probe per node; node addresses, which no policy may open",
+        },
+        Rule {
+            group: "node.k8s.io",
+            resources: &["runtimeclasses"],
+            verbs: READ,
+            names: &[],
+            why: "whether gVisor is to be had",
+        },
+        Rule {
+            group: "events.k8s.io",
+            resources: &["events"],
+            verbs: &["create", "patch"],
+            names: &[],
+            why: "what happened, where a person looks first; of a Tenant, in namespace default",
+        },
+    ]
+}
+
+/// What the operator may do in its own namespace.
+pub fn operator_in_system() -> Vec<Rule> {
+    vec![
+        Rule {
+            group: "coordination.k8s.io",
+            resources: &["leases"],
+            verbs: &["create"],
+            names: &[],
+            why: "the first replica ever; a name cannot be asked for at creation",
+        },
+        Rule {
+            group: "coordination.k8s.io",
+            resources: &["leases"],
+            verbs: &["get", "patch", "update", "watch"],
+            names: &[OPERATOR_LEASE],
+            why: "one leader",
+        },
+    ]
+}
+
+/// What the operator may do in namespace `default`.
+pub fn operator_in_default() -> Vec<Rule> {
+    vec![Rule {
+        group: "discovery.k8s.io",
+        resources: &["endpointslices"],
+        verbs: &["list", "watch"],
+        names: &[],
+        why: "addresses of the API server, which probes must find shut",
+    }]
+}
+
+/// What a tenant's Users may do in its namespace: look. No Secret, no ConfigMap (they hold
+/// secrets often enough), and nothing that runs or reaches into a pod.
+pub fn user() -> Vec<Rule> {
+    vec![
+        Rule {
+            group: "",
+            resources: &[
+                "events",
+                "limitranges",
+                "pods",
+                "resourcequotas",
+                "serviceaccounts",
+                "services",
+            ],
+            verbs: READ,
+            names: &[],
+            why: "to see what runs, and what it may use",
+        },
+        Rule {
+            group: "",
+            resources: &["pods/log"],
+            verbs: &["get"],
+            names: &[],
+            why: "to see what it says",
+        },
+        Rule {
+            group: "events.k8s.io",
+            resources: &["events"],
+            verbs: READ,
+            names: &[],
+            why: "the same events by their newer group",
+        },
+        Rule {
+            group: "networking.k8s.io",
+            resources: &["networkpolicies"],
+            verbs: READ,
+            names: &[],
+            why: "to see the boundary",
+        },
+        Rule {
+            group: RBAC,
+            resources: &["rolebindings", "roles"],
+            verbs: READ,
+            names: &[],
+            why: "to see who else has access",
+        },
+    ]
+}
+
+/// What Admins may do in the namespace besides.
+pub fn admin() -> Vec<Rule> {
+    let mut rules = user();
+    rules.push(Rule {
+        group: "",
+        resources: &["secrets"],
+        // Nothing but create. get, list and watch read a Secret; update, patch, delete and
+        // deletecollection answer with the object, so they read it too.
+        verbs: &["create"],
+        names: &[],
+        why: "to hand a credential in, and never to get one out",
+    });
+    rules
+}
+
+/// What Owners may do in the namespace besides.
+pub fn owner() -> Vec<Rule> {
+    let mut rules = admin();
+    rules.push(Rule {
+        group: GROUP,
+        resources: &["tenants"],
+        // No verb of the API: the admission policy cloister-tenants asks for it, with the
+        // tenant's namespace, before it lets anyone change who the Owners are.
+        verbs: &[OWN_VERB],
+        names: &[],
+        why: "to add, change and remove Owners",
+    });
+    rules
+}
