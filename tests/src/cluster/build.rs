@@ -13,9 +13,11 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use super::command::{command, run};
+use super::command::{bound_command, command, run};
 use super::components::{Component, Output, Source};
 use super::error::Error;
+use super::images;
+use super::lock::Lock;
 use super::packages;
 use super::paths::{self, Paths};
 
@@ -40,7 +42,7 @@ pub fn key(component: &Component, compiler: &str) -> String {
             add(part);
         }
     }
-    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    images::hex(&hash.finalize()[..8])
 }
 
 /// What compiles: its version is part of each key.
@@ -51,27 +53,45 @@ pub fn compiler() -> Result<String, Error> {
 
 /// Where a component's outputs lie, or will.
 pub fn directory(paths: &Paths, component: &Component, compiler: &str) -> PathBuf {
-    paths.binaries().join(format!("{}-{}", component.name, key(component, compiler)))
+    paths
+        .binaries()
+        .join(format!("{}-{}", component.name, key(component, compiler)))
 }
 
 /// Builds what is not there yet and returns where each component lies, in the same order.
 pub fn ensure(paths: &Paths, wanted: &[&Component]) -> Result<Vec<PathBuf>, Error> {
     let compiler = compiler()?;
-    let directories: Vec<_> = wanted.iter().map(|component| directory(paths, component, &compiler)).collect();
-    let missing: Vec<_> = wanted.iter().zip(&directories).filter(|(_, directory)| !directory.exists()).collect();
+    let directories: Vec<_> = wanted
+        .iter()
+        .map(|component| directory(paths, component, &compiler))
+        .collect();
+    let missing: Vec<_> = wanted
+        .iter()
+        .zip(&directories)
+        .filter(|(_, directory)| !directory.exists())
+        .collect();
     if missing.is_empty() {
         return Ok(directories);
     }
     packages::ensure()?;
+    let _lock = Lock::take(&paths.binaries().join("lock"))?;
     let begin = Instant::now();
     for (number, (component, directory)) in missing.iter().enumerate() {
         let label = format!("[{}/{}] {}", number + 1, missing.len(), component.name);
         println!("{label}: building, {}", component.about);
+        if directory.exists() {
+            // By another one, whose lock we have waited for.
+            continue;
+        }
         let started = Instant::now();
         while_saying(&label, || build(paths, component, directory))?;
         println!("{label}: built in {} s", started.elapsed().as_secs());
     }
-    println!("all built in {} s; kept in {}", begin.elapsed().as_secs(), paths.binaries().display());
+    println!(
+        "all built in {} s; kept in {}",
+        begin.elapsed().as_secs(),
+        paths.binaries().display()
+    );
     Ok(directories)
 }
 
@@ -82,7 +102,10 @@ fn while_saying<T: Send>(label: &str, work: impl FnOnce() -> T + Send) -> T {
         scope.spawn(move || {
             let begin = Instant::now();
             while waiting.recv_timeout(STILL_AT_IT) == Err(mpsc::RecvTimeoutError::Timeout) {
-                println!("{label}: still building after {} s", begin.elapsed().as_secs());
+                println!(
+                    "{label}: still building after {} s",
+                    begin.elapsed().as_secs()
+                );
             }
         });
         let result = work();
@@ -93,7 +116,9 @@ fn while_saying<T: Send>(label: &str, work: impl FnOnce() -> T + Send) -> T {
 
 /// Builds one component beside its final place, then moves it there.
 fn build(paths: &Paths, component: &Component, directory: &Path) -> Result<(), Error> {
-    let work = paths.binaries().join(format!(".building-{}", component.name));
+    let work = paths
+        .binaries()
+        .join(format!(".building-{}", component.name));
     if work.exists() {
         fs::remove_dir_all(&work).map_err(Error::io("remove the interrupted build", &work))?;
     }
@@ -113,9 +138,27 @@ fn build(paths: &Paths, component: &Component, directory: &Path) -> Result<(), E
 fn produce(output: &Output, module: &Path, out: &Path) -> Result<(), Error> {
     let target = out.join(output.name);
     match &output.source {
-        Source::Go { package, tags, link, cgo } => {
-            let mut go = command("nice", ["go", "build", "-trimpath", "-buildvcs=false", "-mod=readonly"]);
-            go.arg(format!("-tags={tags}")).arg(format!("-ldflags=-s -w {link}")).arg("-o").arg(&target).arg(package);
+        Source::Go {
+            package,
+            tags,
+            link,
+            cgo,
+        } => {
+            let mut go = bound_command(
+                "nice",
+                [
+                    "go",
+                    "build",
+                    "-trimpath",
+                    "-buildvcs=false",
+                    "-mod=readonly",
+                ],
+            );
+            go.arg(format!("-tags={tags}"))
+                .arg(format!("-ldflags=-s -w {link}"))
+                .arg("-o")
+                .arg(&target)
+                .arg(package);
             go.env("CGO_ENABLED", if *cgo { "1" } else { "0" });
             run(without_overrides(&mut go).current_dir(module)).map(drop)
         }
@@ -126,20 +169,29 @@ fn produce(output: &Output, module: &Path, out: &Path) -> Result<(), Error> {
         }
         Source::Copy { module: name, path } => {
             let source = module_directory(module, name)?.join(path);
-            run(command("cp", ["-r", "--no-preserve=all"]).arg(source).arg(&target)).map(drop)
+            run(command("cp", ["-r", "--no-preserve=all"])
+                .arg(source)
+                .arg(&target))
+            .map(drop)
         }
     }
 }
 
 /// Keeps the builder's own settings from leaking into what is cached for everyone.
 fn without_overrides(go: &mut Command) -> &mut Command {
-    go.env_remove("GOFLAGS").env("GOTOOLCHAIN", "local").env("GOWORK", "off")
+    go.env_remove("GOFLAGS")
+        .env("GOTOOLCHAIN", "local")
+        .env("GOWORK", "off")
 }
 
 /// Where Go unpacked a module that ours depends on; fetched if need be.
 fn module_directory(module: &Path, name: &str) -> Result<PathBuf, Error> {
     run(without_overrides(&mut command("go", ["mod", "download", name])).current_dir(module))?;
-    let listed = run(without_overrides(&mut command("go", ["list", "-m", "-f", "{{.Dir}}", name])).current_dir(module))?;
+    let listed = run(without_overrides(&mut command(
+        "go",
+        ["list", "-m", "-f", "{{.Dir}}", name],
+    ))
+    .current_dir(module))?;
     Ok(PathBuf::from(listed.trim()))
 }
 
@@ -150,7 +202,10 @@ mod tests {
 
     #[test]
     fn keys_differ_by_component_and_compiler() {
-        let mut keys: Vec<_> = COMPONENTS.iter().map(|component| key(component, "go1")).collect();
+        let mut keys: Vec<_> = COMPONENTS
+            .iter()
+            .map(|component| key(component, "go1"))
+            .collect();
         keys.push(key(&COMPONENTS[0], "go2"));
         let count = keys.len();
         keys.sort();

@@ -28,10 +28,19 @@ impl Cgroups {
         let path = "/proc/self/mountinfo";
         let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
         let hierarchies = parse_hierarchies(&text);
-        let register = hierarchies.iter().find(|path| path.ends_with("pids")).cloned().ok_or_else(|| {
-            Error::Machine("no cgroup v1 hierarchy `pids` is mounted under /sys/fs/cgroup".to_owned())
-        })?;
-        Ok(Self { hierarchies, register })
+        let register = hierarchies
+            .iter()
+            .find(|path| path.ends_with("pids"))
+            .cloned()
+            .ok_or_else(|| {
+                Error::Machine(
+                    "no cgroup v1 hierarchy `pids` is mounted under /sys/fs/cgroup".to_owned(),
+                )
+            })?;
+        Ok(Self {
+            hierarchies,
+            register,
+        })
     }
 
     /// Where the daemons of a place are put.
@@ -65,12 +74,22 @@ impl Cgroups {
 
     /// All processes of ours, wherever they are.
     pub fn all_members(&self) -> Vec<Identity> {
-        identities(&self.hierarchies.iter().map(|path| path.join(ROOT)).collect::<Vec<_>>())
+        identities(
+            &self
+                .hierarchies
+                .iter()
+                .map(|path| path.join(ROOT))
+                .collect::<Vec<_>>(),
+        )
     }
 
     /// Lets go of whatever a container runtime froze and could not thaw any more.
     pub fn thaw(&self) {
-        for hierarchy in self.hierarchies.iter().filter(|path| path.ends_with("freezer")) {
+        for hierarchy in self
+            .hierarchies
+            .iter()
+            .filter(|path| path.ends_with("freezer"))
+        {
             for directory in tree(&hierarchy.join(ROOT)) {
                 fs::write(directory.join("freezer.state"), "THAWED").ok();
             }
@@ -79,14 +98,19 @@ impl Cgroups {
 
     /// Removes all directories of ours. The kernel needs a moment after the last process has gone.
     pub fn remove(&self) -> Result<(), Error> {
-        wait_until("cgroup directories are removed", "a process is still in one", Duration::from_secs(10), || {
-            for hierarchy in &self.hierarchies {
-                for directory in tree(&hierarchy.join(ROOT)) {
-                    fs::remove_dir(directory).ok();
+        wait_until(
+            "cgroup directories are removed",
+            "a process is still in one",
+            Duration::from_secs(10),
+            || {
+                for hierarchy in &self.hierarchies {
+                    for directory in tree(&hierarchy.join(ROOT)) {
+                        fs::remove_dir(directory).ok();
+                    }
                 }
-            }
-            Ok(!self.exist())
-        })
+                Ok(!self.exist())
+            },
+        )
     }
 
     /// Whether any directory of ours is there.
@@ -129,19 +153,26 @@ fn identities(tops: &[PathBuf]) -> Vec<Identity> {
         .iter()
         .flat_map(|top| tree(top))
         .filter_map(|directory| fs::read_to_string(directory.join("cgroup.procs")).ok())
-        .flat_map(|text| text.lines().filter_map(|line| line.parse().ok()).collect::<Vec<i32>>())
+        .flat_map(|text| {
+            text.lines()
+                .filter_map(|line| line.parse().ok())
+                .collect::<Vec<i32>>()
+        })
         .collect();
     pids.sort_unstable();
     pids.dedup();
     pids.into_iter().filter_map(Identity::of).collect()
 }
 
-/// The mount points of all hierarchies of version 1 that lie under `/sys/fs/cgroup`.
+/// The mount points of all hierarchies that lie under `/sys/fs/cgroup`. One of version 2 may be among
+/// them, without controllers: container runtimes use it all the same.
 fn parse_hierarchies(mountinfo: &str) -> Vec<PathBuf> {
     let point = |line: &str| {
         let (left, right) = line.split_once(" - ")?;
         let path = left.split_whitespace().nth(4)?;
-        (right.starts_with("cgroup ") && path.starts_with("/sys/fs/cgroup/")).then(|| PathBuf::from(path))
+        ((right.starts_with("cgroup ") || right.starts_with("cgroup2 "))
+            && path.starts_with("/sys/fs/cgroup/"))
+        .then(|| PathBuf::from(path))
     };
     mountinfo.lines().filter_map(point).collect()
 }
@@ -151,12 +182,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_hierarchies_of_version_1_only() {
+    fn finds_hierarchies_where_they_belong() {
         let text = "30 25 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n\
                     31 30 0:27 / /sys/fs/cgroup/pids rw,relatime shared:9 - cgroup cgroup rw,pids\n\
                     32 30 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n\
                     33 30 0:29 / /elsewhere/pids rw - cgroup cgroup rw,pids\n";
-        assert_eq!(parse_hierarchies(text), [PathBuf::from("/sys/fs/cgroup/pids")]);
+        assert_eq!(
+            parse_hierarchies(text),
+            ["/sys/fs/cgroup/pids", "/sys/fs/cgroup/unified"].map(PathBuf::from)
+        );
     }
 
     #[test]

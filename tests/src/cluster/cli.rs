@@ -93,7 +93,10 @@ enum Action {
     OutsideListen,
     /// Succeed if an address accepts a connection, or answers a path with 200.
     #[command(hide = true)]
-    Probe { address: SocketAddr, path: Option<String> },
+    Probe {
+        address: SocketAddr,
+        path: Option<String>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -105,7 +108,10 @@ struct OneNode {
 #[derive(Debug, Args)]
 struct LoadImage {
     /// An archive as `build-image`, `docker save` or `buildah push docker-archive:` writes it.
-    #[arg(required_unless_present = "containerfile", conflicts_with = "containerfile")]
+    #[arg(
+        required_unless_present = "containerfile",
+        conflicts_with = "containerfile"
+    )]
     archive: Option<PathBuf>,
     /// A Containerfile, or the directory that holds one, to build the image from.
     #[arg(long, requires = "tag")]
@@ -126,13 +132,21 @@ pub fn main() -> ExitCode {
 fn run(action: Action) -> Result<ExitCode, Error> {
     let here = Cluster::of_this_machine;
     match action {
-        Action::Up { without_gvisor, without_dns } => here()?.up(Options { without_gvisor, without_dns })?,
+        Action::Up {
+            without_gvisor,
+            without_dns,
+        } => here()?.up(Options {
+            without_gvisor,
+            without_dns,
+        })?,
         Action::Down => here()?.down()?,
         Action::Status => return show_status(&here()?),
         Action::Kubeconfig => println!("{}", Cluster::current()?.kubeconfig().display()),
         Action::Logs => println!("{}", Cluster::current()?.paths.logs().display()),
         Action::Build { components } => build_components(&here()?, &components)?,
-        Action::BuildImage { source, tag } => println!("{}", here()?.build_image(&source, &tag)?.display()),
+        Action::BuildImage { source, tag } => {
+            println!("{}", here()?.build_image(&source, &tag)?.display());
+        }
         Action::LoadImage(image) => load_image(&Cluster::current()?, &image)?,
         Action::Freeze(at) => Cluster::current()?.freeze(&at.node)?,
         Action::Thaw(at) => Cluster::current()?.thaw(&at.node)?,
@@ -145,15 +159,22 @@ fn run(action: Action) -> Result<ExitCode, Error> {
         Action::ExecNode { node, command } => {
             let mut words = command.into_iter();
             let program = words.next().unwrap_or_default();
-            let mut entered = Cluster::current()?.in_node(Node::named(&node)?, &program.to_string_lossy())?;
+            let mut entered =
+                Cluster::current()?.in_node(Node::named(&node)?, &program.to_string_lossy())?;
             return Err(become_program(entered.args(words)));
         }
         Action::Kubectl { arguments } => {
-            return Err(become_program(Cluster::current()?.kubectl_command().args(arguments)));
+            return Err(become_program(
+                Cluster::current()?.kubectl_command().args(arguments),
+            ));
         }
         Action::OutsideListen => outside::listen()?,
         Action::Probe { address, path } => {
-            return Ok(if outside::probe(address, path.as_deref()) { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+            return Ok(if outside::probe(address, path.as_deref()) {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            });
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -162,7 +183,10 @@ fn run(action: Action) -> Result<ExitCode, Error> {
 /// Returns only if that fails.
 fn become_program(command: &mut Command) -> Error {
     let shown = command.get_program().to_string_lossy().into_owned();
-    Error::Spawn { command: shown, source: command.exec() }
+    Error::Spawn {
+        command: shown,
+        source: command.exec(),
+    }
 }
 
 fn show_status(cluster: &Cluster) -> Result<ExitCode, Error> {
@@ -171,7 +195,11 @@ fn show_status(cluster: &Cluster) -> Result<ExitCode, Error> {
         return Err(Error::NotUp);
     }
     print!("{status}");
-    Ok(if status.is_healthy() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if status.is_healthy() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn build_components(cluster: &Cluster, names: &[String]) -> Result<(), Error> {
@@ -180,11 +208,13 @@ fn build_components(cluster: &Cluster, names: &[String]) -> Result<(), Error> {
         found.ok_or_else(|| Error::UnknownComponent(name.clone()))
     };
     let wanted = if names.is_empty() {
-        COMPONENTS.iter().filter(|component| component.needed).collect()
+        COMPONENTS
+            .iter()
+            .filter(|component| component.needed)
+            .collect()
     } else {
         names.iter().map(find).collect::<Result<Vec<_>, _>>()?
     };
-    let _lock = cluster.lock()?;
     for directory in build::ensure(&cluster.paths, &wanted)? {
         println!("{}", directory.display());
     }
@@ -196,7 +226,9 @@ fn load_image(cluster: &Cluster, image: &LoadImage) -> Result<(), Error> {
         (Some(archive), _, _) => archive.clone(),
         (None, Some(source), Some(tag)) => cluster.build_image(source, tag)?,
         // Ruled out by the parser.
-        (None, source, _) => source.clone().unwrap_or_else(|| Path::new("").to_path_buf()),
+        (None, source, _) => source
+            .clone()
+            .unwrap_or_else(|| Path::new("").to_path_buf()),
     };
     for tag in cluster.load_image(&archive)? {
         println!("{tag}");

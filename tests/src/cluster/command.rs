@@ -29,10 +29,20 @@ fn shown(command: &Command) -> String {
 }
 
 /// A command of a program and its arguments.
-pub fn command<S: AsRef<OsStr>>(program: impl AsRef<OsStr>, args: impl IntoIterator<Item = S>) -> Command {
+pub fn command<S: AsRef<OsStr>>(
+    program: impl AsRef<OsStr>,
+    args: impl IntoIterator<Item = S>,
+) -> Command {
     let mut command = Command::new(program);
     command.args(args);
     command
+}
+
+/// A command that does not outlive us: for what takes long and could be in the way of a second try.
+pub fn bound_command<S: AsRef<OsStr>>(program: &str, args: impl IntoIterator<Item = S>) -> Command {
+    let mut bound = command("setpriv", ["--pdeathsig", "KILL", program]);
+    bound.args(args);
+    bound
 }
 
 /// Runs to the end and returns standard output; failure is an error that carries what was written.
@@ -42,8 +52,15 @@ pub fn run(command: &mut Command) -> Result<String, Error> {
 
 /// Like [`run`], with something on standard input.
 pub fn run_with_input(command: &mut Command, input: &str) -> Result<String, Error> {
-    let spawn_error = |command: &Command, source| Error::Spawn { command: shown(command), source };
-    let stdin = if input.is_empty() { Stdio::null() } else { Stdio::piped() };
+    let spawn_error = |command: &Command, source| Error::Spawn {
+        command: shown(command),
+        source,
+    };
+    let stdin = if input.is_empty() {
+        Stdio::null()
+    } else {
+        Stdio::piped()
+    };
     let mut child = command
         .stdin(stdin)
         .stdout(Stdio::piped())
@@ -54,14 +71,20 @@ pub fn run_with_input(command: &mut Command, input: &str) -> Result<String, Erro
         // A program that ends without reading tells why by its exit status.
         pipe.write_all(input.as_bytes()).ok();
     }
-    let output = child.wait_with_output().map_err(|source| spawn_error(command, source))?;
+    let output = child
+        .wait_with_output()
+        .map_err(|source| spawn_error(command, source))?;
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
         return Ok(stdout);
     }
     let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     let output_text = if stderr.is_empty() { stdout } else { stderr };
-    Err(Error::Command { command: shown(command), status: output.status, output: output_text })
+    Err(Error::Command {
+        command: shown(command),
+        status: output.status,
+        output: output_text,
+    })
 }
 
 /// A program that stays.
@@ -81,7 +104,11 @@ impl Daemon {
     /// Starts it and says who it is.
     pub fn start(&self) -> Result<Identity, Error> {
         let mut launcher = command("sh", ["-c", DETACH, "sh"]);
-        launcher.arg(&self.log).arg(self.cgroup.join("cgroup.procs")).args(&self.line).current_dir("/");
+        launcher
+            .arg(&self.log)
+            .arg(self.cgroup.join("cgroup.procs"))
+            .args(&self.line)
+            .current_dir("/");
         launcher.envs(self.environment.iter().map(|(key, value)| (key, value)));
         let answer = run(&mut launcher)?;
         let pid = answer.trim().parse().map_err(|_| Error::Parse {
@@ -107,7 +134,11 @@ pub fn wait_until(
     let mut pause = Duration::from_millis(20);
     while !check()? {
         if begin.elapsed() > limit {
-            return Err(Error::Timeout { what: what.to_owned(), waited: begin.elapsed(), hint: hint.to_owned() });
+            return Err(Error::Timeout {
+                what: what.to_owned(),
+                waited: begin.elapsed(),
+                hint: hint.to_owned(),
+            });
         }
         std::thread::sleep(pause);
         pause = (pause * 3 / 2).min(Duration::from_millis(300));
@@ -117,7 +148,9 @@ pub fn wait_until(
 
 /// The last lines of a log, to be shown with an error.
 pub fn tail(log: &Path, lines: usize) -> String {
-    let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let text = fs::read(log)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default();
     let all: Vec<&str> = text.lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
 }

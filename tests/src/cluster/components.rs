@@ -58,7 +58,12 @@ impl Source {
     /// All that matters of it, for a hash.
     pub fn words(&self) -> Vec<&'static str> {
         match self {
-            Self::Go { package, tags, link, cgo } => vec!["go", package, tags, link, if *cgo { "cgo" } else { "" }],
+            Self::Go {
+                package,
+                tags,
+                link,
+                cgo,
+            } => vec!["go", package, tags, link, if *cgo { "cgo" } else { "" }],
             Self::C { module, file } => vec!["c", module, file],
             Self::Copy { module, path } => vec!["copy", module, path],
         }
@@ -67,7 +72,15 @@ impl Source {
 
 /// A static program in pure Go.
 const fn program(name: &'static str, package: &'static str, tags: &'static str) -> Output {
-    Output { name, source: Source::Go { package, tags, link: "", cgo: false } }
+    Output {
+        name,
+        source: Source::Go {
+            package,
+            tags,
+            link: "",
+            cgo: false,
+        },
+    }
 }
 
 macro_rules! module {
@@ -80,6 +93,7 @@ macro_rules! module {
 const KUBERNETES_LINK: &str = "-X k8s.io/component-base/version.gitVersion=v1.34.4 \
     -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=34 \
     -X k8s.io/component-base/version.gitTreeState=clean";
+const CONTAINERD_LINK: &str = "-X github.com/containerd/containerd/v2/version.Version=v2.2.0";
 const CONTAINERD_TAGS: &str = "no_btrfs,no_zfs,no_devmapper";
 
 /// All components, the quick ones first: what is wrong with the machine shows early.
@@ -121,13 +135,25 @@ pub const COMPONENTS: [Component; 9] = [
         about: "the container runtime, about 2 minutes",
         files: module!("containerd", "go.mod", "go.sum"),
         outputs: &[
-            program("containerd", "github.com/containerd/containerd/v2/cmd/containerd", CONTAINERD_TAGS),
+            Output {
+                name: "containerd",
+                source: Source::Go {
+                    package: "github.com/containerd/containerd/v2/cmd/containerd",
+                    tags: CONTAINERD_TAGS,
+                    link: CONTAINERD_LINK,
+                    cgo: false,
+                },
+            },
             program(
                 "containerd-shim-runc-v2",
                 "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
                 CONTAINERD_TAGS,
             ),
-            program("ctr", "github.com/containerd/containerd/v2/cmd/ctr", CONTAINERD_TAGS),
+            program(
+                "ctr",
+                "github.com/containerd/containerd/v2/cmd/ctr",
+                CONTAINERD_TAGS,
+            ),
         ],
         needed: true,
     },
@@ -145,11 +171,19 @@ pub const COMPONENTS: [Component; 9] = [
         outputs: &[
             Output {
                 name: "hyperkube",
-                source: Source::Go { package: ".", tags: "", link: KUBERNETES_LINK, cgo: false },
+                source: Source::Go {
+                    package: ".",
+                    tags: "",
+                    link: KUBERNETES_LINK,
+                    cgo: false,
+                },
             },
             Output {
                 name: "pause",
-                source: Source::C { module: "k8s.io/kubernetes", file: "build/pause/linux/pause.c" },
+                source: Source::C {
+                    module: "k8s.io/kubernetes",
+                    file: "build/pause/linux/pause.c",
+                },
             },
         ],
         needed: true,
@@ -160,9 +194,23 @@ pub const COMPONENTS: [Component; 9] = [
         files: module!("cilium", "go.mod", "go.sum"),
         outputs: &[
             program("cilium-agent", "github.com/cilium/cilium/daemon", ""),
-            program("cilium-operator", "github.com/cilium/cilium/operator", "ipam_provider_operator"),
-            program("cilium-cni", "github.com/cilium/cilium/plugins/cilium-cni", ""),
-            Output { name: "bpf", source: Source::Copy { module: "github.com/cilium/cilium", path: "bpf" } },
+            program(
+                "cilium-operator",
+                "github.com/cilium/cilium/operator",
+                "ipam_provider_operator",
+            ),
+            program(
+                "cilium-cni",
+                "github.com/cilium/cilium/plugins/cilium-cni",
+                "",
+            ),
+            Output {
+                name: "bpf",
+                source: Source::Copy {
+                    module: "github.com/cilium/cilium",
+                    path: "bpf",
+                },
+            },
         ],
         needed: true,
     },

@@ -12,7 +12,7 @@ pub const DNS_IMAGE: &str = "localhost/cloister/coredns:1";
 
 /// What the API server writes down: who wrote what, without contents. Reads are left out, and so are
 /// the questions that every component asks all the time and the heartbeats of nodes.
-pub const AUDIT_POLICY: &str = r#"apiVersion: audit.k8s.io/v1
+pub const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 omitManagedFields: true
@@ -26,7 +26,7 @@ rules:
 - level: None
   namespaces: [kube-node-lease]
 - level: Metadata
-"#;
+";
 
 /// The network that containerd gives to pods. It is there before the runtime starts: a runtime that is
 /// told later may miss it. A pod that comes before the agent is ready waits for it.
@@ -155,14 +155,20 @@ mod tests {
     #[test]
     fn a_node_says_where_it_is() {
         let text = node_object(&NODES[1]);
-        assert!(text.contains("topology.kubernetes.io/zone: zone-b"), "{text}");
+        assert!(
+            text.contains("topology.kubernetes.io/zone: zone-b"),
+            "{text}"
+        );
         assert!(text.contains("podCIDR: 10.244.1.0/24"), "{text}");
     }
 
     #[test]
     fn the_dns_manifest_agrees_with_the_constants() {
         assert!(DNS.contains(DNS_ADDRESS) && DNS.contains(DNS_IMAGE));
-        assert!(!DNS.contains("forward"), "names must not be asked for beyond the cluster");
+        assert!(
+            !DNS.contains("forward"),
+            "names must not be asked for beyond the cluster"
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::Cluster;
 use super::command::{Daemon, tail, wait_until};
 use super::config;
 use super::error::Error;
-use super::paths;
+use super::paths::{self, Paths};
 use super::topology::{API_ADDRESS, OUTSIDE, POD_CIDR, SERVICE_CIDR};
 
 /// The place of these processes among the cgroups.
@@ -38,18 +38,32 @@ const CONTROLLERS: &str = "kube-controller-manager --kubeconfig {pki}/controller
     --cluster-signing-cert-file {pki}/ca.crt --cluster-signing-key-file {pki}/ca.key \
     --allocate-node-cidrs --cluster-cidr {pods} --use-service-account-credentials --leader-elect=false";
 
-const SCHEDULER: &str =
-    "kube-scheduler --kubeconfig {pki}/scheduler.kubeconfig --bind-address 127.0.0.1 --leader-elect=false";
+const SCHEDULER: &str = "kube-scheduler --kubeconfig {pki}/scheduler.kubeconfig --bind-address 127.0.0.1 --leader-elect=false";
 
+// The operator must not "restart" DNS pods that it does not know yet: that is for clusters that change
+// their network while they run.
 const CILIUM_OPERATOR: &str = "--k8s-kubeconfig-path {pki}/cilium.kubeconfig --k8s-api-server-urls= \
     --ipam kubernetes --identity-allocation-mode crd --cluster-name default --identity-gc-interval 15m \
     --operator-api-serve-addr 127.0.0.1:19234 --operator-prometheus-serve-addr= --enable-k8s-endpoint-slice=true \
-    --leader-election-lease-duration 60s --leader-election-renew-deadline 40s --synchronize-k8s-nodes=true";
+    --leader-election-lease-duration 60s --leader-election-renew-deadline 40s --synchronize-k8s-nodes=true \
+    --unmanaged-pod-watcher-interval 0";
+
+/// Gives a program a `/run` of its own: Cilium's operator puts a socket there.
+const OWN_RUN: [&str; 7] = [
+    "unshare",
+    "--mount",
+    "--propagation=private",
+    "sh",
+    "-c",
+    "mount -n -t tmpfs -o mode=755 tmpfs /run && exec \"$@\"",
+    "sh",
+];
 
 impl Cluster {
     /// A program on the host, by its name in the bin directory and the template of its arguments.
     fn host_daemon(&self, name: &str, program: &str, arguments: &str) -> Result<(), Error> {
-        let mut line = vec![self.program(program)];
+        let mut line: Vec<String> = OWN_RUN.iter().map(|word| (*word).to_owned()).collect();
+        line.push(self.program(program));
         line.extend(arguments.split_whitespace().map(|word| self.fill(word)));
         let daemon = Daemon {
             line,
@@ -71,7 +85,10 @@ impl Cluster {
 
     /// Starts the store and the API server, without waiting for them.
     pub(super) fn start_api_server(&self) -> Result<(), Error> {
-        paths::write(&self.paths.state().join("audit-policy.yaml"), config::AUDIT_POLICY)?;
+        paths::write(
+            &self.paths.state().join("audit-policy.yaml"),
+            config::AUDIT_POLICY,
+        )?;
         self.host_daemon("etcd", "etcd", ETCD)?;
         self.host_daemon("kube-apiserver", "hyperkube", API_SERVER)
     }
@@ -80,13 +97,22 @@ impl Cluster {
     pub(super) fn await_api_server(&self) -> Result<(), Error> {
         let log = self.paths.logs().join("kube-apiserver.log");
         let limit = Duration::from_secs(90);
-        wait_until("the API server is ready", &format!("see {}", log.display()), limit, || {
-            if self.processes().alive("kube-apiserver").is_none() {
-                let hint = format!("it has ended:\n{}", tail(&log, 5));
-                return Err(Error::Timeout { what: "the API server runs".into(), waited: Duration::ZERO, hint });
-            }
-            Ok(self.kubectl(&["get", "--raw=/readyz"]).is_ok())
-        })
+        wait_until(
+            "the API server is ready",
+            &format!("see {}", log.display()),
+            limit,
+            || {
+                if self.processes().alive("kube-apiserver").is_none() {
+                    let hint = format!("it has ended:\n{}", tail(&log, 5));
+                    return Err(Error::Timeout {
+                        what: "the API server runs".into(),
+                        waited: Duration::ZERO,
+                        hint,
+                    });
+                }
+                Ok(self.kubectl(&["get", "--raw=/readyz"]).is_ok())
+            },
+        )
     }
 
     /// Starts all that needs an API server.
@@ -98,7 +124,7 @@ impl Cluster {
 
     /// Starts the server in the outside: this very program, under another subcommand.
     pub(super) fn start_outside(&self) -> Result<(), Error> {
-        let netns = self.paths.netns(OUTSIDE);
+        let netns = Paths::netns(OUTSIDE);
         let daemon = Daemon {
             line: vec![
                 "nsenter".to_owned(),

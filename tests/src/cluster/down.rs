@@ -9,25 +9,23 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::Signal;
 
-use super::command::{command, run, wait_until};
+use super::command::wait_until;
 use super::error::Error;
 use super::paths::{self, Paths};
 use super::process::Identity;
 use super::{Cluster, network};
 
-/// Settings of the whole machine that the kubelet and Cilium's agent change.
-const SETTINGS: [&str; 9] = [
+/// Settings of the whole machine that the kubelet changes when it starts.
+const SETTINGS: [&str; 6] = [
     "vm/overcommit_memory",
     "vm/panic_on_oom",
     "kernel/panic",
     "kernel/panic_on_oops",
     "kernel/keys/root_maxkeys",
     "kernel/keys/root_maxbytes",
-    "kernel/timer_migration",
-    "kernel/unprivileged_bpf_disabled",
-    "net/core/bpf_jit_enable",
 ];
 
 /// Writes down what the kernel's settings are, to be restored by `down`. What an interrupted `up` has
@@ -44,13 +42,19 @@ pub fn save_settings(paths: &Paths) -> Result<(), Error> {
     paths::write(&file, SETTINGS.iter().filter_map(value).collect::<String>())
 }
 
-fn restore_settings(paths: &Paths) {
-    for line in fs::read_to_string(paths.sysctls()).unwrap_or_default().lines() {
-        let Some((name, value)) = line.split_once(' ') else { continue };
+/// Puts the kernel's settings back to what was written down. No one needs what the kubelet sets.
+pub fn restore_settings(paths: &Paths) {
+    for line in fs::read_to_string(paths.sysctls())
+        .unwrap_or_default()
+        .lines()
+    {
+        let Some((name, value)) = line.split_once(' ') else {
+            continue;
+        };
         let file = Path::new("/proc/sys").join(name);
         let now = fs::read_to_string(&file).unwrap_or_default();
         if now.trim() != value {
-            // Some can only be raised, by design of the kernel.
+            // Nothing more can be done about one that cannot be set.
             fs::write(&file, value).ok();
         }
     }
@@ -66,19 +70,12 @@ impl Cluster {
     pub(super) fn remove(&self) -> Result<(), Error> {
         fs::remove_file(self.paths.marker()).ok();
         self.cgroups.thaw();
-        let what = "all processes of the cluster have ended";
-        wait_until(what, "look for them with `cluster status`", Duration::from_secs(60), || {
-            let left = self.everyone();
-            for identity in &left {
-                identity.signal(Signal::KILL);
-            }
-            Ok(left.is_empty())
-        })?;
+        self.end_everyone()?;
         unmount_beneath(&self.paths.state())?;
-        network::remove_all(&self.paths);
+        network::remove_all();
         self.cgroups.remove()?;
         restore_settings(&self.paths);
-        let left = network::remains(&self.paths);
+        let left = network::remains();
         if !left.is_empty() {
             return Err(Error::LeftBehind(left.join(", ")));
         }
@@ -89,42 +86,79 @@ impl Cluster {
         Ok(())
     }
 
+    /// Kills every process and waits until none is left, not even one that is dead and not yet buried.
+    /// To bury them is for init alone, so nothing fails if it takes its time.
+    fn end_everyone(&self) -> Result<(), Error> {
+        let mut killed = BTreeSet::new();
+        let what = "all processes of the cluster have ended";
+        wait_until(
+            what,
+            "look for them with `cluster status`",
+            Duration::from_mins(1),
+            || {
+                let left = self.everyone();
+                for identity in &left {
+                    identity.signal(Signal::KILL);
+                    killed.insert((identity.pid, identity.start));
+                }
+                Ok(left.is_empty())
+            },
+        )?;
+        let buried = || {
+            Ok(!killed
+                .iter()
+                .any(|&(pid, start)| Identity { pid, start }.stat().is_some()))
+        };
+        wait_until("the dead are buried", "", Duration::from_secs(5), buried).or_else(|error| {
+            match error {
+                Error::Timeout { .. } => Ok(()),
+                other => Err(other),
+            }
+        })
+    }
+
     /// Every process of the cluster, by all registers.
     fn everyone(&self) -> Vec<Identity> {
         let register = self.processes();
-        let mut all: Vec<_> = register.names().iter().filter_map(|name| register.alive(name)).collect();
+        let mut all: Vec<_> = register
+            .names()
+            .iter()
+            .filter_map(|name| register.alive(name))
+            .collect();
         all.extend(self.cgroups.all_members());
-        all.extend(inhabitants(&self.own_namespaces(&all)));
+        all.extend(inhabitants(&own_namespaces(&all)));
         all.sort_by_key(|identity| identity.pid);
         all.dedup();
         all
     }
+}
 
-    /// The network namespaces that are pinned, and the mount namespaces of those who are ours for sure.
-    fn own_namespaces(&self, sure: &[Identity]) -> BTreeSet<u64> {
-        let mut found: BTreeSet<u64> = sure
-            .iter()
-            .flat_map(|identity| ["net", "mnt"].map(|kind| namespace(identity.pid, kind)))
-            .flatten()
-            .collect();
-        for (name, _) in network::namespaces() {
-            found.extend(fs::metadata(self.paths.netns(&name)).map(|file| file.ino()));
-        }
-        // What runs on the host shares its namespaces.
-        for kind in ["net", "mnt"] {
-            for pid in [1, i32::try_from(std::process::id()).unwrap_or(1)] {
-                if let Some(inode) = namespace(pid, kind) {
-                    found.remove(&inode);
-                }
+/// The network namespaces that are pinned, and the mount namespaces of those who are ours for sure.
+fn own_namespaces(sure: &[Identity]) -> BTreeSet<u64> {
+    let mut found: BTreeSet<u64> = sure
+        .iter()
+        .flat_map(|identity| ["net", "mnt"].map(|kind| namespace(identity.pid, kind)))
+        .flatten()
+        .collect();
+    for (name, _) in network::namespaces() {
+        found.extend(fs::metadata(Paths::netns(&name)).map(|file| file.ino()));
+    }
+    // What runs on the host shares its namespaces.
+    for kind in ["net", "mnt"] {
+        for pid in [1, i32::try_from(std::process::id()).unwrap_or(1)] {
+            if let Some(inode) = namespace(pid, kind) {
+                found.remove(&inode);
             }
         }
-        found
     }
+    found
 }
 
 /// Inode numbers of all kinds of namespaces come from one counter: they cannot be confused.
 fn namespace(pid: i32, kind: &str) -> Option<u64> {
-    fs::metadata(format!("/proc/{pid}/ns/{kind}")).ok().map(|file| file.ino())
+    fs::metadata(format!("/proc/{pid}/ns/{kind}"))
+        .ok()
+        .map(|file| file.ino())
 }
 
 /// Every process that is in one of these namespaces.
@@ -132,7 +166,9 @@ fn inhabitants(namespaces: &BTreeSet<u64>) -> Vec<Identity> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let inside = |pid: &i32| {
-        ["net", "mnt"].iter().any(|kind| namespace(*pid, kind).is_some_and(|inode| namespaces.contains(&inode)))
+        ["net", "mnt"]
+            .iter()
+            .any(|kind| namespace(*pid, kind).is_some_and(|inode| namespaces.contains(&inode)))
     };
     pids.filter(inside).filter_map(Identity::of).collect()
 }
@@ -141,9 +177,17 @@ fn inhabitants(namespaces: &BTreeSet<u64>) -> Vec<Identity> {
 fn unmount_beneath(top: &Path) -> Result<(), Error> {
     let path = "/proc/self/mountinfo";
     let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
-    let points: Vec<_> = text.lines().filter_map(|line| line.split_whitespace().nth(4)).collect();
-    for point in points.iter().rev().filter(|point| Path::new(point).starts_with(top)) {
-        run(&mut command("umount", ["--lazy", point]))?;
+    let points: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(4))
+        .collect();
+    for point in points
+        .iter()
+        .rev()
+        .filter(|point| Path::new(point).starts_with(top))
+    {
+        unmount(*point, UnmountFlags::DETACH)
+            .map_err(|error| Error::io("unmount", point)(error.into()))?;
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use rustix::process::Signal;
 
 use super::Cluster;
 use super::command::wait_until;
+use super::down::restore_settings;
 use super::error::Error;
 use super::network;
 use super::node::DAEMONS;
@@ -30,7 +31,9 @@ pub enum Fault {
 
 impl Fault {
     fn parse(text: &str) -> Option<Self> {
-        [Self::Frozen, Self::Killed, Self::Partitioned].into_iter().find(|fault| fault.to_string() == text.trim())
+        [Self::Frozen, Self::Killed, Self::Partitioned]
+            .into_iter()
+            .find(|fault| fault.to_string() == text.trim())
     }
 }
 
@@ -47,7 +50,7 @@ impl fmt::Display for Fault {
 /// How long a fault may take to show.
 const LIMIT: Duration = Duration::from_secs(30);
 /// How long a node may take to come back.
-const RETURN_LIMIT: Duration = Duration::from_secs(120);
+const RETURN_LIMIT: Duration = Duration::from_mins(2);
 
 impl Cluster {
     /// What was done to a node and not undone.
@@ -67,12 +70,20 @@ impl Cluster {
     }
 
     /// A node of a cluster that is up, and not in a state in which the action makes no sense.
-    fn node_for(&self, name: &str, action: &'static str, not_if: &[(Fault, &str)]) -> Result<&'static Node, Error> {
+    fn node_for(
+        &self,
+        name: &str,
+        action: &'static str,
+        not_if: &[(Fault, &str)],
+    ) -> Result<&'static Node, Error> {
         let node = Node::named(name)?;
         if !self.is_up() {
             return Err(Error::NotUp);
         }
-        match self.fault(node).and_then(|fault| not_if.iter().find(|(other, _)| *other == fault)) {
+        match self
+            .fault(node)
+            .and_then(|fault| not_if.iter().find(|(other, _)| *other == fault))
+        {
             Some((fault, remedy)) => Err(Error::NodeState {
                 node: name.to_owned(),
                 state: fault.to_string(),
@@ -87,26 +98,42 @@ impl Cluster {
     /// machine that hangs, from the inside no time passes.
     pub fn freeze(&self, name: &str) -> Result<(), Error> {
         let _lock = self.lock()?;
-        let node = self.node_for(name, "freeze it", &[(Fault::Killed, "start"), (Fault::Partitioned, "heal")])?;
+        let node = self.node_for(
+            name,
+            "freeze it",
+            &[(Fault::Killed, "start"), (Fault::Partitioned, "heal")],
+        )?;
         self.set_fault(node, Some(Fault::Frozen))?;
         network::set_link(&node.link(), false)?;
-        wait_until(&format!("every process of {name} is stopped"), "see `cluster status`", LIMIT, || {
-            // Asked twice: whoever was started in between is found by the second look.
-            let mut still = true;
-            for identity in self.cgroups.members(node.name) {
-                if identity.stat().is_some_and(|stat| !stat.is_stopped() && !stat.is_dead()) {
-                    identity.signal(Signal::STOP);
-                    still = false;
+        wait_until(
+            &format!("every process of {name} is stopped"),
+            "see `cluster status`",
+            LIMIT,
+            || {
+                // Asked twice: whoever was started in between is found by the second look.
+                let mut still = true;
+                for identity in self.cgroups.members(node.name) {
+                    if identity
+                        .stat()
+                        .is_some_and(|stat| !stat.is_stopped() && !stat.is_dead())
+                    {
+                        identity.signal(Signal::STOP);
+                        still = false;
+                    }
                 }
-            }
-            Ok(still)
-        })
+                Ok(still)
+            },
+        )
     }
 
     /// Undoes [`Self::freeze`]; returns when the node reaches the API server.
     pub fn thaw(&self, name: &str) -> Result<(), Error> {
         let _lock = self.lock()?;
-        let node = self.node_for(name, "thaw it", &[])?;
+        let node = self.node_for(
+            name,
+            "thaw it",
+            &[(Fault::Killed, "start"), (Fault::Partitioned, "heal")],
+        )?;
         if self.fault(node) != Some(Fault::Frozen) {
             return Ok(());
         }
@@ -125,13 +152,18 @@ impl Cluster {
         self.set_fault(node, Some(Fault::Killed))?;
         network::set_link(&node.link(), false)?;
         self.cgroups.thaw();
-        wait_until(&format!("every process of {name} has ended"), "see `cluster status`", LIMIT, || {
-            let left = self.cgroups.members(node.name);
-            for identity in &left {
-                identity.signal(Signal::KILL);
-            }
-            Ok(left.is_empty())
-        })?;
+        wait_until(
+            &format!("every process of {name} has ended"),
+            "see `cluster status`",
+            LIMIT,
+            || {
+                let left = self.cgroups.members(node.name);
+                for identity in &left {
+                    identity.signal(Signal::KILL);
+                }
+                Ok(left.is_empty())
+            },
+        )?;
         for daemon in DAEMONS {
             self.processes().forget(&Self::daemon_name(node, daemon));
         }
@@ -142,42 +174,85 @@ impl Cluster {
     /// when the node is Ready and its policies are enforced.
     pub fn start(&self, name: &str) -> Result<(), Error> {
         let _lock = self.lock()?;
-        let node = self.node_for(name, "start it", &[(Fault::Frozen, "thaw"), (Fault::Partitioned, "heal")])?;
-        let runs = |daemon| self.processes().alive(&Self::daemon_name(node, daemon)).is_some();
-        if !runs("machine") {
-            // A holder that died by itself leaves others who would be in the way.
-            for identity in self.cgroups.members(node.name) {
-                identity.signal(Signal::KILL);
-            }
-            let gone = || Ok(self.cgroups.members(node.name).is_empty());
-            wait_until(&format!("the old processes of {name} have ended"), "see `cluster status`", LIMIT, gone)?;
-            network::remove_namespace(&self.paths, &node.netns(), &node.link());
-            network::create_node(&self.paths, node)?;
-            self.prepare_node(node)?;
+        let node = self.node_for(
+            name,
+            "start it",
+            &[(Fault::Frozen, "thaw"), (Fault::Partitioned, "heal")],
+        )?;
+        let runs = |daemon| {
+            self.processes()
+                .alive(&Self::daemon_name(node, daemon))
+                .is_some()
+        };
+        let before = self.last_sign_of(node.name);
+        let switched_off = !runs("machine");
+        let restarted = !DAEMONS.into_iter().all(runs);
+        if switched_off {
+            self.replace_machine(node)?;
         }
-        if !DAEMONS.into_iter().all(runs) {
-            self.start_machine(node)?;
+        if restarted {
+            self.start_runtime(node)?;
             self.start_agents(node)?;
         }
         self.set_fault(node, None)?;
-        self.await_ready(node)
+        // For a while, Kubernetes does not know that the node was away: Ready may be old news.
+        let hint = format!("see the logs in {}", self.paths.node_logs(node).display());
+        let news = || Ok(!restarted || self.last_sign_of(node.name) != before);
+        wait_until(
+            &format!("the kubelet of {name} reports"),
+            &hint,
+            RETURN_LIMIT,
+            news,
+        )?;
+        let ready = || Ok(self.node_is_ready(node.name) && self.cilium_is_ready(node));
+        wait_until(&format!("{name} is Ready"), &hint, RETURN_LIMIT, ready)?;
+        restore_settings(&self.paths);
+        Ok(())
+    }
+
+    /// Gives a node that is switched off new namespaces and a new cable, and switches it on.
+    fn replace_machine(&self, node: &Node) -> Result<(), Error> {
+        // A holder that died by itself leaves others who would be in the way.
+        let what = format!("the old processes of {} have ended", node.name);
+        wait_until(&what, "see `cluster status`", LIMIT, || {
+            let left = self.cgroups.members(node.name);
+            for identity in &left {
+                identity.signal(Signal::KILL);
+            }
+            Ok(left.is_empty())
+        })?;
+        network::remove_namespace(&node.netns(), &node.link());
+        network::create_node(node)?;
+        self.prepare_node(node)?;
+        self.start_machine(node)
     }
 
     /// Unplugs a node: everything on it runs on, alone.
     pub fn partition(&self, name: &str) -> Result<(), Error> {
         let _lock = self.lock()?;
-        let node = self.node_for(name, "cut it off", &[(Fault::Killed, "start"), (Fault::Frozen, "thaw")])?;
+        let node = self.node_for(
+            name,
+            "cut it off",
+            &[(Fault::Killed, "start"), (Fault::Frozen, "thaw")],
+        )?;
         self.set_fault(node, Some(Fault::Partitioned))?;
         network::set_link(&node.link(), false)?;
-        wait_until(&format!("{name} is cut off"), "see `ip link`", LIMIT, || {
-            Ok(!network::link_is_up(&node.link()) && !self.reaches_api(node))
-        })
+        wait_until(
+            &format!("{name} is cut off"),
+            "see `ip link`",
+            LIMIT,
+            || Ok(!network::link_is_up(&node.link()) && !self.reaches_api(node)),
+        )
     }
 
     /// Undoes [`Self::partition`]; returns when the node reaches the API server.
     pub fn heal(&self, name: &str) -> Result<(), Error> {
         let _lock = self.lock()?;
-        let node = self.node_for(name, "heal it", &[])?;
+        let node = self.node_for(
+            name,
+            "heal it",
+            &[(Fault::Killed, "start"), (Fault::Frozen, "thaw")],
+        )?;
         if self.fault(node) != Some(Fault::Partitioned) {
             return Ok(());
         }
@@ -189,33 +264,56 @@ impl Cluster {
     /// Ends the agent that enforces network policies on a node, and nothing else.
     pub fn cilium_stop(&self, name: &str) -> Result<(), Error> {
         let _lock = self.lock()?;
-        let node = self.node_for(name, "stop its Cilium agent", &[(Fault::Killed, "start"), (Fault::Frozen, "thaw")])?;
-        let Some(agent) = self.processes().alive(&Self::daemon_name(node, "cilium-agent")) else { return Ok(()) };
+        let node = self.node_for(
+            name,
+            "stop its Cilium agent",
+            &[(Fault::Killed, "start"), (Fault::Frozen, "thaw")],
+        )?;
+        let Some(agent) = self
+            .processes()
+            .alive(&Self::daemon_name(node, "cilium-agent"))
+        else {
+            return Ok(());
+        };
         agent.signal(Signal::KILL);
-        wait_until(&format!("Cilium's agent on {name} has ended"), "see `cluster status`", LIMIT, || {
-            Ok(!agent.is_alive())
-        })
+        wait_until(
+            &format!("Cilium's agent on {name} has ended"),
+            "see `cluster status`",
+            LIMIT,
+            || Ok(!agent.is_alive()),
+        )
     }
 
     /// Starts it again; returns when it says that it is well.
     pub fn cilium_start(&self, name: &str) -> Result<(), Error> {
         let _lock = self.lock()?;
-        let node = self.node_for(name, "start its Cilium agent", &[(Fault::Killed, "start"), (Fault::Frozen, "thaw")])?;
+        let node = self.node_for(
+            name,
+            "start its Cilium agent",
+            &[(Fault::Killed, "start"), (Fault::Frozen, "thaw")],
+        )?;
         self.start_cilium(node)?;
-        let hint = format!("see {}", self.paths.node_logs(node).join("cilium-agent.log").display());
+        let hint = format!(
+            "see {}",
+            self.paths
+                .node_logs(node)
+                .join("cilium-agent.log")
+                .display()
+        );
         let ready = || Ok(self.cilium_is_ready(node));
-        wait_until(&format!("Cilium's agent on {name} is ready"), &hint, RETURN_LIMIT, ready)
+        wait_until(
+            &format!("Cilium's agent on {name} is ready"),
+            &hint,
+            RETURN_LIMIT,
+            ready,
+        )
     }
 
     fn await_return(&self, node: &Node) -> Result<(), Error> {
         let what = format!("{} reaches the API server", node.name);
-        wait_until(&what, "see `cluster status`", LIMIT, || Ok(self.reaches_api(node)))
-    }
-
-    fn await_ready(&self, node: &Node) -> Result<(), Error> {
-        let hint = format!("see the logs in {}", self.paths.node_logs(node).display());
-        let ready = || Ok(self.node_is_ready(node.name) && self.cilium_is_ready(node));
-        wait_until(&format!("{} is Ready", node.name), &hint, RETURN_LIMIT, ready)
+        wait_until(&what, "see `cluster status`", LIMIT, || {
+            Ok(self.reaches_api(node))
+        })
     }
 }
 

@@ -10,13 +10,17 @@ use super::faults::Fault;
 use super::images;
 use super::paths;
 use super::topology::{NODES, Node};
+use super::up::on_each_node;
 
 impl Cluster {
     /// Builds an image from a `Containerfile`, or the directory it lies in, and returns its archive.
     pub fn build_image(&self, source: &Path, tag: &str) -> Result<PathBuf, Error> {
         let _lock = self.lock()?;
         super::packages::ensure()?;
-        let archive = self.paths.images().join(format!("{}.tar", images::file_name(&[tag.to_owned()])));
+        let archive = self
+            .paths
+            .images()
+            .join(format!("{}.tar", images::file_name(&[tag.to_owned()])));
         images::build(&self.paths, source, tag, &archive)?;
         Ok(archive)
     }
@@ -28,7 +32,9 @@ impl Cluster {
         if !self.is_up() {
             return Err(Error::NotUp);
         }
-        let frozen = NODES.iter().find(|node| self.fault(node) == Some(Fault::Frozen));
+        let frozen = NODES
+            .iter()
+            .find(|node| self.fault(node) == Some(Fault::Frozen));
         if let Some(node) = frozen {
             return Err(Error::NodeState {
                 node: node.name.to_owned(),
@@ -38,13 +44,22 @@ impl Cluster {
             });
         }
         let kept = self.keep_image(archive)?;
-        self.on_each_node(|node| if self.machine(node).is_ok() { self.load(node, &kept) } else { Ok(()) })?;
+        on_each_node(|node| {
+            if self.machine(node).is_ok() {
+                self.load(node, &kept)
+            } else {
+                Ok(())
+            }
+        })?;
         images::tags(archive)
     }
 
     /// Copies an archive to where nodes get theirs from when they are started.
     pub(super) fn keep_image(&self, archive: &Path) -> Result<PathBuf, Error> {
-        let kept = self.paths.loaded_images().join(format!("{}.tar", images::file_name(&images::tags(archive)?)));
+        let kept = self.paths.loaded_images().join(format!(
+            "{}.tar",
+            images::file_name(&images::tags(archive)?)
+        ));
         let partial = kept.with_extension("partial");
         fs::copy(archive, &partial).map_err(Error::io("copy", archive))?;
         fs::rename(&partial, &kept).map_err(Error::io("put the archive in place at", &kept))?;
@@ -55,7 +70,10 @@ impl Cluster {
     pub(super) fn load_all_images(&self, node: &Node) -> Result<(), Error> {
         let dir = self.paths.loaded_images();
         let entries = fs::read_dir(&dir).map_err(Error::io("list", &dir))?;
-        for entry in entries.flatten().filter(|entry| entry.path().extension().is_some_and(|end| end == "tar")) {
+        for entry in entries
+            .flatten()
+            .filter(|entry| entry.path().extension().is_some_and(|end| end == "tar"))
+        {
             self.load(node, &entry.path())?;
         }
         Ok(())
@@ -68,7 +86,10 @@ impl Cluster {
         if fs::read_to_string(&loaded).is_ok_and(|before| before == digest) {
             return Ok(());
         }
-        run(self.in_node(node, "ctr")?.args(["-n", "k8s.io", "images", "import"]).arg(archive))?;
+        run(self
+            .in_node(node, "ctr")?
+            .args(["-n", "k8s.io", "images", "import"])
+            .arg(archive))?;
         paths::write(&loaded, digest)
     }
 }

@@ -10,7 +10,7 @@
 //! | `components`, `build`, `packages` | what it is made of, and where that comes from |
 //! | `images` | container images, built offline |
 //! | `paths`, `pki`, `config` | where things lie; keys; configuration files |
-//! | `command`, `process`, `cgroup` | programs, who they are, where they belong |
+//! | `command`, `process`, `cgroup`, `lock` | programs, who they are, where they belong |
 //! | `network`, `outside` | cables; what stands for the internet |
 //! | `control_plane`, `node` | what runs on the host; what runs on a node |
 //! | `up`, `down`, `status`, `faults`, `load` | what one can do with it |
@@ -40,6 +40,7 @@ mod error;
 mod faults;
 mod images;
 mod load;
+mod lock;
 mod network;
 mod node;
 mod outside;
@@ -52,12 +53,12 @@ pub mod topology;
 mod up;
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::path::PathBuf;
 use std::process::Command;
 
 use cgroup::Cgroups;
 use command::Daemon;
+use lock::Lock;
 use paths::Paths;
 use process::Register;
 
@@ -76,22 +77,23 @@ pub struct Cluster {
     cgroups: Cgroups,
 }
 
-/// Held by whoever changes the cluster; released when dropped, or when its process ends in any way.
-#[derive(Debug)]
-struct Lock {
-    _file: File,
-}
-
 impl Cluster {
     /// The cluster of this machine, be it up or not.
     pub fn of_this_machine() -> Result<Self, Error> {
-        Ok(Self { paths: Paths::from_environment()?, cgroups: Cgroups::of_this_machine()? })
+        Ok(Self {
+            paths: Paths::from_environment()?,
+            cgroups: Cgroups::of_this_machine()?,
+        })
     }
 
     /// The cluster that is up, or an error that says how to get one.
     pub fn current() -> Result<Self, Error> {
         let cluster = Self::of_this_machine()?;
-        if cluster.is_up() { Ok(cluster) } else { Err(Error::NotUp) }
+        if cluster.is_up() {
+            Ok(cluster)
+        } else {
+            Err(Error::NotUp)
+        }
     }
 
     /// Whether `up` has come to its end, in this life of the machine.
@@ -120,7 +122,11 @@ impl Cluster {
     }
 
     /// Runs kubectl with something on its standard input.
-    pub fn kubectl_with_input<S: AsRef<OsStr>>(&self, args: &[S], input: &str) -> Result<String, Error> {
+    pub fn kubectl_with_input<S: AsRef<OsStr>>(
+        &self,
+        args: &[S],
+        input: &str,
+    ) -> Result<String, Error> {
         command::run_with_input(self.kubectl_command().args(args), input)
     }
 
@@ -155,13 +161,6 @@ impl Cluster {
 
     /// Waits for its turn to change the cluster.
     fn lock(&self) -> Result<Lock, Error> {
-        let path = self.paths.lock();
-        paths::make_dir(&self.paths.cache())?;
-        let file = File::create(&path).map_err(Error::io("create", &path))?;
-        if file.try_lock().is_err() {
-            eprintln!("waiting for another `cluster` command to end");
-            file.lock().map_err(Error::io("lock", &path))?;
-        }
-        Ok(Lock { _file: file })
+        Lock::take(&self.paths.lock())
     }
 }

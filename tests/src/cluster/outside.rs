@@ -18,7 +18,8 @@ pub fn listen() -> Result<(), Error> {
     let udp = UdpSocket::bind("0.0.0.0:53").map_err(Error::io("listen on", "UDP port 53"))?;
     thread::scope(|scope| {
         for port in [80, 443] {
-            let tcp = TcpListener::bind(("0.0.0.0", port)).map_err(Error::io("listen on", format!("TCP port {port}")))?;
+            let tcp = TcpListener::bind(("0.0.0.0", port))
+                .map_err(Error::io("listen on", format!("TCP port {port}")))?;
             scope.spawn(move || {
                 for stream in tcp.incoming().flatten() {
                     answer(stream);
@@ -26,8 +27,7 @@ pub fn listen() -> Result<(), Error> {
             });
         }
         let mut buffer = [0; 512];
-        loop {
-            let Ok((_, peer)) = udp.recv_from(&mut buffer) else { break };
+        while let Ok((_, peer)) = udp.recv_from(&mut buffer) {
             println!("udp 53 from {peer}");
             udp.send_to(ANSWER, peer).ok();
         }
@@ -47,7 +47,9 @@ fn answer(mut stream: TcpStream) {
 /// Whether a server answers `GET path` with 200; without a path, whether it accepts a connection.
 pub fn probe(address: SocketAddr, path: Option<&str>) -> bool {
     let limit = Duration::from_secs(2);
-    let Ok(mut stream) = TcpStream::connect_timeout(&address, limit) else { return false };
+    let Ok(mut stream) = TcpStream::connect_timeout(&address, limit) else {
+        return false;
+    };
     let Some(path) = path else { return true };
     stream.set_read_timeout(Some(limit)).ok();
     // `brief` asks Cilium for its own health only.
@@ -64,10 +66,14 @@ mod tests {
 
     #[test]
     fn a_probe_sees_200_and_nothing_else() {
-        for (answer, expected) in [("HTTP/1.1 200 OK\r\n\r\n", true), ("HTTP/1.1 503 No\r\n\r\n", false)] {
+        for (answer, expected) in [
+            ("HTTP/1.1 200 OK\r\n\r\n", true),
+            ("HTTP/1.1 503 No\r\n\r\n", false),
+        ] {
             let server = TcpListener::bind("127.0.0.1:0").unwrap();
             let address = server.local_addr().unwrap();
-            let serving = thread::spawn(move || server.accept().unwrap().0.write_all(answer.as_bytes()));
+            let serving =
+                thread::spawn(move || server.accept().unwrap().0.write_all(answer.as_bytes()));
             assert_eq!(probe(address, Some("/healthz")), expected);
             serving.join().unwrap().unwrap();
         }

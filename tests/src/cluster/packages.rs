@@ -21,8 +21,11 @@ const PACKAGES: [(&str, &str); 10] = [
 
 /// Installs what is missing.
 pub fn ensure() -> Result<(), Error> {
-    let missing: Vec<_> =
-        PACKAGES.iter().filter(|(_, file)| !std::path::Path::new(file).exists()).map(|(name, _)| *name).collect();
+    let missing: Vec<_> = PACKAGES
+        .iter()
+        .filter(|(_, file)| !std::path::Path::new(file).exists())
+        .map(|(name, _)| *name)
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -32,7 +35,10 @@ pub fn ensure() -> Result<(), Error> {
         apt.env("DEBIAN_FRONTEND", "noninteractive");
         apt
     };
-    let install: Vec<_> = ["install", "-y", "--no-install-recommends"].into_iter().chain(missing).collect();
+    let install: Vec<_> = ["install", "-y", "--no-install-recommends"]
+        .into_iter()
+        .chain(missing)
+        .collect();
     if run(&mut apt(&install)).is_ok() {
         return Ok(());
     }

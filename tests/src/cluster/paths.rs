@@ -29,7 +29,14 @@ impl Paths {
             .filter(|path| path.is_absolute())
             .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
             .ok_or_else(|| Error::Machine("neither XDG_CACHE_HOME nor HOME is set".to_owned()))?;
-        Ok(Self { cache: base.join("cloister") })
+        if base.starts_with("/run") {
+            return Err(Error::Machine(
+                "XDG_CACHE_HOME is under /run, which each node has for itself".to_owned(),
+            ));
+        }
+        Ok(Self {
+            cache: base.join("cloister"),
+        })
     }
 
     /// What outlives a cluster.
@@ -101,7 +108,7 @@ impl Paths {
         self.node(node).join("fault")
     }
     /// Where a network namespace is pinned.
-    pub fn netns(&self, name: &str) -> PathBuf {
+    pub fn netns(name: &str) -> PathBuf {
         PathBuf::from("/run/netns").join(name)
     }
 }

@@ -1,5 +1,7 @@
 //! Keys, certificates and kubeconfigs of one cluster: made by openssl at each `up`, gone with `down`.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::command::{command, run};
@@ -46,7 +48,9 @@ pub fn create(paths: &Paths) -> Result<(), Error> {
         kubeconfig(paths, node.name)?;
     }
     let admin = dir.join("admin.kubeconfig");
-    std::fs::copy(&admin, paths.kubeconfig()).map(drop).map_err(Error::io("copy", &admin))
+    fs::copy(&admin, paths.kubeconfig())
+        .map(drop)
+        .map_err(Error::io("copy", &admin))
 }
 
 /// A certificate for a subject, with a key of its own, signed by the cluster's authority.
@@ -72,8 +76,11 @@ fn issue(dir: &Path, name: &str, subject: &str, names: &str) -> Result<(), Error
 fn kubeconfig(paths: &Paths, name: &str) -> Result<(), Error> {
     let dir = paths.pki();
     let data = |file: &str| openssl(&dir, &format!("base64 -A -in {file}"));
-    let (authority, certificate, key) =
-        (data("ca.crt")?, data(&format!("{name}.crt"))?, data(&format!("{name}.key"))?);
+    let (authority, certificate, key) = (
+        data("ca.crt")?,
+        data(&format!("{name}.crt"))?,
+        data(&format!("{name}.key"))?,
+    );
     let text = format!(
         "apiVersion: v1
 kind: Config
@@ -93,5 +100,8 @@ contexts:
 current-context: cloister
 "
     );
-    paths::write(&dir.join(format!("{name}.kubeconfig")), text)
+    let file = dir.join(format!("{name}.kubeconfig"));
+    paths::write(&file, text)?;
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600))
+        .map_err(Error::io("restrict", &file))
 }

@@ -54,7 +54,12 @@ pub struct Identity {
 impl Identity {
     /// The process that has this id now.
     pub fn of(pid: i32) -> Option<Self> {
-        Stat::of(pid).filter(|stat| !stat.is_dead()).map(|stat| Self { pid, start: stat.start })
+        Stat::of(pid)
+            .filter(|stat| !stat.is_dead())
+            .map(|stat| Self {
+                pid,
+                start: stat.start,
+            })
     }
 
     /// Its stat, if it still is that process.
@@ -69,8 +74,12 @@ impl Identity {
 
     /// Sends a signal. The handle is opened before the identity is checked: it cannot hit another.
     pub fn signal(self, signal: Signal) {
-        let Some(pid) = Pid::from_raw(self.pid) else { return };
-        let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else { return };
+        let Some(pid) = Pid::from_raw(self.pid) else {
+            return;
+        };
+        let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else {
+            return;
+        };
         if self.is_alive() {
             // Gone in between is what we want, or makes no difference.
             pidfd_send_signal(&handle, signal).ok();
@@ -80,14 +89,20 @@ impl Identity {
 
 /// The kernel's name for the time since the machine was started.
 pub fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+    fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }
 
 /// How long the machine runs, in clock ticks (100 a second on every Linux that Rust runs on).
 pub fn uptime_ticks() -> u64 {
     let text = fs::read_to_string("/proc/uptime").unwrap_or_default();
     let (whole, rest) = text.split_once('.').unwrap_or((&text, "0"));
-    let hundredths = rest.get(..2).and_then(|digits| digits.parse().ok()).unwrap_or(0);
+    let hundredths = rest
+        .get(..2)
+        .and_then(|digits| digits.parse().ok())
+        .unwrap_or(0);
     whole.parse::<u64>().unwrap_or(0) * 100 + hundredths
 }
 
@@ -100,7 +115,9 @@ pub struct Register {
 impl Register {
     /// The register in this directory.
     pub fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_path_buf() }
+        Self {
+            dir: dir.to_path_buf(),
+        }
     }
 
     /// Writes a process down.
@@ -129,7 +146,9 @@ impl Register {
     /// All names.
     pub fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
-        let mut names: Vec<_> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        let mut names: Vec<_> = entries
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
         names.sort();
         names
     }
@@ -148,7 +167,13 @@ mod tests {
     #[test]
     fn reads_a_stat_line_with_a_nasty_name() {
         let line = "42 (a) R (b) ) T 1 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 98765 1 2 3";
-        assert_eq!(Stat::parse(line), Some(Stat { state: 'T', start: 98765 }));
+        assert_eq!(
+            Stat::parse(line),
+            Some(Stat {
+                state: 'T',
+                start: 98765
+            })
+        );
         assert!(Stat::parse("42 (half) S 1").is_none());
     }
 
@@ -157,12 +182,21 @@ mod tests {
         let own = i32::try_from(std::process::id()).unwrap();
         let me = Identity::of(own).unwrap();
         assert!(me.is_alive());
-        assert!(!Identity { start: me.start + 1, ..me }.is_alive());
+        assert!(
+            !Identity {
+                start: me.start + 1,
+                ..me
+            }
+            .is_alive()
+        );
     }
 
     #[test]
     fn a_record_of_another_boot_is_nobody() {
-        assert_eq!(parse_record("7 8 here", "here"), Some(Identity { pid: 7, start: 8 }));
+        assert_eq!(
+            parse_record("7 8 here", "here"),
+            Some(Identity { pid: 7, start: 8 })
+        );
         assert_eq!(parse_record("7 8 before", "here"), None);
         assert_eq!(parse_record("7", "here"), None);
     }

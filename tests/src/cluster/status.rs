@@ -9,8 +9,14 @@ use super::process::{self, Identity};
 use super::topology::{NODES, Node};
 
 /// What runs on the host.
-const HOST: [&str; 6] =
-    ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "cilium-operator", "outside"];
+const HOST: [&str; 6] = [
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "cilium-operator",
+    "outside",
+];
 
 /// A process that should run.
 #[derive(Debug)]
@@ -56,7 +62,10 @@ impl Status {
     pub fn is_healthy(&self) -> bool {
         self.up
             && self.daemons.iter().all(|daemon| daemon.state == "running")
-            && self.nodes.iter().all(|node| node.ready && node.policies && node.fault.is_none())
+            && self
+                .nodes
+                .iter()
+                .all(|node| node.ready && node.policies && node.fault.is_none())
     }
 
     /// Whether what runs on the host runs (the server in the outside can be started by itself).
@@ -70,18 +79,38 @@ impl Status {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:<26} {:>8}  {:<8} {:>8}", "COMPONENT", "PID", "STATE", "UPTIME")?;
+        writeln!(
+            f,
+            "{:<26} {:>8}  {:<8} {:>8}",
+            "COMPONENT", "PID", "STATE", "UPTIME"
+        )?;
         for daemon in &self.daemons {
-            let pid = daemon.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+            let pid = daemon
+                .pid
+                .map_or_else(|| "-".to_owned(), |pid| pid.to_string());
             let uptime = format!("{}:{:02}", daemon.uptime / 60, daemon.uptime % 60);
-            writeln!(f, "{:<26} {pid:>8}  {:<8} {uptime:>8}", daemon.name, daemon.state)?;
+            writeln!(
+                f,
+                "{:<26} {pid:>8}  {:<8} {uptime:>8}",
+                daemon.name, daemon.state
+            )?;
         }
-        writeln!(f, "\n{:<8} {:<8} {:<6} {:<9} FAULT", "NODE", "ZONE", "READY", "POLICIES")?;
+        writeln!(
+            f,
+            "\n{:<8} {:<8} {:<6} {:<9} FAULT",
+            "NODE", "ZONE", "READY", "POLICIES"
+        )?;
         for node in &self.nodes {
             let yes = |yes| if yes { "yes" } else { "no" };
-            let fault = node.fault.map_or_else(|| "-".to_owned(), |fault| fault.to_string());
+            let fault = node
+                .fault
+                .map_or_else(|| "-".to_owned(), |fault| fault.to_string());
             let (ready, policies) = (yes(node.ready), yes(node.policies));
-            writeln!(f, "{:<8} {:<8} {ready:<6} {policies:<9} {fault}", node.name, node.zone)?;
+            writeln!(
+                f,
+                "{:<8} {:<8} {ready:<6} {policies:<9} {fault}",
+                node.name, node.zone
+            )?;
         }
         Ok(())
     }
@@ -91,10 +120,21 @@ impl Cluster {
     /// Looks at everything.
     pub fn status(&self) -> Status {
         let host = HOST.iter().map(|name| (*name).to_owned());
-        let on_nodes = NODES.iter().flat_map(|node| DAEMONS.map(|daemon| Self::daemon_name(node, daemon)));
-        let daemons: Vec<_> = host.chain(on_nodes).map(|name| self.daemon_status(name)).collect();
-        let answering = daemons.iter().any(|daemon| daemon.name == "kube-apiserver" && daemon.pid.is_some());
-        let ready = if answering { self.ready_nodes() } else { Vec::new() };
+        let on_nodes = NODES
+            .iter()
+            .flat_map(|node| DAEMONS.map(|daemon| Self::daemon_name(node, daemon)));
+        let daemons: Vec<_> = host
+            .chain(on_nodes)
+            .map(|name| self.daemon_status(name))
+            .collect();
+        let answering = daemons
+            .iter()
+            .any(|daemon| daemon.name == "kube-apiserver" && daemon.pid.is_some());
+        let ready = if answering {
+            self.ready_nodes()
+        } else {
+            Vec::new()
+        };
         let node = |node: &'static Node| NodeStatus {
             name: node.name,
             zone: node.zone,
@@ -102,7 +142,11 @@ impl Cluster {
             policies: self.fault(node) != Some(Fault::Frozen) && self.cilium_is_ready(node),
             fault: self.fault(node),
         };
-        Status { up: self.is_up(), daemons, nodes: NODES.iter().map(node).collect() }
+        Status {
+            up: self.is_up(),
+            daemons,
+            nodes: NODES.iter().map(node).collect(),
+        }
     }
 
     fn daemon_status(&self, name: String) -> DaemonStatus {
@@ -112,8 +156,15 @@ impl Cluster {
             Some(stat) if stat.is_stopped() => "stopped",
             Some(_) => "running",
         };
-        let uptime = identity.map_or(0, |identity| process::uptime_ticks().saturating_sub(identity.start) / 100);
-        DaemonStatus { name, pid: identity.map(|identity| identity.pid), state, uptime }
+        let uptime = identity.map_or(0, |identity| {
+            process::uptime_ticks().saturating_sub(identity.start) / 100
+        });
+        DaemonStatus {
+            name,
+            pid: identity.map(|identity| identity.pid),
+            state,
+            uptime,
+        }
     }
 
     /// Whether Kubernetes calls a node Ready.
@@ -121,12 +172,32 @@ impl Cluster {
         self.ready_nodes().iter().any(|ready| ready == name)
     }
 
+    /// When a node was last heard of, as Kubernetes writes it; empty if it never was.
+    pub(super) fn last_sign_of(&self, name: &str) -> String {
+        let query = [
+            "-n",
+            "kube-node-lease",
+            "get",
+            "lease",
+            name,
+            "-o",
+            "jsonpath={.spec.renewTime}",
+        ];
+        self.kubectl(&query).unwrap_or_default()
+    }
+
     /// The nodes that Kubernetes calls Ready; none if the API server does not answer.
     fn ready_nodes(&self) -> Vec<String> {
         let query = "jsonpath={range .items[*]}{.metadata.name}{\" \"}\
                      {.status.conditions[?(@.type==\"Ready\")].status}{\"\\n\"}{end}";
-        let answer = self.kubectl(&["get", "nodes", "--request-timeout=5s", "-o", query]).unwrap_or_default();
-        answer.lines().filter_map(|line| line.strip_suffix(" True")).map(str::to_owned).collect()
+        let answer = self
+            .kubectl(&["get", "nodes", "--request-timeout=5s", "-o", query])
+            .unwrap_or_default();
+        answer
+            .lines()
+            .filter_map(|line| line.strip_suffix(" True"))
+            .map(str::to_owned)
+            .collect()
     }
 }
 
@@ -136,8 +207,18 @@ mod tests {
 
     #[test]
     fn one_frozen_node_is_not_healthy() {
-        let node = |fault| NodeStatus { name: "node-a", zone: "zone-a", ready: true, policies: true, fault };
-        let mut status = Status { up: true, daemons: Vec::new(), nodes: vec![node(None)] };
+        let node = |fault| NodeStatus {
+            name: "node-a",
+            zone: "zone-a",
+            ready: true,
+            policies: true,
+            fault,
+        };
+        let mut status = Status {
+            up: true,
+            daemons: Vec::new(),
+            nodes: vec![node(None)],
+        };
         assert!(status.is_healthy());
         status.nodes.push(node(Some(Fault::Frozen)));
         assert!(!status.is_healthy());

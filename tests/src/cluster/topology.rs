@@ -48,15 +48,30 @@ pub struct Node {
 
 /// The nodes, one for each zone.
 pub const NODES: [Node; 3] = [
-    Node { name: "node-a", zone: "zone-a", index: 0 },
-    Node { name: "node-b", zone: "zone-b", index: 1 },
-    Node { name: "node-c", zone: "zone-c", index: 2 },
+    Node {
+        name: "node-a",
+        zone: "zone-a",
+        index: 0,
+    },
+    Node {
+        name: "node-b",
+        zone: "zone-b",
+        index: 1,
+    },
+    Node {
+        name: "node-c",
+        zone: "zone-c",
+        index: 2,
+    },
 ];
 
 impl Node {
     /// The node of that name.
     pub fn named(name: &str) -> Result<&'static Self, Error> {
-        NODES.iter().find(|node| node.name == name).ok_or_else(|| Error::UnknownNode(name.to_owned()))
+        NODES
+            .iter()
+            .find(|node| node.name == name)
+            .ok_or_else(|| Error::UnknownNode(name.to_owned()))
     }
 
     /// Its address on the bridge.
@@ -92,7 +107,11 @@ mod tests {
 
     #[test]
     fn link_names_fit_the_kernel() {
-        for link in NODES.iter().map(Node::link).chain([OUTSIDE_LINK.to_owned(), BRIDGE.to_owned()]) {
+        for link in NODES
+            .iter()
+            .map(Node::link)
+            .chain([OUTSIDE_LINK.to_owned(), BRIDGE.to_owned()])
+        {
             assert!(link.len() <= 15, "{link}");
         }
     }

@@ -9,8 +9,11 @@ use std::time::{Duration, Instant};
 use super::components::{COMPONENTS, Component};
 use super::control_plane::{OUTSIDE_PLACE, PLACE};
 use super::error::Error;
-use super::topology::{BRIDGE, NODES};
-use super::{Cluster, build, command, config, down, images, network, packages, paths, pki, process};
+use super::faults::Fault;
+use super::topology::{BRIDGE, NODES, Node};
+use super::{
+    Cluster, build, command, config, down, images, network, packages, paths, pki, process,
+};
 
 /// What to leave out.
 #[derive(Debug, Clone, Copy, Default)]
@@ -59,7 +62,10 @@ impl Cluster {
             println!("removing what is left of an earlier cluster");
             self.remove()?;
         }
-        let wanted: Vec<_> = COMPONENTS.iter().filter(|component| options.wants(component)).collect();
+        let wanted: Vec<_> = COMPONENTS
+            .iter()
+            .filter(|component| options.wants(component))
+            .collect();
         packages::ensure()?;
         let built = build::ensure(&self.paths, &wanted)?;
         self.create(options, &built)
@@ -67,7 +73,12 @@ impl Cluster {
 
     fn create(&self, options: Options, built: &[PathBuf]) -> Result<(), Error> {
         let progress = Progress(Instant::now());
-        for dir in [self.paths.state(), self.paths.bin(), self.paths.logs(), self.paths.loaded_images()] {
+        for dir in [
+            self.paths.state(),
+            self.paths.bin(),
+            self.paths.logs(),
+            self.paths.loaded_images(),
+        ] {
             paths::make_dir(&dir)?;
         }
         down::save_settings(&self.paths)?;
@@ -80,28 +91,40 @@ impl Cluster {
         network::create_bridge()?;
         progress.say("API server and container runtimes");
         self.start_api_server()?;
-        network::create_outside(&self.paths)?;
+        network::create_outside()?;
         self.start_outside()?;
-        self.on_each_node(|node| {
+        on_each_node(|node| {
             self.cgroups.create(node.name, true)?;
-            network::create_node(&self.paths, node)?;
+            network::create_node(node)?;
             self.prepare_node(node)?;
-            self.start_machine(node)
+            self.start_machine(node)?;
+            self.start_runtime(node)
         })?;
         self.await_api_server()?;
         progress.say("nodes");
         self.start_controllers()?;
         let objects: Vec<_> = NODES.iter().map(config::node_object).collect();
         self.kubectl_with_input(&["create", "-f", "-"], &objects.join("---\n"))?;
-        self.on_each_node(|node| self.start_agents(node))?;
+        on_each_node(|node| self.start_agents(node))?;
         self.install_addons(options)?;
         progress.say("waiting for nodes, network and DNS");
         self.await_nodes()?;
         if !options.without_dns {
-            self.kubectl(&["-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=120s"])?;
+            self.kubectl(&[
+                "-n",
+                "kube-system",
+                "rollout",
+                "status",
+                "deployment/coredns",
+                "--timeout=120s",
+            ])?;
         }
+        down::restore_settings(&self.paths);
         paths::write(&self.paths.marker(), process::boot_id())?;
-        progress.say(&format!("the cluster is up; export KUBECONFIG={}", self.kubeconfig().display()));
+        progress.say(&format!(
+            "the cluster is up; export KUBECONFIG={}",
+            self.kubeconfig().display()
+        ));
         Ok(())
     }
 
@@ -121,7 +144,10 @@ impl Cluster {
         }
         let mut last = None;
         for _ in 0..20 {
-            match self.kubectl_with_input(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &objects) {
+            match self.kubectl_with_input(
+                &["apply", "--server-side", "--force-conflicts", "-f", "-"],
+                &objects,
+            ) {
                 Ok(_) => return Ok(()),
                 Err(error) => last = Some(error),
             }
@@ -132,7 +158,7 @@ impl Cluster {
 
     /// Waits until each node is ready to take pods and Cilium's agent there enforces policies.
     fn await_nodes(&self) -> Result<(), Error> {
-        let limit = Duration::from_secs(120);
+        let limit = Duration::from_mins(2);
         for node in &NODES {
             let logs = self.paths.node_logs(node);
             let hint = format!("see the logs in {}", logs.display());
@@ -156,7 +182,8 @@ impl Cluster {
                 link(&entry.path(), &bin.join(entry.file_name()))?;
             }
         }
-        let hyperkube = fs::canonicalize(bin.join("hyperkube")).map_err(Error::io("find", bin.join("hyperkube")))?;
+        let hyperkube = fs::canonicalize(bin.join("hyperkube"))
+            .map_err(Error::io("find", bin.join("hyperkube")))?;
         link(&hyperkube, &bin.join("kubectl"))?;
         link(&hyperkube, &self.paths.binaries().join("kubectl"))
     }
@@ -176,35 +203,24 @@ impl Cluster {
         Ok(())
     }
 
-    /// Does the same on all nodes at once; the first error counts.
-    pub(super) fn on_each_node(
-        &self,
-        work: impl Fn(&'static super::topology::Node) -> Result<(), Error> + Sync,
-    ) -> Result<(), Error> {
-        thread::scope(|scope| {
-            let running: Vec<_> = NODES.iter().map(|node| scope.spawn(|| work(node))).collect();
-            let results: Vec<_> = running.into_iter().map(thread::ScopedJoinHandle::join).collect();
-            for result in results {
-                result.map_err(|_| Error::Machine("a thread of this program has crashed".to_owned()))??;
-            }
-            Ok(())
-        })
-    }
-
     /// Undoes every fault and starts what does not run.
     fn mend(&self) -> Result<(), Error> {
         self.start_outside_if_needed()?;
         for node in &NODES {
-            self.thaw(node.name)?;
-            self.heal(node.name)?;
+            match self.fault(node) {
+                Some(Fault::Frozen) => self.thaw(node.name)?,
+                Some(Fault::Partitioned) => self.heal(node.name)?,
+                Some(Fault::Killed) | None => {}
+            }
             self.start(node.name)?;
-            self.cilium_start(node.name)?;
         }
         let status = self.status();
         if status.is_healthy() {
             return Ok(());
         }
-        Err(Error::Machine(format!("the cluster does not get well; run `cluster down` and `cluster up`\n{status}")))
+        Err(Error::Machine(format!(
+            "the cluster does not get well; run `cluster down` and `cluster up`\n{status}"
+        )))
     }
 
     fn start_outside_if_needed(&self) -> Result<(), Error> {
@@ -217,11 +233,30 @@ impl Cluster {
         self.paths.state().exists()
             || self.cgroups.exist()
             || Path::new("/sys/class/net").join(BRIDGE).exists()
-            || !network::remains(&self.paths).is_empty()
+            || !network::remains().is_empty()
     }
 }
 
 fn link(target: &Path, name: &Path) -> Result<(), Error> {
     fs::remove_file(name).ok();
     symlink(target, name).map_err(Error::io("link", name))
+}
+
+/// Does the same on all nodes at once; the first error counts.
+pub fn on_each_node(work: impl Fn(&'static Node) -> Result<(), Error> + Sync) -> Result<(), Error> {
+    thread::scope(|scope| {
+        let running: Vec<_> = NODES
+            .iter()
+            .map(|node| scope.spawn(|| work(node)))
+            .collect();
+        let results: Vec<_> = running
+            .into_iter()
+            .map(thread::ScopedJoinHandle::join)
+            .collect();
+        for result in results {
+            result
+                .map_err(|_| Error::Machine("a thread of this program has crashed".to_owned()))??;
+        }
+        Ok(())
+    })
 }
