@@ -177,7 +177,10 @@ impl FromStr for Amount {
                 .ok_or_else(malformed)?,
         };
         let thousandths = scaled(number, unit).ok_or_else(malformed)?;
-        Ok(Self { thousandths, binary })
+        Ok(Self {
+            thousandths,
+            binary,
+        })
     }
 }
 
@@ -206,7 +209,10 @@ impl fmt::Display for Amount {
             return write!(formatter, "{}m", self.thousandths);
         }
         let table = if self.binary { &BINARY } else { &DECIMAL };
-        match table.iter().find(|(_, factor)| whole.is_multiple_of(*factor)) {
+        match table
+            .iter()
+            .find(|(_, factor)| whole.is_multiple_of(*factor))
+        {
             Some((suffix, factor)) => write!(formatter, "{}{suffix}", whole / factor),
             None => write!(formatter, "{whole}"),
         }
@@ -226,7 +232,15 @@ mod tests {
         for good in ["0.0.0.0/0", "203.0.113.0/24", "::/0", "fd00:ec2::254/128"] {
             assert_eq!(cidr(good).to_string(), good);
         }
-        for bad in ["", "10.0.0.0", "10.0.0.0/33", "10.0.0.0/-1", "x/8", "::/129", "10.0.0/8"] {
+        for bad in [
+            "",
+            "10.0.0.0",
+            "10.0.0.0/33",
+            "10.0.0.0/-1",
+            "x/8",
+            "::/129",
+            "10.0.0/8",
+        ] {
             assert_eq!(bad.parse::<Cidr>(), Err(ParseError::Cidr(bad.into())));
         }
         let host_bits = "10.0.0.1/8".parse::<Cidr>().unwrap_err();
@@ -262,7 +276,16 @@ mod tests {
         ] {
             assert_eq!(given.parse::<Amount>().unwrap().to_string(), canonical);
         }
-        for bad in ["", "-1", "1e3", "4 cores", "Gi", ".", "1.2.3", "99999999999999999999999999999999999999Ei"] {
+        for bad in [
+            "",
+            "-1",
+            "1e3",
+            "4 cores",
+            "Gi",
+            ".",
+            "1.2.3",
+            "99999999999999999999999999999999999999Ei",
+        ] {
             assert!(bad.parse::<Amount>().is_err(), "{bad} must not parse");
         }
         let sum = Amount::mebibytes(64).plus("16Gi".parse().unwrap());

@@ -117,7 +117,9 @@ pub struct Member {
 }
 
 /// Kinds of subject, as in `rbac.authorization.k8s.io`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub enum SubjectKind {
     /// A person, as the identity provider names them.
     User,
@@ -128,7 +130,9 @@ pub enum SubjectKind {
 }
 
 /// What a member may do. Each role may do what the ones below it may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub enum Role {
     /// Everything an Admin may, and manage Owners.
     Owner,
@@ -145,8 +149,13 @@ pub struct Access {
     /// Mail domains that a member of kind User must be in, such as `example.com`.
     /// Empty allows all. Groups and `ServiceAccounts` are not looked at.
     #[serde(default)]
-    #[schemars(length(max = 32), inner(length(min = 1, max = 253),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")))]
+    #[schemars(
+        length(max = 32),
+        inner(
+            length(min = 1, max = 253),
+            regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+        )
+    )]
     pub allowed_domains: Vec<String>,
 }
 
@@ -155,13 +164,23 @@ pub struct Access {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Residency {
     /// Values of `topology.kubernetes.io/region`.
-    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 63),
-        regex(pattern = "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")))]
+    #[schemars(
+        length(min = 1, max = 16),
+        inner(
+            length(min = 1, max = 63),
+            regex(pattern = "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
+        )
+    )]
     pub regions: Vec<String>,
     /// Values of `topology.kubernetes.io/zone`. Empty allows every zone of the regions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), inner(length(min = 1, max = 63),
-        regex(pattern = "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")))]
+    #[schemars(
+        length(max = 32),
+        inner(
+            length(min = 1, max = 63),
+            regex(pattern = "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
+        )
+    )]
     pub zones: Vec<String>,
 }
 

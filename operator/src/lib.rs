@@ -1,5 +1,23 @@
 //! Cloister's operator: what `main.rs` starts, and what tests reach into.
+//!
+//! The way through: [`world`] (reads) → [`room`] (the driver) → a room such as [`tenant`]
+//! → [`apply`] (writes).
 
+pub mod admin;
+pub mod apply;
 pub mod cli;
+pub mod conditions;
+pub mod digest;
+pub mod error;
+pub mod lease;
+pub mod meta;
+pub mod names;
+pub mod probe;
 pub mod render;
+pub mod report;
+pub mod room;
 pub mod rules;
+pub mod runtime;
+pub mod telemetry;
+pub mod tenant;
+pub mod world;

@@ -1,18 +1,50 @@
-//! Parses what was typed and hands over. Exit codes are decided here alone.
+//! Parses what was typed and hands over. Exit codes are decided here alone: 0 after a
+//! signal or a finished tool, 1 after a failure, 2 (by clap) for what cannot be parsed.
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use operator::cli::{Cli, Command};
+use operator::{
+    cli::{Cli, Command, OperatorArguments, Settings},
+    render, runtime, telemetry,
+};
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
-        Command::Render(arguments) => match operator::render::to_folder(&arguments.out) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("cloister render: {error}");
-                ExitCode::FAILURE
-            }
-        },
+    let result = match Cli::parse().command {
+        Command::Operator(arguments) => operate(&arguments),
+        Command::Render(arguments) => render::to_folder(&arguments.out).map_err(|error| {
+            format!(
+                "failed to write manifests to {}: {error}",
+                arguments.out.display()
+            )
+        }),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cloister: {error}");
+            ExitCode::FAILURE
+        }
     }
+}
+
+fn operate(arguments: &OperatorArguments) -> Result<(), String> {
+    // One crypto provider in the whole process; rustls refuses to guess between two.
+    if rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .is_err()
+    {
+        return Err("a TLS provider is installed already".to_owned());
+    }
+    let traces = telemetry::start(&arguments.log, &arguments.otlp_endpoint)
+        .map_err(|error| error.to_string())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("failed to start the runtime: {error}"))?;
+    let ended = runtime.block_on(runtime::run(Settings::from(arguments)));
+    if let Some(Err(error)) = traces.map(|traces| traces.shutdown()) {
+        tracing::warn!(%error, "the last traces were not sent");
+    }
+    ended.map_err(|error| error.to_string())
 }

@@ -32,7 +32,7 @@ pub struct ProbeRequest {
 pub struct Target {
     /// Which promise this target stands for.
     pub check: Check,
-    /// `ip:port` to dial (IPv6 in brackets), or for [`Check::Dns`] the name to resolve.
+    /// `ip:port` to dial (IPv6, and if one likes IPv4, in brackets), or for [`Check::Dns`] the name to resolve.
     pub address: String,
     /// What must be seen.
     pub expect: Expect,
@@ -125,7 +125,12 @@ pub struct Observation {
     pub saw: Saw,
 }
 
-/// The probe's own process, read from `/proc` and the file system.
+/// The probe's own process, read from `/proc` and the file system. Under gVisor its kernel
+/// answers: `seccomp` is 0 and `user_namespace` false there however well it confines.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one line of the kernel's answer"
+)]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Inside {

@@ -1,0 +1,386 @@
+//! The only module that writes to the API server.
+//!
+//! In: whole desired objects, from the pure side. Out: what the server holds afterwards,
+//! noted in the [`World`] before anyone asks. Nothing is written where the world already
+//! says the same; nothing is ever deleted by name, only by UID.
+#![expect(clippy::disallowed_methods, reason = "this is where writes live")]
+
+use std::fmt::Debug;
+
+use crds::well_known::MANAGER;
+use k8s_openapi::{
+    ClusterResourceScope, NamespaceResourceScope, api::core::v1::Pod,
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
+
+use crate::{
+    error::Error,
+    world::{
+        World,
+        facts::{Child, LiveChild, Uid, controller},
+        watch::Observed,
+    },
+};
+
+/// Picks the right [`Api`] for the scope of a kind.
+pub trait ScopeApi<K> {
+    /// The API of `K`, in this namespace if it has one.
+    fn api(client: Client, namespace: Option<&str>) -> Api<K>;
+}
+
+impl<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>> ScopeApi<K>
+    for NamespaceResourceScope
+{
+    fn api(client: Client, namespace: Option<&str>) -> Api<K> {
+        Api::namespaced(client, namespace.unwrap_or_default())
+    }
+}
+
+impl<K: Resource<DynamicType = (), Scope = ClusterResourceScope>> ScopeApi<K>
+    for ClusterResourceScope
+{
+    fn api(client: Client, _: Option<&str>) -> Api<K> {
+        Api::all(client)
+    }
+}
+
+/// The [`Api`] that an object with this metadata lives in.
+fn api<K: Resource<DynamicType = (), Scope: ScopeApi<K>>>(
+    client: &Client,
+    meta: &ObjectMeta,
+) -> Api<K> {
+    K::Scope::api(client.clone(), meta.namespace.as_deref())
+}
+
+/// What a write came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The world already held it: nothing was sent.
+    None,
+    /// It was not there.
+    Created,
+    /// Somebody had changed it; named, if the API server tells who.
+    Repaired {
+        /// Field manager of the foreign change.
+        by: Option<Box<str>>,
+    },
+}
+
+/// Where writes go: the server, and what is known of it.
+#[derive(Clone, Copy)]
+pub struct Writer<'a> {
+    /// The API server.
+    pub client: &'a Client,
+    /// What is known.
+    pub world: &'a World,
+    /// Name of the tenant all this is for.
+    pub tenant: &'a str,
+    /// Its UID, by which its children are told from anybody else's.
+    pub owner: Uid,
+}
+
+impl Writer<'_> {
+    /// Makes `desired` be there as it is.
+    ///
+    /// A child that is not known is created, never applied, so that an object which
+    /// somebody else made in the meantime is seen and refused instead of being taken over.
+    ///
+    /// # Errors
+    /// [`Error::Foreign`] if an object of that name is not the tenant's,
+    /// [`Error::StillDeleting`] if it is on its way out, [`Error::Unrepaired`] if the
+    /// server holds something else after all, [`Error::Write`] if it refuses.
+    pub async fn ensure<K>(&self, desired: &K) -> Result<Change, Error>
+    where
+        K: Child + Observed + Resource<Scope: ScopeApi<K>>,
+    {
+        let (kind, name) = (K::KIND.as_str(), desired.name_any());
+        let live = match self.world.child::<K>(self.tenant, &name) {
+            Some(live) => live,
+            None => match self.create(desired).await? {
+                Some(_) => return Ok(Change::Created),
+                None => self.read::<K>(desired).await?,
+            },
+        };
+        if live.owner != Some(self.owner) {
+            return Err(Error::Foreign { kind, name });
+        }
+        if live.deleting {
+            return Err(Error::StillDeleting { kind, name });
+        }
+        if live.fingerprint == desired.fingerprint() {
+            return Ok(Change::None);
+        }
+        let answer = self.patch(desired).await?;
+        self.world.record(&answer);
+        if answer.fingerprint() != desired.fingerprint() {
+            return Err(Error::Unrepaired { kind, name });
+        }
+        Ok(Change::Repaired {
+            by: live.changed_by,
+        })
+    }
+
+    /// Creates, and notes the answer. Nothing if the name is taken.
+    async fn create<K>(&self, desired: &K) -> Result<Option<K>, Error>
+    where
+        K: Child + Observed + Resource<Scope: ScopeApi<K>>,
+    {
+        let parameters = PostParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        match api::<K>(self.client, desired.meta())
+            .create(&parameters, desired)
+            .await
+        {
+            Ok(answer) => {
+                self.world.record(&answer);
+                Ok(Some(answer))
+            }
+            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(None),
+            Err(source) => Err(failed::<K>("create", &desired.name_any(), source)),
+        }
+    }
+
+    /// Reads what the watch has not brought yet, and notes it.
+    async fn read<K>(&self, desired: &K) -> Result<LiveChild, Error>
+    where
+        K: Child + Observed + Resource<Scope: ScopeApi<K>>,
+    {
+        let name = desired.name_any();
+        match api::<K>(self.client, desired.meta()).get(&name).await {
+            Ok(object) => {
+                self.world.record(&object);
+                Ok(LiveChild::of(&object))
+            }
+            Err(source) => Err(Error::Read {
+                kind: K::KIND.as_str(),
+                name,
+                source: Box::new(source),
+            }),
+        }
+    }
+
+    /// Server-side applies, taking over every field that is ours to say. The UID and the
+    /// owner of what is there were checked by the caller.
+    async fn patch<K>(&self, desired: &K) -> Result<K, Error>
+    where
+        K: Child + Resource<Scope: ScopeApi<K>>,
+    {
+        let name = desired.name_any();
+        let body = json!({"apiVersion": K::api_version(&()), "kind": K::kind(&())});
+        let body = merged(body, json!(desired));
+        api::<K>(self.client, desired.meta())
+            .patch(
+                &name,
+                &PatchParams::apply(MANAGER).force(),
+                &Patch::Apply(body),
+            )
+            .await
+            .map_err(|source| failed::<K>("apply", &name, source))
+    }
+
+    /// Deletes every child of kind `K` that is the tenant's and not in `keep`.
+    ///
+    /// # Errors
+    /// [`Error::Write`] if the server refuses.
+    pub async fn prune<K>(&self, namespace: Option<&str>, keep: &[String]) -> Result<(), Error>
+    where
+        K: Child + Observed + Resource<Scope: ScopeApi<K>>,
+    {
+        let around = self.world.surroundings(self.tenant);
+        for ((kind, name), held) in &around.children {
+            let (ours, going) = (held.fact.owner == Some(self.owner), held.fact.deleting);
+            if *kind == K::KIND && ours && !going && !keep.iter().any(|kept| **kept == **name) {
+                let meta = ObjectMeta {
+                    namespace: namespace.map(ToOwned::to_owned),
+                    name: Some(name.to_string()),
+                    ..ObjectMeta::default()
+                };
+                delete::<K>(self.client, &meta, held.fact.uid, None).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Creates a pod. One of that name that exists is the same pod, made before a crash.
+    ///
+    /// # Errors
+    /// [`Error::Write`] if the server refuses.
+    pub async fn pod(&self, desired: &Pod) -> Result<(), Error> {
+        let parameters = PostParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        match api::<Pod>(self.client, desired.meta())
+            .create(&parameters, desired)
+            .await
+        {
+            Ok(answer) => {
+                self.world.record_pod(&answer);
+                Ok(())
+            }
+            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+            Err(source) => Err(failed::<Pod>("create", &desired.name_any(), source)),
+        }
+    }
+}
+
+/// Adds the members of `extra` to `base`. Both are objects.
+fn merged(mut base: serde_json::Value, extra: serde_json::Value) -> serde_json::Value {
+    if let (Some(base), serde_json::Value::Object(extra)) = (base.as_object_mut(), extra) {
+        base.extend(extra);
+    }
+    base
+}
+
+/// Deletes one object, if it is still the one with this UID. One that is gone is fine.
+///
+/// # Errors
+/// [`Error::Write`] if the server refuses.
+pub async fn delete<K>(
+    client: &Client,
+    meta: &ObjectMeta,
+    uid: Uid,
+    grace_seconds: Option<u32>,
+) -> Result<(), Error>
+where
+    K: Resource<DynamicType = (), Scope: ScopeApi<K>> + Clone + Debug + DeserializeOwned,
+{
+    let name = meta.name.as_deref().unwrap_or_default();
+    let parameters = DeleteParams {
+        grace_period_seconds: grace_seconds,
+        preconditions: Some(Preconditions {
+            uid: Some(uid.to_string()),
+            ..Preconditions::default()
+        }),
+        ..DeleteParams::background()
+    };
+    match api::<K>(client, meta).delete(name, &parameters).await {
+        Ok(_) => Ok(()),
+        // Gone, or another object by now: either way not the one we meant.
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
+        Err(source) => Err(failed::<K>("delete", name, source)),
+    }
+}
+
+/// Takes the finalizers of others off a pod that will not go by itself.
+///
+/// # Errors
+/// [`Error::Write`] if the server refuses.
+pub async fn release_pod(client: &Client, meta: &ObjectMeta, uid: Uid) -> Result<(), Error> {
+    let name = meta.name.as_deref().unwrap_or_default();
+    let body = json!({"metadata": {"uid": uid.to_string(), "finalizers": null}});
+    let patched = api::<Pod>(client, meta)
+        .patch(name, &PatchParams::default(), &Patch::Merge(body))
+        .await;
+    match patched {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
+        Err(source) => Err(failed::<Pod>("release", name, source)),
+    }
+}
+
+/// Puts a finalizer on `object`, or takes it off, if nobody changed the list meanwhile.
+///
+/// # Errors
+/// [`Error::Write`] if the server refuses, also because the list has changed.
+pub async fn finalizer<K>(
+    client: &Client,
+    object: &K,
+    finalizer: &str,
+    present: bool,
+) -> Result<(), Error>
+where
+    K: Resource<DynamicType = (), Scope: ScopeApi<K>> + Clone + Debug + DeserializeOwned,
+{
+    let meta = object.meta();
+    let mut list = object.finalizers().to_vec();
+    list.retain(|held| held != finalizer);
+    if present {
+        list.push(finalizer.to_owned());
+    }
+    let body = json!({"metadata": {
+        "uid": meta.uid, "resourceVersion": meta.resource_version, "finalizers": list,
+    }});
+    let patched = api::<K>(client, meta)
+        .patch(
+            &object.name_any(),
+            &PatchParams::default(),
+            &Patch::Merge(body),
+        )
+        .await;
+    match patched {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() && !present => Ok(()),
+        Err(source) => Err(failed::<K>(
+            "change the finalizers of",
+            &object.name_any(),
+            source,
+        )),
+    }
+}
+
+/// Writes the status of `object`, whole, if it is still the object with that UID.
+///
+/// # Errors
+/// [`Error::Write`] if the server refuses. An object that is gone needs no status.
+pub async fn status<K>(client: &Client, object: &K, status: &impl Serialize) -> Result<(), Error>
+where
+    K: Resource<DynamicType = (), Scope: ScopeApi<K>> + Clone + Debug + DeserializeOwned,
+{
+    let body = json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        "metadata": {"uid": object.meta().uid},
+        "status": status,
+    });
+    let patched = api::<K>(client, object.meta())
+        .patch_status(
+            &object.name_any(),
+            &PatchParams::apply(MANAGER).force(),
+            &Patch::Apply(body),
+        )
+        .await;
+    match patched {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(error)) if error.is_not_found() => Ok(()),
+        Err(source) => Err(failed::<K>(
+            "write the status of",
+            &object.name_any(),
+            source,
+        )),
+    }
+}
+
+fn failed<K: Resource<DynamicType = ()>>(
+    verb: &'static str,
+    name: &str,
+    source: kube::Error,
+) -> Error {
+    Error::Write {
+        verb,
+        kind: kind_name::<K>(),
+        name: name.to_owned(),
+        source: Box::new(source),
+    }
+}
+
+/// The kind as a static string, for errors and metric labels.
+fn kind_name<K: Resource<DynamicType = ()>>() -> &'static str {
+    match K::kind(&()) {
+        std::borrow::Cow::Borrowed(kind) => kind,
+        std::borrow::Cow::Owned(_) => "object",
+    }
+}
+
+/// Whether `meta` names this UID as its controller.
+pub fn is_owned(meta: &ObjectMeta, owner: Uid) -> bool {
+    controller(meta) == Some(owner)
+}

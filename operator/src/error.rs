@@ -1,0 +1,125 @@
+//! Why a reconcile stopped, and what that means for the next one.
+//!
+//! One variant for each thing that can be tried and fail. [`Error::reason`] is finite, for
+//! events and metrics; [`Error::retry`] says who can help: the user's fault waits for a
+//! change, the world's fault is tried again.
+
+use std::time::Duration;
+
+use kube::runtime::controller::Action;
+
+/// Why a reconcile stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A field of the spec contradicts itself or the cluster.
+    #[error("{field}: {problem}")]
+    Invalid {
+        /// Path of the field, such as `spec.residency.zones`.
+        field: &'static str,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// The namespace that a tenant needs belongs to somebody else.
+    #[error(
+        "namespace {namespace} exists and is not this Tenant's; \
+         remove it, or give the Tenant another name"
+    )]
+    NamespaceTaken {
+        /// Its name.
+        namespace: String,
+    },
+    /// An object with a name of ours belongs to somebody else.
+    #[error("{kind} {name} exists and is not Cloister's; remove it or rename it")]
+    Foreign {
+        /// Its kind.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// An object of ours is on its way out, so that nothing can be written to it yet.
+    #[error("{kind} {name} is still being deleted")]
+    StillDeleting {
+        /// Its kind.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// The server took a write and still holds something else.
+    #[error("{kind} {name} cannot be repaired: the API server keeps a changed field")]
+    Unrepaired {
+        /// Its kind.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// A read failed.
+    #[error("failed to read {kind} {name}: {source}")]
+    Read {
+        /// Kind of what was read.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// The API server's words.
+        source: Box<kube::Error>,
+    },
+    /// A write failed.
+    #[error("failed to {verb} {kind} {name}: {source}")]
+    Write {
+        /// What was tried: create, apply, delete …
+        verb: &'static str,
+        /// Kind of what was written.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// The API server's words.
+        source: Box<kube::Error>,
+    },
+}
+
+/// What a failure means for the next attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// Only a change of the object or of what it refers to can help; that change wakes us.
+    OnChange,
+    /// The world may be better soon.
+    Soon,
+}
+
+impl Error {
+    /// A finite name, for events and metric labels.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Invalid { .. } => "InvalidSpec",
+            Self::NamespaceTaken { .. } => "NamespaceTaken",
+            Self::Foreign { .. } => "ForeignObject",
+            Self::StillDeleting { .. } => "StillDeleting",
+            Self::Unrepaired { .. } => "Unrepaired",
+            Self::Read { .. } => "ReadFailed",
+            Self::Write { .. } => "WriteFailed",
+        }
+    }
+
+    /// Who can help.
+    pub const fn retry(&self) -> Retry {
+        match self {
+            Self::Invalid { .. } | Self::NamespaceTaken { .. } | Self::Foreign { .. } => {
+                Retry::OnChange
+            }
+            Self::StillDeleting { .. }
+            | Self::Unrepaired { .. }
+            | Self::Read { .. }
+            | Self::Write { .. } => Retry::Soon,
+        }
+    }
+}
+
+impl Retry {
+    /// What to tell the scheduler. `OnChange` still looks again after ten minutes, because
+    /// a watch can miss what it was not told.
+    pub const fn action(self) -> Action {
+        match self {
+            Self::OnChange => Action::requeue(Duration::from_mins(10)),
+            Self::Soon => Action::requeue(Duration::from_secs(2)),
+        }
+    }
+}

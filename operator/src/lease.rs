@@ -1,0 +1,163 @@
+//! One leader at a time, by a `coordination.k8s.io/v1` Lease.
+//!
+//! A lease is judged by what this process saw and when (client-go's rule): whoever has not
+//! seen it renewed for its whole duration may take it. No two clocks are ever compared.
+//! The holder stops acting before anyone else may begin: it gives up [`GIVE_UP`] after its
+//! last successful renewal, and others wait for [`DURATION`].
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a lease is time itself: it is written here, by this process alone"
+)]
+
+use std::time::{Duration, Instant};
+
+use crds::well_known::OPERATOR_SERVICE_ACCOUNT;
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+};
+use kube::{Api, Client, api::PostParams};
+use tokio::time::{sleep, timeout};
+
+/// How long a lease is good for after its last renewal.
+pub const DURATION: Duration = Duration::from_secs(7);
+/// When the holder itself stops believing in it: enough before, for what is under way to
+/// end.
+pub const GIVE_UP: Duration = Duration::from_secs(5);
+/// Pause between renewals, and between looks at somebody else's lease. A lease given back
+/// is taken within one such pause.
+const PAUSE: Duration = Duration::from_millis(800);
+/// How long one request may take.
+const REQUEST: Duration = Duration::from_secs(2);
+
+/// Name of the Lease.
+pub const NAME: &str = OPERATOR_SERVICE_ACCOUNT;
+
+/// This process, as a candidate.
+#[derive(Debug)]
+pub struct Candidate {
+    api: Api<Lease>,
+    me: String,
+    /// The version last seen, and when it was first seen.
+    seen: Option<(String, Instant)>,
+}
+
+impl Candidate {
+    /// A candidate of this name.
+    pub fn new(client: Client, namespace: &str, me: &str) -> Self {
+        Self {
+            api: Api::namespaced(client, namespace),
+            me: me.to_owned(),
+            seen: None,
+        }
+    }
+
+    /// Returns once the lease is held.
+    pub async fn acquired(&mut self) {
+        loop {
+            match timeout(REQUEST, self.attempt(false)).await {
+                Ok(Ok(true)) => return,
+                Ok(Ok(false)) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "lease could not be looked at"),
+                Err(_) => tracing::warn!("lease could not be looked at in time"),
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Renews for ever; returns when the lease can no longer be counted on.
+    pub async fn lost(&mut self) {
+        let mut renewed = Instant::now();
+        while renewed.elapsed() < GIVE_UP {
+            sleep(PAUSE).await;
+            let begun = Instant::now();
+            match timeout(REQUEST, self.attempt(false)).await {
+                Ok(Ok(true)) => renewed = begun,
+                Ok(Ok(false)) => return,
+                Ok(Err(error)) => tracing::warn!(%error, "lease could not be renewed"),
+                Err(_) => tracing::warn!("lease could not be renewed in time"),
+            }
+        }
+    }
+
+    /// Gives the lease back, so that the next one need not wait.
+    pub async fn release(&mut self) {
+        match timeout(REQUEST, self.attempt(true)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "lease could not be given back"),
+            Err(_) => tracing::warn!("lease could not be given back in time"),
+        }
+    }
+
+    /// Takes, renews or gives back, if that is ours to do. Says whether it is held now.
+    async fn attempt(&mut self, release: bool) -> Result<bool, kube::Error> {
+        let Some(lease) = self.api.get_opt(NAME).await? else {
+            let fresh = self.lease(None, release);
+            return accepted(self.api.create(&PostParams::default(), &fresh).await);
+        };
+        let version = lease.metadata.resource_version.clone().unwrap_or_default();
+        if self.seen.as_ref().is_none_or(|(seen, _)| *seen != version) {
+            self.seen = Some((version, Instant::now()));
+        }
+        if !self.may_write(&lease) {
+            return Ok(false);
+        }
+        let next = self.lease(Some(&lease), release);
+        accepted(self.api.replace(NAME, &PostParams::default(), &next).await)
+    }
+
+    fn may_write(&self, lease: &Lease) -> bool {
+        let spec = lease.spec.as_ref();
+        let holder = spec
+            .and_then(|spec| spec.holder_identity.as_deref())
+            .unwrap_or_default();
+        let quiet = self
+            .seen
+            .as_ref()
+            .is_some_and(|(_, since)| since.elapsed() >= DURATION);
+        holder.is_empty() || holder == self.me || quiet
+    }
+
+    /// The lease as it is to be written over `previous`, whose version it carries: if
+    /// somebody else wrote meanwhile, the server refuses.
+    fn lease(&self, previous: Option<&Lease>, release: bool) -> Lease {
+        let now = MicroTime(Timestamp::now());
+        let spec = previous
+            .and_then(|lease| lease.spec.clone())
+            .unwrap_or_default();
+        let mine = spec.holder_identity.as_deref() == Some(&self.me);
+        let transitions = spec.lease_transitions.unwrap_or_default();
+        let acquired = spec.acquire_time.filter(|_| mine);
+        Lease {
+            metadata: ObjectMeta {
+                name: Some(NAME.to_owned()),
+                resource_version: previous.and_then(|l| l.metadata.resource_version.clone()),
+                ..ObjectMeta::default()
+            },
+            spec: Some(LeaseSpec {
+                acquire_time: Some(acquired.unwrap_or_else(|| now.clone())),
+                holder_identity: Some(if release {
+                    String::new()
+                } else {
+                    self.me.clone()
+                }),
+                lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+                lease_transitions: Some(transitions + i32::from(!mine)),
+                renew_time: Some(now),
+                ..LeaseSpec::default()
+            }),
+        }
+    }
+}
+
+/// A write that lost a race is an answer, not an error.
+fn accepted(answer: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
+    match answer {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,58 @@
+//! Names of everything that Cloister makes, typed, so that no two rooms spell one twice.
+//!
+//! Lengths need no check at run time: a Tenant's name has at most 40 characters (a rule of
+//! its CRD), and the longest prefix here leaves room below every limit of Kubernetes.
+
+use crds::well_known::NAMESPACE_PREFIX;
+
+/// Longest name of a Tenant; the CRD refuses longer ones.
+pub const MAX_TENANT_NAME: usize = 40;
+
+// A namespace's name is a DNS label (RFC 1123): at most 63 characters.
+const _: () = assert!(NAMESPACE_PREFIX.len() + MAX_TENANT_NAME <= 63);
+
+/// Denies everything, in both directions, to every pod of the namespace.
+pub const DENY_ALL: &str = "cloister-deny-all";
+/// Allows the cluster's DNS, and no other.
+pub const ALLOW_DNS: &str = "cloister-allow-dns";
+/// Allows Cloister's canary, on the permitted port: the positive control of every proof.
+pub const ALLOW_CANARY: &str = "cloister-allow-canary";
+/// Quota and limit range.
+pub const LIMITS: &str = "cloister-limits";
+/// Prefix of probe pods.
+pub const PROBE_PREFIX: &str = "cloister-probe-";
+
+/// Namespace of a tenant.
+pub fn namespace(tenant: &str) -> String {
+    format!("{NAMESPACE_PREFIX}{tenant}")
+}
+
+/// Name of the tenant whose namespace this would be.
+pub fn tenant_of_namespace(namespace: &str) -> Option<&str> {
+    namespace
+        .strip_prefix(NAMESPACE_PREFIX)
+        .filter(|tenant| !tenant.is_empty())
+}
+
+/// `ClusterRole` and binding that let members see their own Tenant.
+pub fn view_role(tenant: &str) -> String {
+    format!("cloister:tenant:{tenant}:view")
+}
+
+/// `ClusterRole` and binding that let Owners and Admins change their own Tenant.
+pub fn manage_role(tenant: &str) -> String {
+    format!("cloister:tenant:{tenant}:manage")
+}
+
+/// Name of the tenant whose cluster role this would be.
+pub fn tenant_of_cluster_role(name: &str) -> Option<&str> {
+    let (tenant, kind) = name.strip_prefix("cloister:tenant:")?.rsplit_once(':')?;
+    matches!(kind, "view" | "manage").then_some(tenant)
+}
+
+/// Name of a probe pod. The same tenant, node and instant give the same name, so that a
+/// second attempt after a crash finds the first one's pod instead of making another.
+pub fn probe(tenant_uid: &str, node: &str, slot: i64) -> String {
+    let tag = crate::digest::of(&(tenant_uid, node, slot));
+    format!("{PROBE_PREFIX}{}", &tag[..12])
+}

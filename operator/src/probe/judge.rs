@@ -1,0 +1,364 @@
+//! What a probe's answer means, and what all answers together say of a tenant. Pure.
+
+use contract::{Check, Expect, Inside, Observation, ProbeReport, Saw, SeenRuntime, VERSION};
+use crds::tenant::{CheckStatus, Evidence, IsolationStatus, Outcome, Runtime};
+use jiff::Timestamp;
+
+use super::{PATIENCE, targets::REQUIRED};
+use crate::world::facts::{LivePod, LiveProbe};
+
+/// Most nodes whose evidence is kept in status.
+const MAX_EVIDENCE: usize = 16;
+/// Longest fault, in characters, so that a status stays small.
+const MAX_FAULT: usize = 300;
+
+/// One probe's answer, judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The first thing that was not as it must be; empty when proven.
+    pub fault: String,
+    /// Everything it looked at.
+    pub checks: Vec<CheckStatus>,
+}
+
+impl Judged {
+    fn inconclusive(fault: String) -> Self {
+        Self {
+            outcome: Outcome::Inconclusive,
+            fault,
+            checks: Vec::new(),
+        }
+    }
+}
+
+/// What a report means for pods that must run under `runtime`.
+///
+/// An opening is a breach even if the network is otherwise dead. Silence is proof only if
+/// everything that must answer did, in the same look.
+pub fn report(text: &str, runtime: Runtime) -> Judged {
+    let report: ProbeReport = match serde_json::from_str(text) {
+        Ok(report) => report,
+        Err(error) => {
+            return Judged::inconclusive(format!("the probe's report cannot be read: {error}"));
+        }
+    };
+    if report.version != VERSION {
+        let (theirs, ours) = (report.version, VERSION);
+        return Judged::inconclusive(format!(
+            "the probe speaks version {theirs} of the contract, the operator {ours}; \
+             install both from one release"
+        ));
+    }
+    let confinement = confinement(&report.inside, runtime);
+    let mut checks: Vec<CheckStatus> = report.checks.iter().map(status_of).collect();
+    checks.extend(confinement.iter().map(|(check, _)| check.clone()));
+    let (outcome, fault) = conclusion(&report.checks, &confinement);
+    Judged {
+        outcome,
+        fault,
+        checks,
+    }
+}
+
+fn conclusion(seen: &[Observation], inside: &[(CheckStatus, bool)]) -> (Outcome, String) {
+    let opened = seen.iter().find(|one| {
+        one.expect == Expect::Blocked && matches!(one.saw, Saw::Connected | Saw::Refused)
+    });
+    if let Some(one) = opened {
+        return (Outcome::Breached, sentence(one));
+    }
+    if let Some((check, _)) = inside.iter().find(|(_, holds)| !holds) {
+        let CheckStatus {
+            check,
+            target: _,
+            expected,
+            saw,
+        } = check;
+        let fault = format!("{check}: expected {expected}, saw {saw}");
+        return (Outcome::Breached, fault);
+    }
+    if let Some(one) = seen.iter().find(|one| !one.saw.satisfies(one.expect)) {
+        return (Outcome::Inconclusive, sentence(one));
+    }
+    let reported = |check: &Check| seen.iter().any(|one| one.check == *check);
+    match REQUIRED.iter().find(|check| !reported(check)) {
+        Some(check) => (Outcome::Inconclusive, format!("{check:?}: not looked at")),
+        None => (Outcome::Proven, String::new()),
+    }
+}
+
+fn sentence(one: &Observation) -> String {
+    let Observation {
+        check,
+        address,
+        expect,
+        saw,
+    } = one;
+    format!("{check:?} {address}: expected {expect:?}, saw {saw:?}")
+}
+
+fn status_of(one: &Observation) -> CheckStatus {
+    CheckStatus {
+        check: format!("{:?}", one.check),
+        target: one.address.clone(),
+        expected: format!("{:?}", one.expect),
+        saw: format!("{:?}", one.saw),
+    }
+}
+
+/// What the probe must have found about itself. Under gVisor its kernel does not tell of
+/// seccomp and user namespaces (both are outside it), so there only what it knows counts.
+fn confinement(inside: &Inside, runtime: Runtime) -> Vec<(CheckStatus, bool)> {
+    let Inside {
+        runtime: kernel,
+        uid,
+        gid,
+        no_new_privs,
+        capabilities,
+        seccomp,
+        root_read_only,
+        token_mounted,
+        user_namespace,
+    } = inside;
+    let wanted = match runtime {
+        Runtime::Hardened => SeenRuntime::Host,
+        Runtime::GVisor => SeenRuntime::GVisor,
+    };
+    let check = |name: &str, expected: &str, saw: String, holds: bool| {
+        let status = CheckStatus {
+            check: name.to_owned(),
+            target: "self".to_owned(),
+            expected: expected.to_owned(),
+            saw,
+        };
+        (status, holds)
+    };
+    let mut checks = vec![
+        check(
+            "Runtime",
+            &format!("{wanted:?}"),
+            format!("{kernel:?}"),
+            *kernel == wanted,
+        ),
+        check("UserId", "not 0", uid.to_string(), *uid != 0),
+        check("GroupId", "not 0", gid.to_string(), *gid != 0),
+        check(
+            "NoNewPrivileges",
+            "true",
+            no_new_privs.to_string(),
+            *no_new_privs,
+        ),
+        check(
+            "Capabilities",
+            "0",
+            format!("{capabilities:#x}"),
+            *capabilities == 0,
+        ),
+        check(
+            "ReadOnlyRoot",
+            "true",
+            root_read_only.to_string(),
+            *root_read_only,
+        ),
+        check(
+            "TokenMounted",
+            "false",
+            token_mounted.to_string(),
+            !token_mounted,
+        ),
+    ];
+    if runtime == Runtime::Hardened {
+        checks.push(check("Seccomp", "2", seccomp.to_string(), *seccomp == 2));
+        let held = user_namespace.to_string();
+        checks.push(check("UserNamespace", "true", held, *user_namespace));
+    }
+    checks
+}
+
+/// What a probe pod says, once it has ended or run out of time; nothing before that.
+pub fn of_pod(
+    pod: &LivePod,
+    probe: &LiveProbe,
+    runtime: Runtime,
+    now: Timestamp,
+) -> Option<Judged> {
+    if let Some(text) = &probe.report {
+        return Some(report(text, runtime));
+    }
+    let overdue = now.duration_since(pod.created).as_secs() > PATIENCE.as_secs().cast_signed();
+    let why = match (&probe.waiting, pod.finished, overdue) {
+        (_, true, _) => "the probe ended without a report".to_owned(),
+        (Some(waiting), false, true) => format!("the probe did not start: {waiting}"),
+        (None, false, true) => "the probe did not start in time; is the node alive?".to_owned(),
+        (_, false, false) => return None,
+    };
+    Some(Judged::inconclusive(why))
+}
+
+/// Adds what the probe pods say to what was known, if it was about the same boundary.
+pub fn collect<'a>(
+    previous: Option<&IsolationStatus>,
+    boundary: &str,
+    pods: impl Iterator<Item = &'a LivePod>,
+    runtime: Runtime,
+    now: Timestamp,
+) -> IsolationStatus {
+    let known = previous.filter(|known| known.boundary == boundary);
+    let mut next = known.cloned().unwrap_or_else(|| IsolationStatus {
+        boundary: boundary.to_owned(),
+        ..IsolationStatus::default()
+    });
+    for pod in pods {
+        let Some(probe) = &pod.probe else { continue };
+        let uid = pod.uid.to_string();
+        let told = next.evidence.iter().any(|one| one.probe == uid);
+        if told || probe.boundary != boundary {
+            continue;
+        }
+        if let Some(judged) = of_pod(pod, probe, runtime, now) {
+            next.evidence.retain(|one| one.node != probe.node);
+            next.evidence.insert(0, evidence(probe, uid, &judged, now));
+            next.evidence.truncate(MAX_EVIDENCE);
+            next.checks = judged.checks;
+        }
+    }
+    next
+}
+
+fn evidence(probe: &LiveProbe, uid: String, judged: &Judged, now: Timestamp) -> Evidence {
+    Evidence {
+        node: probe.node.clone(),
+        time: crate::conditions::whole_second(now).0,
+        probe: uid,
+        outcome: judged.outcome,
+        fault: judged.fault.chars().take(MAX_FAULT).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::Target;
+
+    use super::*;
+
+    fn inside() -> Inside {
+        Inside {
+            runtime: SeenRuntime::Host,
+            uid: 65532,
+            gid: 65532,
+            no_new_privs: true,
+            capabilities: 0,
+            seccomp: 2,
+            root_read_only: true,
+            token_mounted: false,
+            user_namespace: true,
+        }
+    }
+
+    /// A report in which everything is as it must be, then changed.
+    fn judged(change: impl FnOnce(&mut ProbeReport)) -> Judged {
+        let checks = REQUIRED.map(|check| {
+            let open = matches!(check, Check::Dns | Check::PermittedCanary);
+            let target = Target {
+                check,
+                address: "192.0.2.1:1".into(),
+                expect: if open {
+                    Expect::Reachable
+                } else {
+                    Expect::Blocked
+                },
+            };
+            Observation {
+                check: target.check,
+                address: target.address,
+                expect: target.expect,
+                saw: if open { Saw::Connected } else { Saw::Silence },
+            }
+        });
+        let mut answer = ProbeReport {
+            version: VERSION,
+            checks: checks.into(),
+            inside: inside(),
+        };
+        change(&mut answer);
+        report(&serde_json::to_string(&answer).unwrap(), Runtime::Hardened)
+    }
+
+    fn saw(answer: &mut ProbeReport, check: Check, saw: Saw) {
+        let one = answer.checks.iter_mut().find(|one| one.check == check);
+        one.unwrap().saw = saw;
+    }
+
+    #[test]
+    fn proven_only_if_everything_is_as_it_must_be() {
+        let all_well = judged(|_| ());
+        assert_eq!(all_well.outcome, Outcome::Proven, "{}", all_well.fault);
+        assert_eq!(all_well.checks.len(), REQUIRED.len() + 9);
+    }
+
+    #[test]
+    fn an_opening_is_a_breach_and_is_named() {
+        for opening in [Saw::Connected, Saw::Refused] {
+            let breach = judged(|answer| saw(answer, Check::Kubelet, opening));
+            assert_eq!(breach.outcome, Outcome::Breached);
+            assert!(
+                breach
+                    .fault
+                    .starts_with("Kubelet 192.0.2.1:1: expected Blocked")
+            );
+        }
+    }
+
+    #[test]
+    fn a_dead_network_proves_nothing() {
+        for control in [Check::Dns, Check::PermittedCanary] {
+            let dead = judged(|answer| saw(answer, control, Saw::Silence));
+            assert_eq!(dead.outcome, Outcome::Inconclusive);
+        }
+    }
+
+    #[test]
+    fn an_opening_counts_also_in_a_network_that_is_otherwise_dead() {
+        let both = judged(|answer| {
+            saw(answer, Check::Dns, Saw::Silence);
+            saw(answer, Check::OtherTenant, Saw::Connected);
+        });
+        assert_eq!(both.outcome, Outcome::Breached);
+    }
+
+    #[test]
+    fn what_was_not_looked_at_is_not_proven() {
+        let partial = judged(|answer| {
+            answer.checks.pop();
+        });
+        assert_eq!(partial.outcome, Outcome::Inconclusive);
+        assert!(partial.fault.contains("not looked at"));
+        assert_eq!(report("", Runtime::Hardened).outcome, Outcome::Inconclusive);
+        assert_eq!(
+            judged(|answer| answer.version += 1).outcome,
+            Outcome::Inconclusive
+        );
+    }
+
+    #[test]
+    fn each_loosened_bolt_is_a_breach() {
+        let loosened: [(&str, fn(&mut Inside)); 9] = [
+            ("Runtime", |i| i.runtime = SeenRuntime::GVisor),
+            ("UserId", |i| i.uid = 0),
+            ("GroupId", |i| i.gid = 0),
+            ("NoNewPrivileges", |i| i.no_new_privs = false),
+            ("Capabilities", |i| i.capabilities = 1 << 13),
+            ("Seccomp", |i| i.seccomp = 0),
+            ("ReadOnlyRoot", |i| i.root_read_only = false),
+            ("TokenMounted", |i| i.token_mounted = true),
+            ("UserNamespace", |i| i.user_namespace = false),
+        ];
+        for (name, loosen) in loosened {
+            let breach = judged(|answer| loosen(&mut answer.inside));
+            assert_eq!(breach.outcome, Outcome::Breached, "{name}");
+            assert!(breach.fault.starts_with(name), "{}", breach.fault);
+        }
+    }
+}

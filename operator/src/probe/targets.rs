@@ -1,0 +1,117 @@
+//! What a probe has to dial: the list of what must be shut, and what must be open.
+
+use std::net::{IpAddr, SocketAddr};
+
+use contract::{Check, Expect, ProbeRequest, Target, VERSION};
+use crds::well_known::{
+    CANARY, CANARY_FORBIDDEN_PORT, CANARY_PERMITTED_PORT, DECOY_PORT, SYSTEM_NAMESPACE,
+};
+
+use super::{DIAL_TIMEOUT_MS, ProbeSettings};
+use crate::world::facts::{Cluster, Uid};
+
+/// The metadata services of the large clouds: link-local IPv4 (all of them), the IPv6
+/// address of AWS, and the IPv4 one spelled as IPv6, which some filters forget.
+const METADATA: [(Check, &str); 3] = [
+    (Check::MetadataV4, "169.254.169.254:80"),
+    (Check::MetadataV6, "[fd00:ec2::254]:80"),
+    (Check::MetadataMapped, "[::ffff:169.254.169.254]:80"),
+];
+
+/// Port of every kubelet (its flag `--port`, practically never changed).
+const KUBELET_PORT: u16 = 10250;
+
+/// API server addresses looked at, at most: one opening is enough to be found.
+const MAX_API_SERVERS: usize = 3;
+
+/// Checks without which no report counts.
+pub const REQUIRED: [Check; 9] = [
+    Check::Dns,
+    Check::PermittedCanary,
+    Check::ForbiddenCanary,
+    Check::OtherTenant,
+    Check::MetadataV4,
+    Check::MetadataV6,
+    Check::MetadataMapped,
+    Check::ApiServerEndpoint,
+    Check::Kubelet,
+];
+
+/// Why no probe can be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// Without it no silence means anything.
+    Canary,
+    /// Nothing stands for another tenant.
+    Decoy,
+    /// The address of the API server is not known yet.
+    ApiServer,
+}
+
+impl Missing {
+    /// What a person should do.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::Canary => {
+                "no pod of cloister-canary is ready, so there is no positive control; \
+                 look at: kubectl -n cloister-system get pods"
+            }
+            Self::Decoy => {
+                "no pod of cloister-decoy is ready, so nothing stands for another tenant; \
+                 look at: kubectl -n cloister-decoy get pods"
+            }
+            Self::ApiServer => "the address of the API server is not known yet",
+        }
+    }
+}
+
+/// What to ask a probe of this tenant. Tenants are spread over the canary's pods.
+///
+/// # Errors
+/// [`Missing`] if something that every probe needs is not there.
+pub fn request(
+    cluster: &Cluster,
+    settings: &ProbeSettings,
+    tenant: Uid,
+) -> Result<ProbeRequest, Missing> {
+    let canary = chosen(&cluster.canaries, tenant).ok_or(Missing::Canary)?;
+    let decoy = chosen(&cluster.decoys, tenant).ok_or(Missing::Decoy)?;
+    if cluster.api_servers.is_empty() {
+        return Err(Missing::ApiServer);
+    }
+    let at = |address: IpAddr, port: u16| SocketAddr::new(address, port).to_string();
+    let shut = |check: Check, address: String| Target {
+        check,
+        address,
+        expect: Expect::Blocked,
+    };
+    let open = |check: Check, address: String| Target {
+        check,
+        address,
+        expect: Expect::Reachable,
+    };
+    let mut targets = vec![
+        open(Check::Dns, format!("{CANARY}.{SYSTEM_NAMESPACE}.svc")),
+        open(Check::PermittedCanary, at(canary, CANARY_PERMITTED_PORT)),
+        shut(Check::ForbiddenCanary, at(canary, CANARY_FORBIDDEN_PORT)),
+        shut(Check::OtherTenant, at(decoy, DECOY_PORT)),
+        shut(Check::Kubelet, format!("$(HOST_IP):{KUBELET_PORT}")),
+    ];
+    targets.extend(METADATA.map(|(check, address)| shut(check, address.to_owned())));
+    let api_servers = cluster.api_servers.iter().take(MAX_API_SERVERS);
+    targets.extend(api_servers.map(|a| shut(Check::ApiServerEndpoint, a.to_string())));
+    let service = settings.api_service.iter();
+    targets.extend(service.map(|a| shut(Check::ApiServerService, a.to_string())));
+    let outside = settings.outside.iter();
+    targets.extend(outside.map(|a| shut(Check::Outside, a.to_string())));
+    Ok(ProbeRequest {
+        version: VERSION,
+        timeout_ms: DIAL_TIMEOUT_MS,
+        targets,
+    })
+}
+
+fn chosen(addresses: &[IpAddr], tenant: Uid) -> Option<IpAddr> {
+    let count = addresses.len().max(1);
+    addresses.get(tenant.spread(count)).copied()
+}

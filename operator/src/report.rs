@@ -1,0 +1,218 @@
+//! What people and machines are told: Kubernetes Events, and metrics whose labels are enums.
+//!
+//! An event that cannot be written is logged and forgotten: no pass fails for one.
+
+use std::{
+    sync::{Arc, atomic::AtomicI64},
+    time::Duration,
+};
+
+use crds::{
+    Tenant, TenantStatus,
+    tenant::{TenantCondition, TenantReason},
+};
+use kube::{
+    Client, Resource,
+    runtime::events::{Event, EventType, Recorder, Reporter},
+};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+use crate::{apply::Change, tenant::Repair};
+
+/// Labels of a pass.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Pass {
+    room: &'static str,
+    outcome: &'static str,
+}
+
+/// Labels of a repair.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
+}
+
+/// Labels of a condition.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Standing {
+    condition: &'static str,
+    status: &'static str,
+}
+
+/// Where everything that is told goes through.
+#[derive(Clone)]
+pub struct Report {
+    recorder: Recorder,
+    registry: Arc<Registry>,
+    passes: Family<Pass, Counter>,
+    seconds: Histogram,
+    repairs: Family<Kind, Counter>,
+    tenants: Family<Standing, Gauge>,
+    leader: Gauge<i64, AtomicI64>,
+}
+
+impl Report {
+    /// Events in the name of this replica; metrics from zero.
+    pub fn new(client: Client, instance: &str) -> Self {
+        let reporter = Reporter {
+            controller: crds::well_known::MANAGER.to_owned(),
+            instance: Some(instance.to_owned()),
+        };
+        let mut registry = Registry::with_prefix("cloister");
+        let passes = Family::default();
+        registry.register(
+            "reconciles",
+            "Passes over an object, by outcome",
+            passes.clone(),
+        );
+        let buckets = [
+            0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0,
+        ];
+        let seconds = Histogram::new(buckets);
+        registry.register_with_unit(
+            "reconcile_duration",
+            "Time a pass took",
+            Unit::Seconds,
+            seconds.clone(),
+        );
+        let repairs = Family::default();
+        registry.register(
+            "repairs",
+            "Objects put back as they must be",
+            repairs.clone(),
+        );
+        let tenants = Family::default();
+        registry.register(
+            "tenants",
+            "Tenants by condition and status",
+            tenants.clone(),
+        );
+        let leader = Gauge::default();
+        registry.register("leader", "1 on the replica that reconciles", leader.clone());
+        Self {
+            recorder: Recorder::new(client, reporter),
+            registry: Arc::new(registry),
+            passes,
+            seconds,
+            repairs,
+            tenants,
+            leader,
+        }
+    }
+
+    /// All metrics as `OpenMetrics` text.
+    ///
+    /// # Errors
+    /// None that a `String` as target could cause.
+    pub fn metrics(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+
+    /// This replica leads, or does not.
+    pub fn leading(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
+    }
+
+    /// A pass has ended.
+    pub fn pass(&self, room: &'static str, outcome: &'static str, took: Duration) {
+        self.passes.get_or_create(&Pass { room, outcome }).inc();
+        self.seconds.observe(took.as_secs_f64());
+    }
+
+    /// How many tenants stand how. Computed when metrics are asked for, not kept.
+    pub fn count_tenants(&self, tenants: &[Arc<Tenant>]) {
+        self.tenants.clear();
+        for tenant in tenants {
+            let conditions = tenant.status.iter().flat_map(|status| &status.conditions);
+            for condition in conditions {
+                let known = |all: &'static str| *all == *condition.type_;
+                let types = TenantCondition::ALL.iter().map(|one| one.as_str());
+                let Some(name) = types.into_iter().find(|name| known(name)) else {
+                    continue;
+                };
+                let status = match condition.status.as_str() {
+                    "True" => "True",
+                    "False" => "False",
+                    _ => "Unknown",
+                };
+                let standing = Standing {
+                    condition: name,
+                    status,
+                };
+                self.tenants.get_or_create(&standing).inc();
+            }
+        }
+    }
+
+    /// Tells what a pass over a Tenant repaired, and which condition turned.
+    pub async fn tenant(&self, tenant: &Tenant, repairs: &[Repair], status: &TenantStatus) {
+        for repair in repairs {
+            let Change::Repaired { by } = &repair.change else {
+                continue;
+            };
+            self.repairs
+                .get_or_create(&Kind { kind: repair.kind })
+                .inc();
+            let by = by
+                .as_deref()
+                .map_or_else(String::new, |by| format!(", changed by {by}"));
+            let note = format!("put back {} {}{by}", repair.kind, repair.name);
+            self.publish(tenant, EventType::Warning, "Repaired", note)
+                .await;
+        }
+        // The first pass makes everything; what it then misses, somebody had removed.
+        if tenant.status.is_some() {
+            for made in repairs.iter().filter(|made| made.change == Change::Created) {
+                self.repairs.get_or_create(&Kind { kind: made.kind }).inc();
+                let note = format!("made {} {} again, which was missing", made.kind, made.name);
+                self.publish(tenant, EventType::Warning, "Restored", note)
+                    .await;
+            }
+        }
+        self.turns(tenant, status).await;
+    }
+
+    async fn turns(&self, tenant: &Tenant, status: &TenantStatus) {
+        let before = tenant
+            .status
+            .as_ref()
+            .map(|status| status.conditions.as_slice());
+        for condition in &status.conditions {
+            let previous = crds::condition::find(before.unwrap_or_default(), &condition.type_);
+            let turned = previous.is_none_or(|p| p.status != condition.status);
+            if !turned || condition.reason == TenantReason::Pending.as_str() {
+                continue;
+            }
+            let type_ = match condition.status.as_str() {
+                "True" => EventType::Normal,
+                _ if previous.is_none() => continue,
+                _ => EventType::Warning,
+            };
+            let note = format!(
+                "{} is {}: {}",
+                condition.type_, condition.status, condition.message
+            );
+            self.publish(tenant, type_, &condition.reason, note).await;
+        }
+    }
+
+    async fn publish(&self, tenant: &Tenant, type_: EventType, reason: &str, note: String) {
+        let event = Event {
+            type_,
+            reason: reason.to_owned(),
+            note: Some(note.chars().take(1000).collect()),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        let reference = tenant.object_ref(&());
+        if let Err(error) = self.recorder.publish(&event, &reference).await {
+            tracing::debug!(%error, "event not written");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! The one reconcile driver: spec → gather → validate → desired → apply → observe → status.
+//!
+//! A room says what each step is for its kind; the order of the steps, the writing of the
+//! status on every way out and the finalizer are said here, once. The functions of a room
+//! that take no [`Context`] are pure.
+
+use std::{fmt::Debug, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use kube::{Client, Resource, ResourceExt, core::object::HasStatus, runtime::controller::Action};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    apply::{self, ScopeApi},
+    cli::Settings,
+    error::Error,
+    report::Report,
+    world::World,
+};
+
+/// What every room's steps may reach. Nothing else.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// What is known of the cluster.
+    pub world: Arc<World>,
+    /// What was typed.
+    pub settings: Settings,
+    /// Events and metrics.
+    pub report: Report,
+    /// The wall clock, replaced in tests.
+    pub now: fn() -> Timestamp,
+}
+
+/// Bounds of a kind that a room can look after.
+pub trait Kind:
+    Resource<DynamicType = (), Scope: ScopeApi<Self>>
+    + HasStatus<Status: Clone + PartialEq + Serialize + Send + Sync>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Serialize
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<K> Kind for K where
+    K: Resource<DynamicType = (), Scope: ScopeApi<K>>
+        + HasStatus<Status: Clone + PartialEq + Serialize + Send + Sync>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Serialize
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// One custom resource.
+pub trait Room: 'static {
+    /// What this room is about.
+    type Kind: Kind;
+    /// What the spec refers to and what is there already, read but not yet judged.
+    type Inputs: Send;
+    /// The spec after every rule has passed.
+    type Valid: Send + Sync;
+    /// Every child, complete.
+    type Desired: Send;
+    /// What became of each.
+    type Applied: Send + Sync;
+    /// The facts that the status is computed from.
+    type Observed: Send + Sync;
+
+    /// Name in metrics and logs.
+    const NAME: &'static str;
+
+    /// Reads.
+    fn gather(context: &Context, object: &Self::Kind) -> Self::Inputs;
+    /// Judges. After this nobody reads the spec.
+    fn validate(object: &Self::Kind, inputs: Self::Inputs) -> Result<Self::Valid, Error>;
+    /// Plans. Total: whatever is valid has a plan.
+    fn desired(valid: &Self::Valid) -> Self::Desired;
+    /// Writes.
+    fn apply(
+        context: &Context,
+        valid: &Self::Valid,
+        desired: Self::Desired,
+    ) -> impl Future<Output = Result<Self::Applied, Error>> + Send;
+    /// Boils down what was planned and what became of it.
+    fn observe(valid: Self::Valid, applied: Self::Applied) -> Self::Observed;
+    /// Says how things are, from the facts or from the error that kept us from them.
+    fn status(
+        object: &Self::Kind,
+        outcome: Result<&Self::Observed, &Error>,
+        now: Timestamp,
+    ) -> <Self::Kind as HasStatus>::Status;
+    /// When to look again, if nothing wakes us before.
+    fn requeue(observed: &Self::Observed, now: Timestamp) -> Duration;
+    /// Tells people about what is worth an event, given the status before and after.
+    fn announce(
+        context: &Context,
+        object: &Self::Kind,
+        outcome: Result<&Self::Observed, &Error>,
+        status: &<Self::Kind as HasStatus>::Status,
+    ) -> impl Future<Output = ()> + Send;
+}
+
+/// How far the removal of an object has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing of it is left.
+    Done,
+    /// Something is; look again after this long, if nothing wakes us before.
+    Waiting(Duration),
+}
+
+/// A room whose objects cannot simply vanish.
+pub trait Teardown: Room {
+    /// Holds the object until [`Teardown::teardown`] is done.
+    const FINALIZER: &'static str;
+
+    /// Takes one step. Idempotent, and fine with nothing ever having been applied.
+    fn teardown(
+        context: &Context,
+        object: &Self::Kind,
+    ) -> impl Future<Output = Result<(Progress, <Self::Kind as HasStatus>::Status), Error>> + Send;
+}
+
+async fn converge<R: Room>(context: &Context, object: &R::Kind) -> Result<R::Observed, Error> {
+    let inputs = R::gather(context, object);
+    let valid = R::validate(object, inputs)?;
+    let desired = R::desired(&valid);
+    let applied = R::apply(context, &valid, desired).await?;
+    Ok(R::observe(valid, applied))
+}
+
+/// Writes the status, if it says anything new.
+async fn publish<R: Room>(
+    context: &Context,
+    object: &R::Kind,
+    status: &<R::Kind as HasStatus>::Status,
+) -> Result<(), Error> {
+    if object.status() == Some(status) {
+        return Ok(());
+    }
+    apply::status(&context.client, object, status).await
+}
+
+/// Converges once and states the outcome, whatever it is.
+async fn settle<R: Room>(context: &Context, object: &R::Kind) -> Result<Action, Error> {
+    let outcome = converge::<R>(context, object).await;
+    let now = (context.now)();
+    let status = R::status(object, outcome.as_ref(), now);
+    let published = publish::<R>(context, object, &status).await;
+    R::announce(context, object, outcome.as_ref(), &status).await;
+    let observed = outcome?;
+    published?;
+    Ok(Action::requeue(R::requeue(&observed, now)))
+}
+
+/// One pass over one object that has a teardown.
+///
+/// # Errors
+/// Whatever a step ran into; the status says it too.
+pub async fn reconcile<R: Teardown>(
+    object: Arc<R::Kind>,
+    context: Arc<Context>,
+) -> Result<Action, Error> {
+    let guarded = object.finalizers().iter().any(|held| held == R::FINALIZER);
+    let client = &context.client;
+    if object.meta().deletion_timestamp.is_none() {
+        if !guarded {
+            apply::finalizer(client, &*object, R::FINALIZER, true).await?;
+        }
+        return settle::<R>(&context, &object).await;
+    }
+    if !guarded {
+        return Ok(Action::await_change());
+    }
+    let (progress, status) = R::teardown(&context, &object).await?;
+    match progress {
+        Progress::Done => {
+            apply::finalizer(client, &*object, R::FINALIZER, false).await?;
+            Ok(Action::await_change())
+        }
+        Progress::Waiting(pause) => {
+            publish::<R>(&context, &object, &status).await?;
+            Ok(Action::requeue(pause))
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The process around the rooms: watches, lease, controller, health.
+//!
+//! Every replica keeps its caches filled; the one that holds the lease reconciles. The
+//! first task that ends ends the process: a replica that has lost its lease, or a watch,
+//! is worth nothing, and Kubernetes starts a new one.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use crds::Tenant;
+use futures::{StreamExt, channel::mpsc};
+use k8s_openapi::api::{
+    core::v1::{LimitRange, Namespace, Node, Pod, ResourceQuota, ServiceAccount},
+    discovery::v1::EndpointSlice,
+    networking::v1::NetworkPolicy,
+    node::v1::RuntimeClass,
+    rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding},
+};
+use kube::{
+    Api, Client,
+    runtime::{
+        controller::{self, Action, applier},
+        reflector::{self, store::Writer},
+    },
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
+use tracing::Instrument;
+
+use crate::{
+    admin::{self, Admin, Readiness},
+    cli::Settings,
+    error::Error as PassError,
+    lease::Candidate,
+    report::Report,
+    room::{self, Context, Room, Teardown},
+    tenant::TenantRoom,
+    world::{
+        World,
+        watch::{follow, follow_tenants},
+    },
+};
+
+/// Passes under way at once. Each waits for the API server most of its time.
+const CONCURRENCY: u16 = 24;
+
+/// How long passes that are under way may take to end at shutdown.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Why the process ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No kubeconfig, no service account, or a broken one.
+    #[error("failed to find the API server: {0}")]
+    Config(#[source] Box<kube::Error>),
+    /// Signals cannot be listened for.
+    #[error("failed to listen for signals: {0}")]
+    Signal(#[source] std::io::Error),
+    /// Health and metrics cannot be served.
+    #[error("failed to serve health and metrics on {address}: {source}")]
+    Admin {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A task ended that never should.
+    #[error("{0} ended; see the lines above")]
+    Ended(&'static str),
+}
+
+/// Runs until a signal, the loss of the lease, or a failure.
+///
+/// # Errors
+/// Whatever ended it, unless it was a signal.
+pub async fn run(settings: Settings) -> Result<(), Error> {
+    let client = Client::try_default()
+        .await
+        .map_err(|error| Error::Config(Box::new(error)))?;
+    let (store, writer) = reflector::store::<Tenant>();
+    let world = Arc::new(World::new(store));
+    let report = Report::new(client.clone(), &settings.name);
+    let readiness = Readiness::after(WATCHES);
+    let mut tasks = JoinSet::new();
+    watches(&mut tasks, &client, &world, writer, &readiness);
+    let admin = Admin {
+        readiness: readiness.clone(),
+        report: report.clone(),
+        world: world.clone(),
+    };
+    let address = settings.admin;
+    tasks.spawn(async move {
+        match admin::serve(address, admin).await {
+            Ok(()) => Error::Ended("the admin server"),
+            Err(source) => Error::Admin { address, source },
+        }
+    });
+    let mut candidate = Candidate::new(client.clone(), &settings.namespace, &settings.name);
+    #[expect(clippy::disallowed_methods, reason = "the clock enters here")]
+    let now = jiff::Timestamp::now;
+    let context = Arc::new(Context {
+        client,
+        world,
+        settings,
+        report,
+        now,
+    });
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signal)?;
+    let ended = tokio::select! {
+        ended = tasks.join_next() => Err(outcome(ended)),
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        ended = lead(&mut candidate, &context, &readiness) => Err(ended),
+    };
+    context.report.leading(false);
+    candidate.release().await;
+    ended
+}
+
+fn outcome(ended: Option<Result<Error, tokio::task::JoinError>>) -> Error {
+    match ended {
+        Some(Ok(error)) => error,
+        Some(Err(_)) | None => Error::Ended("a task"),
+    }
+}
+
+/// Waits for full caches and the lease, then reconciles until the lease is lost.
+async fn lead(candidate: &mut Candidate, context: &Arc<Context>, readiness: &Readiness) -> Error {
+    // A replica that knows nothing must not lead: it would see nothing as missing.
+    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    while !readiness.is_ready() {
+        tick.tick().await;
+    }
+    candidate.acquired().await;
+    tracing::info!("leading");
+    context.report.leading(true);
+    tokio::select! {
+        () = candidate.lost() => {
+            tracing::warn!("lease lost");
+            Error::Ended("the lease")
+        }
+        () = reconcile_all(context.clone()) => Error::Ended("the tenant room"),
+    }
+}
+
+/// The tenant room's queue: everything once, then whatever the world says.
+async fn reconcile_all(context: Arc<Context>) {
+    let (sender, wakes) = mpsc::unbounded();
+    context.world.wake_through(sender);
+    let queue = wakes.map(Ok::<_, std::convert::Infallible>);
+    let store = context.world.tenants().clone();
+    let config = controller::Config::default().concurrency(CONCURRENCY);
+    applier(
+        |tenant: Arc<Tenant>, context: Arc<Context>| Box::pin(pass::<TenantRoom>(tenant, context)),
+        |_, error: &PassError, _| error.retry().action(),
+        context,
+        store,
+        queue,
+        config,
+    )
+    .for_each(|_| std::future::ready(()))
+    .await;
+}
+
+/// One pass, in a span of its own, counted.
+async fn pass<R>(object: Arc<R::Kind>, context: Arc<Context>) -> Result<Action, PassError>
+where
+    R: Room + Teardown,
+{
+    use kube::ResourceExt;
+    let span = tracing::info_span!("pass", room = R::NAME, object = object.name_any());
+    let report = context.report.clone();
+    async move {
+        let begun = std::time::Instant::now();
+        let result = room::reconcile::<R>(object, context).await;
+        let outcome = result.as_ref().map_or_else(PassError::reason, |_| "ok");
+        report.pass(R::NAME, outcome, begun.elapsed());
+        if let Err(error) = &result {
+            tracing::warn!(%error, reason = error.reason(), "pass failed");
+        }
+        result
+    }
+    .instrument(span)
+    .await
+}
+
+/// How many watches there are; see [`watches`].
+const WATCHES: usize = 15;
+
+/// Starts every watch. The three slices are in namespaces that Cloister may read.
+fn watches(
+    tasks: &mut JoinSet<Error>,
+    client: &Client,
+    world: &Arc<World>,
+    writer: Writer<Tenant>,
+    readiness: &Readiness,
+) {
+    let ready = || {
+        let readiness = readiness.clone();
+        move || readiness.one_more()
+    };
+    macro_rules! everywhere {
+        ($($kind:ty),+) => { $(
+            let all = Api::<$kind>::all(client.clone());
+            tasks.spawn(named(stringify!($kind), follow(all, world.clone(), ready())));
+        )+ };
+    }
+    everywhere!(
+        Namespace,
+        NetworkPolicy,
+        ResourceQuota,
+        LimitRange,
+        ServiceAccount,
+        RoleBinding,
+        ClusterRole,
+        ClusterRoleBinding,
+        Pod,
+        Node,
+        RuntimeClass
+    );
+    use crds::well_known::{DECOY_NAMESPACE, SYSTEM_NAMESPACE};
+    for namespace in ["default", SYSTEM_NAMESPACE, DECOY_NAMESPACE] {
+        let slices = Api::<EndpointSlice>::namespaced(client.clone(), namespace);
+        tasks.spawn(named(
+            "EndpointSlice",
+            follow(slices, world.clone(), ready()),
+        ));
+    }
+    let tenants = follow_tenants(client.clone(), world.clone(), writer, ready());
+    tasks.spawn(named("Tenant", tenants));
+}
+
+async fn named(kind: &'static str, watch: impl Future<Output = ()>) -> Error {
+    watch.await;
+    tracing::error!(kind, "watch ended");
+    Error::Ended("a watch")
+}

@@ -1,0 +1,152 @@
+//! Writes what is desired: the namespace, then everything in it at once, then what no
+//! longer belongs, then probes.
+
+use std::pin::Pin;
+
+use futures::future::join_all;
+use k8s_openapi::{
+    api::{
+        core::v1::Pod,
+        rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{Resource, ResourceExt};
+
+use super::desired::Desired;
+use crate::{
+    apply::{self, Change, ScopeApi, Writer},
+    error::Error,
+    meta::Owner,
+    names,
+    room::Context,
+    world::{facts::Child, watch::Observed},
+};
+
+/// A repair that was made: what, and against whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repair {
+    /// Kind of the object.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+    /// What had happened to it.
+    pub change: Change,
+}
+
+/// What became of each child: everything but [`Change::None`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// In no particular order.
+    pub changes: Vec<Repair>,
+    /// A probe was sent in this pass.
+    pub probe_sent: bool,
+}
+
+type Writing<'a> = Pin<Box<dyn Future<Output = Result<Repair, Error>> + Send + 'a>>;
+
+/// Writes.
+///
+/// Every child is tried even if another fails, so that one foreign object in the way does
+/// not keep the rest of the boundary from being kept; the first failure is returned.
+pub async fn apply(context: &Context, owner: &Owner, desired: Desired) -> Result<Applied, Error> {
+    let writer = Writer {
+        client: &context.client,
+        world: &context.world,
+        tenant: &owner.tenant,
+        owner: owner.uid,
+    };
+    let Desired {
+        namespace,
+        policies,
+        quota,
+        limit_range,
+        service_account,
+        bindings,
+        roles,
+        role_bindings,
+        probe,
+        retired,
+    } = desired;
+    let first = ensure(&writer, &namespace).await?;
+    let mut writings: Vec<Writing<'_>> = vec![
+        Box::pin(ensure(&writer, &quota)),
+        Box::pin(ensure(&writer, &limit_range)),
+        Box::pin(ensure(&writer, &service_account)),
+    ];
+    add(&mut writings, &writer, &policies);
+    add(&mut writings, &writer, &bindings);
+    add(&mut writings, &writer, &roles);
+    let mut results = join_all(writings).await;
+    // A cluster role binding may only name a role that is there.
+    let mut writings = Vec::new();
+    add(&mut writings, &writer, &role_bindings);
+    results.extend(join_all(writings).await);
+
+    let mut changes = vec![first];
+    for result in results {
+        changes.push(result?);
+    }
+    changes.retain(|repair| repair.change != Change::None);
+
+    let inside = namespace.name_any();
+    writer
+        .prune::<RoleBinding>(Some(&inside), &kept(&bindings))
+        .await?;
+    writer
+        .prune::<ClusterRoleBinding>(None, &kept(&role_bindings))
+        .await?;
+    writer.prune::<ClusterRole>(None, &kept(&roles)).await?;
+    let probe_sent = probe.is_some();
+    look(context, &writer, probe, retired).await?;
+    Ok(Applied {
+        changes,
+        probe_sent,
+    })
+}
+
+/// Sends the probe and clears away those that have spoken.
+async fn look(
+    context: &Context,
+    writer: &Writer<'_>,
+    probe: Option<Pod>,
+    retired: Vec<(String, crate::world::facts::Uid)>,
+) -> Result<(), Error> {
+    for (name, uid) in retired {
+        let meta = ObjectMeta {
+            name: Some(name),
+            namespace: Some(names::namespace(writer.tenant)),
+            ..ObjectMeta::default()
+        };
+        apply::delete::<Pod>(&context.client, &meta, uid, Some(0)).await?;
+    }
+    match probe {
+        Some(pod) => writer.pod(&pod).await,
+        None => Ok(()),
+    }
+}
+
+async fn ensure<K>(writer: &Writer<'_>, child: &K) -> Result<Repair, Error>
+where
+    K: Child + Observed + Resource<Scope: ScopeApi<K>>,
+{
+    let change = writer.ensure(child).await?;
+    Ok(Repair {
+        kind: K::KIND.as_str(),
+        name: child.name_any(),
+        change,
+    })
+}
+
+fn add<'a, K>(writings: &mut Vec<Writing<'a>>, writer: &'a Writer<'a>, children: &'a [K])
+where
+    K: Child + Observed + Resource<Scope: ScopeApi<K>>,
+{
+    for child in children {
+        writings.push(Box::pin(ensure(writer, child)));
+    }
+}
+
+fn kept<K: ResourceExt>(children: &[K]) -> Vec<String> {
+    children.iter().map(ResourceExt::name_any).collect()
+}

@@ -1,0 +1,79 @@
+//! How much: of everything together, and of each container that does not say.
+
+use crds::scalar::Amount;
+use k8s_openapi::{
+    api::core::v1::{LimitRange, LimitRangeItem, LimitRangeSpec, ResourceQuota, ResourceQuotaSpec},
+    apimachinery::pkg::api::resource::Quantity,
+};
+
+use crate::{
+    meta::Owner,
+    names,
+    probe::pod::{CPU_MILLIS, MEMORY_MIB},
+    tenant::validate::Quota,
+};
+
+/// The quota: the tenant's limits, and room for one probe, which must find a place also
+/// when the tenant uses all of its own. No service may be reachable from outside.
+pub fn resource_quota(owner: &Owner, namespace: &str, quota: Quota) -> ResourceQuota {
+    let Quota {
+        pods,
+        executions,
+        cpu,
+        memory,
+        storage,
+    } = quota;
+    let cpu = cpu.plus(Amount::millicores(CPU_MILLIS));
+    let memory = memory.plus(Amount::mebibytes(MEMORY_MIB));
+    let hard = [
+        ("count/executions.cloister.dev", Amount::count(executions)),
+        ("limits.cpu", cpu),
+        ("limits.memory", memory),
+        ("pods", Amount::count(pods.saturating_add(1))),
+        ("requests.cpu", cpu),
+        ("requests.memory", memory),
+        ("requests.storage", storage),
+        ("services.loadbalancers", Amount::ZERO),
+        ("services.nodeports", Amount::ZERO),
+    ];
+    ResourceQuota {
+        metadata: owner.child(Some(namespace), names::LIMITS),
+        spec: Some(ResourceQuotaSpec {
+            hard: Some(quantities(&hard)),
+            ..ResourceQuotaSpec::default()
+        }),
+        status: None,
+    }
+}
+
+/// What a container gets that names no limits. Small: who needs more says so.
+pub fn limit_range(owner: &Owner, namespace: &str) -> LimitRange {
+    let limits = [
+        ("cpu", Amount::millicores(500)),
+        ("ephemeral-storage", Amount::mebibytes(1024)),
+        ("memory", Amount::mebibytes(256)),
+    ];
+    let requests = [
+        ("cpu", Amount::millicores(50)),
+        ("ephemeral-storage", Amount::mebibytes(64)),
+        ("memory", Amount::mebibytes(64)),
+    ];
+    LimitRange {
+        metadata: owner.child(Some(namespace), names::LIMITS),
+        spec: Some(LimitRangeSpec {
+            limits: vec![LimitRangeItem {
+                type_: "Container".to_owned(),
+                default: Some(quantities(&limits)),
+                default_request: Some(quantities(&requests)),
+                ..LimitRangeItem::default()
+            }],
+        }),
+    }
+}
+
+fn quantities(amounts: &[(&str, Amount)]) -> std::collections::BTreeMap<String, Quantity> {
+    amounts
+        .iter()
+        .map(|(name, amount)| ((*name).to_owned(), Quantity(amount.to_string())))
+        .collect()
+}

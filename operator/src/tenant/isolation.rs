@@ -1,0 +1,279 @@
+//! What can be said of a tenant's isolation, and what to look at next. Pure.
+//!
+//! Two sources, neither of which is trusted alone: the self-check, which costs no packet
+//! and sees every policy and every pod at once; and the probes, which see what really
+//! happens, from one node at a time. A proof is about one boundary: a policy that was
+//! changed and put back is another boundary (its generation or its UID moved on), and so
+//! needs a new proof.
+
+use std::collections::BTreeMap;
+
+use crds::{
+    condition::{Finding, Verdict},
+    tenant::{Evidence, IsolationStatus, Outcome, TenantCondition, TenantReason},
+};
+use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::LabelSelector};
+use kube::{
+    ResourceExt,
+    core::{Selector, SelectorExt},
+};
+use serde_json::json;
+
+use super::{ValidTenant, desired::Boundary};
+use crate::{
+    digest, names,
+    probe::{
+        self, judge,
+        plan::{Situation, Step},
+        pod::Probe,
+        targets,
+    },
+    world::{
+        Surroundings,
+        facts::{Child, ChildKind, LivePolicy, Uid},
+    },
+};
+
+/// Most names listed in one message.
+const MAX_NAMED: usize = 5;
+
+/// Fingerprint of the boundary that stands now: every policy, by identity and generation,
+/// and the runtime.
+pub fn fingerprint(valid: &ValidTenant) -> String {
+    let policies: Vec<_> = valid
+        .around
+        .policies
+        .iter()
+        .map(|(name, held)| json!([name, held.fact.uid.to_string(), held.fact.generation]))
+        .collect();
+    let whole = digest::of(&json!([policies, valid.runtime.as_str()]));
+    whole[..16].to_owned()
+}
+
+/// What was known, and what the probe pods have said since.
+pub fn collected(valid: &ValidTenant, boundary: &str) -> IsolationStatus {
+    let pods = valid.around.pods.values().map(|held| &held.fact);
+    let previous = valid.isolation.as_ref();
+    let mut known = judge::collect(previous, boundary, pods, valid.runtime, valid.now);
+    // What was seen from a node that is no more says nothing about those that are.
+    let nodes = &valid.cluster.nodes;
+    known.evidence.retain(|one| nodes.contains_key(&one.node));
+    known
+}
+
+/// The probe to send now, if any, and the ones to clear away.
+pub fn probes(valid: &ValidTenant, desired: &Boundary) -> (Option<Pod>, Vec<(String, Uid)>) {
+    let boundary = fingerprint(valid);
+    let pods = valid
+        .around
+        .pods
+        .iter()
+        .filter(|(_, held)| held.fact.probe.is_some());
+    let noted = valid.isolation.iter().flat_map(|known| &known.evidence);
+    let noted: Vec<&str> = noted.map(|one| one.probe.as_str()).collect();
+    let retired = pods
+        .clone()
+        .filter(|(_, held)| held.fact.deleting.is_none())
+        .filter(|(_, held)| {
+            let Some(probe) = &held.fact.probe else {
+                return false;
+            };
+            let judged = judge::of_pod(&held.fact, probe, valid.runtime, valid.now);
+            let outdated = probe.boundary != boundary;
+            judged.is_some() && (outdated || noted.contains(&held.fact.uid.to_string().as_str()))
+        })
+        .map(|(name, held)| (name.to_string(), held.fact.uid))
+        .collect();
+    if !in_force(&valid.around, desired) {
+        return (None, retired);
+    }
+    (next_probe(valid, boundary, pods.count() > 0), retired)
+}
+
+fn next_probe(valid: &ValidTenant, boundary: String, under_way: bool) -> Option<Pod> {
+    let known = collected(valid, &boundary);
+    let uid = valid.owner.uid;
+    let Ok(request) = targets::request(&valid.cluster, &valid.probing, uid) else {
+        return None;
+    };
+    let Step::Launch { node } = step(valid, &known, under_way) else {
+        return None;
+    };
+    let place = valid.nodes.get(&node)?.clone();
+    Some(probe::pod::pod(&Probe {
+        owner: valid.owner.clone(),
+        boundary,
+        node,
+        place,
+        slot: valid.now.as_second(),
+        request,
+        image: valid.probing.image.clone(),
+        runtime: valid.runtime,
+    }))
+}
+
+/// What to do about probing, given what is known.
+pub fn step(valid: &ValidTenant, known: &IsolationStatus, under_way: bool) -> Step {
+    let situation = Situation {
+        tenant: valid.owner.uid,
+        evidence: &known.evidence,
+        nodes: &valid.nodes,
+        under_way,
+        crowded: valid.crowded,
+        now: valid.now,
+    };
+    probe::plan::step(situation, &valid.probing)
+}
+
+/// Whether every policy of ours stands as it must, so that a probe is worth sending.
+fn in_force(around: &Surroundings, desired: &Boundary) -> bool {
+    let live = |kind: ChildKind, name: String| around.children.get(&(kind, name.into()));
+    let holds = |kind: ChildKind, name: String, fingerprint: u128| {
+        live(kind, name).is_some_and(|held| held.fact.fingerprint == fingerprint)
+    };
+    let namespace = &desired.namespace;
+    holds(
+        ChildKind::Namespace,
+        namespace.name_any(),
+        namespace.fingerprint(),
+    ) && desired.policies.iter().all(|policy| {
+        holds(
+            ChildKind::NetworkPolicy,
+            policy.name_any(),
+            policy.fingerprint(),
+        )
+    })
+}
+
+/// What is to be said, given what is known by now.
+pub fn finding(
+    valid: &ValidTenant,
+    known: &IsolationStatus,
+) -> Finding<TenantCondition, TenantReason> {
+    let (verdict, reason, message) = self_check(&valid.around, valid.owner.uid)
+        .or_else(|| breach(known))
+        .unwrap_or_else(|| proof(valid, known));
+    Finding {
+        condition: TenantCondition::IsolationVerified,
+        verdict,
+        reason,
+        message,
+    }
+}
+
+type Said = (Verdict, TenantReason, String);
+
+/// What the policies and pods themselves say, without a packet.
+fn self_check(around: &Surroundings, owner: Uid) -> Option<Said> {
+    let ours = |name: &str| {
+        around
+            .policies
+            .get(name)
+            .filter(|p| p.fact.owner == Some(owner))
+    };
+    let missing: Vec<&str> = [names::DENY_ALL, names::ALLOW_DNS, names::ALLOW_CANARY]
+        .into_iter()
+        .filter(|name| ours(name).is_none())
+        .collect();
+    if !missing.is_empty() {
+        let message = format!(
+            "missing network policies: {}; being restored",
+            listed(&missing)
+        );
+        return Some((Verdict::False, TenantReason::PolicyNotInForce, message));
+    }
+    let widening: Vec<&str> = around
+        .policies
+        .iter()
+        .filter(|(_, policy)| policy.fact.owner != Some(owner) && policy.fact.opens)
+        .map(|(name, _)| &**name)
+        .collect();
+    if !widening.is_empty() {
+        let message = format!(
+            "network policies that are not Cloister's let something through: {}; remove them",
+            listed(&widening)
+        );
+        return Some((Verdict::False, TenantReason::WidenedByOthers, message));
+    }
+    let denying: Vec<&LivePolicy> = around
+        .policies
+        .values()
+        .map(|held| &held.fact)
+        .filter(|policy| policy.ingress && policy.egress && !policy.opens)
+        .collect();
+    let uncovered: Vec<&str> = around
+        .pods
+        .iter()
+        .filter(|(_, pod)| !pod.fact.finished)
+        .filter(|(_, pod)| {
+            !denying
+                .iter()
+                .any(|p| selects(&p.selector, &pod.fact.labels))
+        })
+        .map(|(name, _)| &**name)
+        .collect();
+    (!uncovered.is_empty()).then(|| {
+        let message = format!("pods that no deny-all selects: {}", listed(&uncovered));
+        (Verdict::False, TenantReason::PodNotCovered, message)
+    })
+}
+
+/// Whether a selector selects these labels. One that cannot be read selects nothing.
+fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
+    Selector::try_from(selector.clone()).is_ok_and(|selector| selector.matches(labels))
+}
+
+fn breach(known: &IsolationStatus) -> Option<Said> {
+    let breached = |one: &&Evidence| one.outcome == Outcome::Breached;
+    let Evidence { node, fault, .. } = known.evidence.iter().find(breached)?;
+    let message = format!("seen from {node}: {fault}");
+    Some((Verdict::False, TenantReason::Breached, message))
+}
+
+/// What the probes of today's boundary amount to, none of them having seen an opening.
+fn proof(valid: &ValidTenant, known: &IsolationStatus) -> Said {
+    let unknown = |reason: TenantReason, message: String| (Verdict::Unknown, reason, message);
+    let failed = known
+        .evidence
+        .iter()
+        .find(|one| one.outcome != Outcome::Proven);
+    if let Some(Evidence { node, fault, .. }) = failed {
+        let message = format!("nothing on {node} counts as proven: {fault}");
+        return unknown(TenantReason::ProbeInconclusive, message);
+    }
+    let limit = valid.probing.evidence_limit();
+    match known.evidence.first() {
+        Some(newest) if newest.time + limit > valid.now => {
+            let mut nodes: Vec<&str> = known.evidence.iter().map(|one| &*one.node).collect();
+            nodes.sort_unstable();
+            let message = format!("proven from inside, on {}", listed(&nodes));
+            (Verdict::True, TenantReason::Proven, message)
+        }
+        newest => {
+            let missing = targets::request(&valid.cluster, &valid.probing, valid.owner.uid);
+            let why = match missing {
+                Err(missing) => missing.remedy().to_owned(),
+                Ok(_) if valid.nodes.is_empty() => {
+                    "no node that the residency allows is ready".to_owned()
+                }
+                Ok(_) => "waiting for a probe".to_owned(),
+            };
+            match newest {
+                None => unknown(TenantReason::ProbePending, why),
+                Some(_) => unknown(
+                    TenantReason::EvidenceStale,
+                    format!("the last proof is too old; {why}"),
+                ),
+            }
+        }
+    }
+}
+
+/// Names, the first few of them.
+pub fn listed(names: &[&str]) -> String {
+    let shown = names[..names.len().min(MAX_NAMED)].join(", ");
+    if names.len() <= MAX_NAMED {
+        return shown;
+    }
+    format!("{shown} and others")
+}

@@ -1,0 +1,172 @@
+//! What was planned and what became of it → the facts that a status is computed from. Pure.
+
+use std::time::Duration;
+
+use crds::{
+    condition::{Finding, Verdict},
+    tenant::{IsolationStatus, State, TenantCondition, TenantReason},
+};
+use jiff::Timestamp;
+
+use super::{
+    ValidTenant,
+    apply::{Applied, Repair},
+    isolation, validate,
+};
+use crate::{probe::plan::Step, world::facts::ChildKind};
+
+/// The facts.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// The tenant's namespace.
+    pub namespace: String,
+    /// Whether anything new may start.
+    pub state: State,
+    /// What is known of the isolation by now.
+    pub isolation: IsolationStatus,
+    /// What is said of each condition but `Ready`.
+    pub findings: Vec<Finding<TenantCondition, TenantReason>>,
+    /// What had to be put back, or was made.
+    pub repairs: Vec<Repair>,
+    /// When to look again.
+    pub wake: Timestamp,
+}
+
+/// Boils down. The isolation is judged by what was there when the pass began: the pass
+/// that repairs a policy still says that it was not in force, and the event of the repair
+/// brings the next one at once.
+pub fn observe(valid: ValidTenant, applied: Applied) -> Observed {
+    let Applied {
+        changes,
+        probe_sent,
+    } = applied;
+    let boundary = isolation::fingerprint(&valid);
+    let isolation = isolation::collected(&valid, &boundary);
+    let findings = vec![
+        isolation::finding(&valid, &isolation),
+        access(&valid),
+        residency(&valid),
+    ];
+    let wake = wake(&valid, &isolation, probe_sent);
+    Observed {
+        namespace: valid.namespace,
+        state: valid.state,
+        isolation,
+        findings,
+        repairs: changes,
+        wake,
+    }
+}
+
+/// The earliest moment at which something changes by itself: a probe is due, the newest
+/// proof gets too old, or a probe has not answered in time.
+fn wake(valid: &ValidTenant, known: &IsolationStatus, probe_sent: bool) -> Timestamp {
+    let mut pods = valid
+        .around
+        .pods
+        .values()
+        .filter_map(|held| held.fact.probe.as_ref());
+    let under_way = probe_sent || pods.next().is_some();
+    let next = match isolation::step(valid, known, under_way) {
+        Step::Wait { until } => until,
+        Step::Launch { .. } | Step::Nowhere => valid.now + valid.probing.retry(),
+    };
+    let stale = known
+        .evidence
+        .first()
+        .map(|newest| newest.time + valid.probing.evidence_limit());
+    stale
+        .filter(|stale| *stale > valid.now)
+        .map_or(next, |stale| stale.min(next))
+}
+
+/// When to look again: at the latest after ten minutes, because a watch can miss what it
+/// was not told.
+pub fn requeue(observed: &Observed, now: Timestamp) -> Duration {
+    let pause = Duration::try_from(observed.wake.duration_since(now)).unwrap_or_default();
+    pause.clamp(Duration::from_secs(1), Duration::from_mins(10))
+}
+
+fn access(valid: &ValidTenant) -> Finding<TenantCondition, TenantReason> {
+    let foreign: Vec<&str> = valid
+        .around
+        .children
+        .iter()
+        .filter(|((kind, _), _)| *kind == ChildKind::RoleBinding)
+        .filter(|(_, held)| held.fact.owner != Some(valid.owner.uid))
+        .map(|((_, name), _)| &**name)
+        .collect();
+    let (verdict, reason, message) = if foreign.is_empty() {
+        let message = "the members have the rights of their roles, and nobody else has any";
+        (
+            Verdict::True,
+            TenantReason::BindingsInForce,
+            message.to_owned(),
+        )
+    } else {
+        let message = format!(
+            "role bindings that are not Cloister's give rights in the namespace: {}; remove them, \
+             or make their subjects members",
+            isolation::listed(&foreign)
+        );
+        (Verdict::False, TenantReason::ForeignBinding, message)
+    };
+    Finding {
+        condition: TenantCondition::AccessEnforced,
+        verdict,
+        reason,
+        message,
+    }
+}
+
+fn residency(valid: &ValidTenant) -> Finding<TenantCondition, TenantReason> {
+    let (verdict, reason, message) = match &valid.residency {
+        None => {
+            let message = "spec.residency is not given: pods may run anywhere";
+            (
+                Verdict::True,
+                TenantReason::Unrestricted,
+                message.to_owned(),
+            )
+        }
+        Some(residency) => {
+            let outside = outside(valid, residency);
+            if !outside.is_empty() {
+                let shown: Vec<&str> = outside.iter().map(String::as_str).collect();
+                let message = format!("outside the residency: {}", isolation::listed(&shown));
+                (Verdict::False, TenantReason::PodOutside, message)
+            } else if !valid.nowhere.is_empty() {
+                let message = format!(
+                    "no node is in {}; correct spec.residency or label nodes",
+                    valid.nowhere.join(", ")
+                );
+                (Verdict::False, TenantReason::NoSuchPlace, message)
+            } else {
+                let message = "every pod is where the residency allows";
+                (Verdict::True, TenantReason::Compliant, message.to_owned())
+            }
+        }
+    };
+    Finding {
+        condition: TenantCondition::ResidencyCompliant,
+        verdict,
+        reason,
+        message,
+    }
+}
+
+/// Pods on nodes that the residency does not allow, or that nobody knows.
+fn outside(valid: &ValidTenant, residency: &crds::tenant::Residency) -> Vec<String> {
+    let pods = valid
+        .around
+        .pods
+        .iter()
+        .filter(|(_, pod)| !pod.fact.finished);
+    pods.filter_map(|(name, pod)| {
+        let node = pod.fact.node.as_deref()?;
+        let place = valid.cluster.nodes.get(node);
+        let inside = place.is_some_and(|place| validate::allows(residency, place));
+        (!inside).then(|| format!("pod {name} on {node}"))
+    })
+    .collect()
+}

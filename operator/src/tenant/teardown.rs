@@ -1,0 +1,251 @@
+//! Taking a tenant away, in an order that never opens it.
+//!
+//! Deleting the namespace at once would delete its policies at once, and pods that take
+//! their time to end would run on without a boundary. So: nothing new is admitted, members
+//! lose their rights, every pod ends, and only then the namespace goes. Each pass looks at
+//! what is left and takes the next step; a restart in between loses nothing.
+
+use std::time::Duration;
+
+use crds::{
+    Tenant, TenantStatus,
+    condition::Verdict,
+    tenant::{DeletionPolicy, TenantCondition, TenantReason},
+    well_known::STATE_TERMINATING,
+};
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{
+        core::v1::{Namespace, Pod},
+        rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::ResourceExt;
+
+use super::{
+    desired::namespace::namespace,
+    status::{finding, with_ready},
+};
+use crate::{
+    apply::{self, Writer},
+    error::Error,
+    meta::Owner,
+    names,
+    room::{Context, Progress},
+    world::{
+        Surroundings,
+        facts::{ChildKind, LivePod, Uid},
+    },
+};
+
+/// How long a pod may take to end by itself, beyond its own grace period, before it is
+/// made to. With [`STUCK`] this leaves half of the promised 120 s for the namespace.
+const OVERDUE: Duration = Duration::from_secs(20);
+/// Longest grace period granted, whatever a pod asks for.
+const GRACE_SECONDS: u32 = 20;
+/// When somebody else's finalizer no longer keeps a pod: this long after its time was up.
+const STUCK: Duration = Duration::from_secs(25);
+
+/// The next step, decided from what is left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    /// The namespace is not ours, or not there.
+    Finish,
+    /// End these pods.
+    End(Vec<Ending>),
+    /// Nothing runs: the namespace may go.
+    DeleteNamespace(Uid),
+    /// It is going.
+    AwaitNamespace,
+}
+
+/// One pod that has to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Ending {
+    name: String,
+    uid: Uid,
+    how: How,
+}
+
+/// How a pod is made to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    /// It was asked, and has time left.
+    Wait,
+    /// Ask it.
+    Ask,
+    /// Its node does not answer: forget it.
+    Force,
+    /// Somebody's finalizer holds it.
+    Release,
+}
+
+/// Takes one step.
+pub async fn teardown(
+    context: &Context,
+    object: &Tenant,
+) -> Result<(Progress, TenantStatus), Error> {
+    let now = (context.now)();
+    let owner = Owner {
+        tenant: object.name_any(),
+        uid: Uid::of(&object.metadata),
+    };
+    if object.spec.deletion_policy == DeletionPolicy::Retain {
+        let message = "marked for deletion, but spec.deletionPolicy is Retain and nothing was \
+                       removed; set it to Purge to remove the tenant with everything in it";
+        return Ok((
+            Progress::Waiting(Duration::from_mins(10)),
+            said(
+                object,
+                TenantReason::DeletionRefused,
+                message.to_owned(),
+                now,
+            ),
+        ));
+    }
+    let around = context.world.surroundings(&owner.tenant);
+    let step = next(&around, &owner, now);
+    let left = execute(context, object, &owner, &step).await?;
+    let progress = match step {
+        Step::Finish => Progress::Done,
+        Step::End(_) | Step::DeleteNamespace(_) | Step::AwaitNamespace => {
+            Progress::Waiting(Duration::from_secs(2))
+        }
+    };
+    Ok((progress, said(object, TenantReason::Terminating, left, now)))
+}
+
+fn said(object: &Tenant, reason: TenantReason, message: String, now: Timestamp) -> TenantStatus {
+    let ready = finding(TenantCondition::Ready, Verdict::False, reason, message);
+    with_ready(object, ready, now)
+}
+
+/// Decides. Pure.
+fn next(around: &Surroundings, owner: &Owner, now: Timestamp) -> Step {
+    let key = (ChildKind::Namespace, names::namespace(&owner.tenant).into());
+    let namespace = around.children.get(&key).map(|held| &held.fact);
+    let Some(namespace) = namespace.filter(|held| held.owner == Some(owner.uid)) else {
+        return Step::Finish;
+    };
+    let endings: Vec<Ending> = around
+        .pods
+        .iter()
+        .map(|(name, held)| Ending {
+            name: name.to_string(),
+            uid: held.fact.uid,
+            how: how(&held.fact, now),
+        })
+        .collect();
+    match (endings.is_empty(), namespace.deleting) {
+        (false, _) => Step::End(endings),
+        (true, false) => Step::DeleteNamespace(namespace.uid),
+        (true, true) => Step::AwaitNamespace,
+    }
+}
+
+fn how(pod: &LivePod, now: Timestamp) -> How {
+    let Some(until) = pod.deleting else {
+        return How::Ask;
+    };
+    if now < until + OVERDUE {
+        How::Wait
+    } else if pod.has_finalizers && now >= until + STUCK {
+        How::Release
+    } else {
+        How::Force
+    }
+}
+
+/// Does it; says what is left.
+async fn execute(
+    context: &Context,
+    object: &Tenant,
+    owner: &Owner,
+    step: &Step,
+) -> Result<String, Error> {
+    match step {
+        Step::Finish => {
+            forget(context, owner).await?;
+            Ok("everything is removed".to_owned())
+        }
+        Step::End(endings) => {
+            close(context, object, owner).await?;
+            for ending in endings {
+                end(context, owner, ending).await?;
+            }
+            let names: Vec<&str> = endings.iter().map(|ending| &*ending.name).collect();
+            let left = super::isolation::listed(&names);
+            Ok(format!(
+                "waiting for pods to end: {left}; the network stays shut until then"
+            ))
+        }
+        Step::DeleteNamespace(uid) => {
+            close(context, object, owner).await?;
+            let meta = ObjectMeta {
+                name: Some(names::namespace(&owner.tenant)),
+                ..ObjectMeta::default()
+            };
+            apply::delete::<Namespace>(&context.client, &meta, *uid, None).await?;
+            Ok("the namespace is being removed".to_owned())
+        }
+        Step::AwaitNamespace => {
+            Ok("the namespace is being removed; its own status says what holds it".to_owned())
+        }
+    }
+}
+
+/// Nothing new is admitted, and members have no rights any more.
+async fn close(context: &Context, object: &Tenant, owner: &Owner) -> Result<(), Error> {
+    let spec = &object.spec;
+    let (runtime, residency) = (spec.isolation.runtime, spec.residency.as_ref());
+    let closed = namespace(owner, STATE_TERMINATING, runtime, residency);
+    let writer = writer(context, owner);
+    match writer.ensure(&closed).await {
+        // A namespace that is on its way out admits nothing anyway.
+        Ok(_) | Err(Error::StillDeleting { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    writer
+        .prune::<RoleBinding>(Some(&closed.name_any()), &[])
+        .await
+}
+
+async fn end(context: &Context, owner: &Owner, ending: &Ending) -> Result<(), Error> {
+    let meta = ObjectMeta {
+        name: Some(ending.name.clone()),
+        namespace: Some(names::namespace(&owner.tenant)),
+        ..ObjectMeta::default()
+    };
+    match ending.how {
+        How::Wait => Ok(()),
+        How::Ask => {
+            apply::delete::<Pod>(&context.client, &meta, ending.uid, Some(GRACE_SECONDS)).await
+        }
+        How::Force => apply::delete::<Pod>(&context.client, &meta, ending.uid, Some(0)).await,
+        How::Release => {
+            tracing::warn!(
+                tenant = owner.tenant,
+                pod = ending.name,
+                "taking the finalizers of others off a pod that would not go"
+            );
+            apply::release_pod(&context.client, &meta, ending.uid).await
+        }
+    }
+}
+
+/// The cluster-scoped rest, which Kubernetes would collect too, later.
+async fn forget(context: &Context, owner: &Owner) -> Result<(), Error> {
+    let writer = writer(context, owner);
+    writer.prune::<ClusterRoleBinding>(None, &[]).await?;
+    writer.prune::<ClusterRole>(None, &[]).await
+}
+
+fn writer<'a>(context: &'a Context, owner: &'a Owner) -> Writer<'a> {
+    Writer {
+        client: &context.client,
+        world: &context.world,
+        tenant: &owner.tenant,
+        owner: owner.uid,
+    }
+}

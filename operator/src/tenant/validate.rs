@@ -1,0 +1,289 @@
+//! Tenant + Inputs → [`ValidTenant`], or the one reason why not. Pure.
+//!
+//! Admission has refused most of what is wrong; here it is refused again, because rules
+//! can be missing from a cluster, and what admission cannot know is judged: the nodes,
+//! their addresses, and who owns the namespace.
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+
+use crds::{
+    Tenant,
+    scalar::{Amount, Cidr},
+    tenant::{EgressRule, IsolationStatus, Limits, Member, Residency, Role, Runtime, State},
+    well_known::GVISOR_RUNTIME_CLASS,
+};
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::gather::Inputs;
+use crate::{
+    error::Error,
+    meta::Owner,
+    names,
+    probe::ProbeSettings,
+    world::{
+        Surroundings,
+        facts::{ChildKind, Cluster, LiveNode, Uid},
+    },
+};
+
+/// A Tenant of which every rule holds, with the moment it is looked at.
+#[derive(Clone, Debug)]
+pub struct ValidTenant {
+    /// Whose all this is.
+    pub owner: Owner,
+    /// The tenant's namespace.
+    pub namespace: String,
+    /// By role, each subject once.
+    pub members: Vec<Member>,
+    /// Whether anything new may start.
+    pub state: State,
+    /// Kernel boundary.
+    pub runtime: Runtime,
+    /// Where pods may run; nothing means anywhere.
+    pub residency: Option<Residency>,
+    /// What the tenant may have at once.
+    pub quota: Quota,
+    /// Nodes that a pod of the tenant may run on now.
+    pub nodes: BTreeMap<String, LiveNode>,
+    /// Residency names that no node carries.
+    pub nowhere: Vec<String>,
+    /// What is in and about the namespace.
+    pub around: Arc<Surroundings>,
+    /// What every tenant shares.
+    pub cluster: Arc<Cluster>,
+    /// What is known of the isolation so far.
+    pub isolation: Option<IsolationStatus>,
+    /// How probes are to be run.
+    pub probing: ProbeSettings,
+    /// As many probes as may run at once do.
+    pub crowded: bool,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// Limits that have been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Pods.
+    pub pods: u32,
+    /// Execution objects.
+    pub executions: u32,
+    /// Cores.
+    pub cpu: Amount,
+    /// Bytes.
+    pub memory: Amount,
+    /// Bytes.
+    pub storage: Amount,
+}
+
+/// Addresses that no CIDR may open: what is private to the cluster, its nodes, the cloud's
+/// metadata or nobody's. The CRD refuses the same list at admission.
+const RESERVED: [&str; 18] = [
+    "0.0.0.0/8",      // this network, RFC 1122
+    "10.0.0.0/8",     // private, RFC 1918
+    "100.64.0.0/10",  // carrier-grade NAT, RFC 6598; some clouds' metadata and pods
+    "127.0.0.0/8",    // loopback, RFC 1122
+    "169.254.0.0/16", // link-local, RFC 3927; the clouds' metadata
+    "172.16.0.0/12",  // private, RFC 1918
+    "192.0.0.0/24",   // protocol assignments, RFC 6890; Oracle's metadata
+    "192.168.0.0/16", // private, RFC 1918
+    "198.18.0.0/15",  // benchmarking, RFC 2544
+    "224.0.0.0/3",    // multicast and reserved, RFC 5771 and RFC 1112
+    "::/127",         // unspecified and loopback, RFC 4291
+    "64:ff9b::/96",   // NAT64, RFC 6052: another way to spell an IPv4 address
+    "64:ff9b:1::/48", // local NAT64, RFC 8215
+    "2002::/16",      // 6to4, RFC 3056: another way to spell an IPv4 address
+    "fc00::/7",       // unique local, RFC 4193; AWS metadata fd00:ec2::254
+    "fe80::/10",      // link-local, RFC 4291
+    "ff00::/8",       // multicast, RFC 4291
+    "::ffff:0:0/96",  // IPv4-mapped, RFC 4291
+];
+
+/// Judges.
+///
+/// # Errors
+/// [`Error::NamespaceTaken`], or [`Error::Invalid`] naming the field and the remedy.
+pub fn validate(object: &Tenant, inputs: Inputs) -> Result<ValidTenant, Error> {
+    let owner = Owner {
+        tenant: object.name_any(),
+        uid: Uid::of(&object.metadata),
+    };
+    let namespace = names::namespace(&owner.tenant);
+    let spec = &object.spec;
+    let Inputs {
+        around,
+        cluster,
+        isolation,
+        probing,
+        crowded,
+        now,
+    } = inputs;
+
+    refuse_taken(&around, &namespace, owner.uid)?;
+    refuse_names(&owner.tenant)?;
+    refuse_ownerless(&spec.members)?;
+    for rule in &spec.isolation.egress_ceiling {
+        refuse_forbidden(rule, &cluster)?;
+    }
+    refuse_missing_runtime(spec.isolation.runtime, &cluster)?;
+    let (nodes, nowhere) = places(spec.residency.as_ref(), &cluster);
+    Ok(ValidTenant {
+        namespace,
+        members: spec.members.clone(),
+        state: spec.state,
+        runtime: spec.isolation.runtime,
+        residency: spec.residency.clone(),
+        quota: quota(&spec.limits)?,
+        owner,
+        nodes,
+        nowhere,
+        around,
+        cluster,
+        isolation,
+        probing,
+        crowded,
+        now,
+    })
+}
+
+fn refuse_taken(around: &Surroundings, namespace: &str, uid: Uid) -> Result<(), Error> {
+    let key = (ChildKind::Namespace, namespace.into());
+    match around.children.get(&key) {
+        Some(held) if held.fact.owner != Some(uid) => Err(Error::NamespaceTaken {
+            namespace: namespace.to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn refuse_names(tenant: &str) -> Result<(), Error> {
+    if tenant.len() <= names::MAX_TENANT_NAME {
+        return Ok(());
+    }
+    let most = names::MAX_TENANT_NAME;
+    Err(invalid(
+        "metadata.name",
+        format!("longer than {most} characters; choose a shorter one"),
+    ))
+}
+
+fn refuse_ownerless(members: &[Member]) -> Result<(), Error> {
+    if members.iter().any(|member| member.role == Role::Owner) {
+        return Ok(());
+    }
+    Err(invalid(
+        "spec.members",
+        "at least one member needs the role Owner".to_owned(),
+    ))
+}
+
+/// A block may hold no reserved address, and none of this cluster's own, wherever they are.
+fn refuse_forbidden(rule: &EgressRule, cluster: &Cluster) -> Result<(), Error> {
+    const FIELD: &str = "spec.isolation.egressCeiling.cidr";
+    let cidr: Cidr = rule
+        .cidr
+        .parse()
+        .map_err(|error| invalid(FIELD, format!("{error}")))?;
+    let reserved = RESERVED.iter().filter_map(|text| text.parse::<Cidr>().ok());
+    if let Some(block) = reserved.into_iter().find(|block| block.overlaps(cidr)) {
+        let problem = format!("{cidr} holds addresses of {block}, which no tenant may reach");
+        return Err(invalid(FIELD, problem));
+    }
+    let nodes = cluster
+        .nodes
+        .values()
+        .flat_map(|node| node.addresses.iter().copied());
+    let api_servers = cluster.api_servers.iter().map(|address| address.ip());
+    let own: Option<IpAddr> = nodes
+        .chain(api_servers)
+        .find(|address| Cidr::host(*address).overlaps(cidr));
+    match own {
+        Some(address) => Err(invalid(
+            FIELD,
+            format!("{cidr} holds {address}, an address of a node or of the API server"),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn refuse_missing_runtime(runtime: Runtime, cluster: &Cluster) -> Result<(), Error> {
+    if runtime == Runtime::Hardened || cluster.runtime_classes.contains(GVISOR_RUNTIME_CLASS) {
+        return Ok(());
+    }
+    Err(invalid(
+        "spec.isolation.runtime",
+        "the cluster has no RuntimeClass gvisor; install gVisor on the nodes, or say Hardened"
+            .to_owned(),
+    ))
+}
+
+/// The usable nodes that the residency allows, and the names in it that no node carries.
+fn places(
+    residency: Option<&Residency>,
+    cluster: &Cluster,
+) -> (BTreeMap<String, LiveNode>, Vec<String>) {
+    let usable = cluster.nodes.iter().filter(|(_, node)| node.usable);
+    let Some(residency) = residency else {
+        return (
+            usable
+                .map(|(name, node)| (name.clone(), node.clone()))
+                .collect(),
+            vec![],
+        );
+    };
+    let allowed = usable
+        .filter(|(_, node)| allows(residency, node))
+        .map(|(name, node)| (name.clone(), node.clone()))
+        .collect();
+    let unknown = |wanted: &str, of: fn(&LiveNode) -> &str| {
+        !cluster.nodes.values().any(|node| of(node) == wanted)
+    };
+    let regions = residency
+        .regions
+        .iter()
+        .filter(|name| unknown(name, |node| &node.region));
+    let zones = residency
+        .zones
+        .iter()
+        .filter(|name| unknown(name, |node| &node.zone));
+    let nowhere = regions
+        .map(|name| format!("region {name}"))
+        .chain(zones.map(|name| format!("zone {name}")))
+        .collect();
+    (allowed, nowhere)
+}
+
+/// Whether a residency allows a node.
+pub fn allows(residency: &Residency, node: &LiveNode) -> bool {
+    residency.regions.contains(&node.region)
+        && (residency.zones.is_empty() || residency.zones.contains(&node.zone))
+}
+
+fn quota(limits: &Limits) -> Result<Quota, Error> {
+    let Limits {
+        pods,
+        executions,
+        cpu,
+        memory,
+        storage,
+    } = limits;
+    let amount = |field: &'static str, text: &str| {
+        text.parse::<Amount>()
+            .map_err(|error| invalid(field, format!("{error}")))
+    };
+    let count = |field: &'static str, number: i32| {
+        u32::try_from(number).map_err(|_| invalid(field, "must not be negative".to_owned()))
+    };
+    Ok(Quota {
+        pods: count("spec.limits.pods", *pods)?,
+        executions: count("spec.limits.executions", *executions)?,
+        cpu: amount("spec.limits.cpu", cpu)?,
+        memory: amount("spec.limits.memory", memory)?,
+        storage: amount("spec.limits.storage", storage)?,
+    })
+}
+
+fn invalid(field: &'static str, problem: String) -> Error {
+    Error::Invalid { field, problem }
+}

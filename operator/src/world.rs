@@ -1,0 +1,220 @@
+//! What the cluster looks like, in memory: reads only, filled by the watches.
+//!
+//! In: watch events ([`watch`]) and the answers to our own writes. Out: cheap snapshots
+//! for `gather`, and the names of the tenants that an event concerns. An older answer
+//! never replaces a newer one, so the order in which the two arrive does not matter.
+
+pub mod facts;
+pub mod watch;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
+
+use crds::Tenant;
+use futures::channel::mpsc::UnboundedSender;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Resource, ResourceExt,
+    runtime::reflector::{ObjectRef, Store},
+};
+
+use self::facts::{Child, ChildKind, Cluster, LiveChild, LivePod, LivePolicy};
+use crate::names;
+
+/// Everything in and about one tenant's namespace. Exists also for a namespace that only
+/// looks like a tenant's, so that a name which is taken is seen before the first write.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// Objects of the kinds that Cloister makes, ours or not.
+    pub children: BTreeMap<(ChildKind, Box<str>), Stamped<LiveChild>>,
+    /// Network policies, ours or not.
+    pub policies: BTreeMap<Box<str>, Stamped<LivePolicy>>,
+    /// Pods, whoever made them.
+    pub pods: BTreeMap<Box<str>, Stamped<LivePod>>,
+}
+
+/// A fact, how new it is, and the listing in which it was last seen: a new listing
+/// sweeps out what it did not bring.
+#[derive(Clone, Debug)]
+pub struct Stamped<T> {
+    /// What is known.
+    pub fact: T,
+    version: u64,
+    epoch: u32,
+}
+
+/// Whom an event concerns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Concerns {
+    /// Nobody: it told nothing new.
+    Nobody,
+    /// One tenant.
+    Tenant(String),
+    /// All of them.
+    Everyone,
+}
+
+/// Facts by tenant. Only the watches and the [`World`] reach into it.
+#[derive(Debug, Default)]
+pub struct Index {
+    tenants: HashMap<String, Arc<Surroundings>>,
+    cluster: Arc<Cluster>,
+    /// When the shared objects were last listed, by kind and name.
+    listed: HashMap<(String, String), u32>,
+}
+
+/// The cluster in memory.
+#[derive(Debug)]
+pub struct World {
+    index: RwLock<Index>,
+    tenants: Store<Tenant>,
+    wakes: Mutex<Option<UnboundedSender<ObjectRef<Tenant>>>>,
+}
+
+impl World {
+    /// An empty world around the store that the Tenant watch fills.
+    pub fn new(tenants: Store<Tenant>) -> Self {
+        Self {
+            index: RwLock::default(),
+            tenants,
+            wakes: Mutex::default(),
+        }
+    }
+
+    /// Every Tenant.
+    pub const fn tenants(&self) -> &Store<Tenant> {
+        &self.tenants
+    }
+
+    /// What is known of a tenant's namespace.
+    pub fn surroundings(&self, tenant: &str) -> Arc<Surroundings> {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        index.tenants.get(tenant).cloned().unwrap_or_default()
+    }
+
+    /// What every tenant shares.
+    pub fn cluster(&self) -> Arc<Cluster> {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        index.cluster.clone()
+    }
+
+    /// Probe pods that have not ended yet, of all tenants.
+    pub fn probes_under_way(&self) -> usize {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let pods = index
+            .tenants
+            .values()
+            .flat_map(|around| around.pods.values());
+        pods.filter(|pod| pod.fact.probe.is_some() && !pod.fact.finished)
+            .count()
+    }
+
+    /// What is known of one child.
+    pub fn child<K: Child>(&self, tenant: &str, name: &str) -> Option<LiveChild> {
+        let around = self.surroundings(tenant);
+        let stamped = around.children.get(&(K::KIND, name.into()))?;
+        Some(stamped.fact.clone())
+    }
+
+    /// Takes note of what the server answered to a write of ours, ahead of the watch.
+    pub fn record<K: Child + watch::Observed>(&self, object: &K) {
+        self.change(|index| object.seen(index, None));
+    }
+
+    /// The same for a pod.
+    pub fn record_pod(&self, pod: &Pod) {
+        self.change(|index| watch::Observed::seen(pod, index, None));
+    }
+
+    /// From now on `sender` hears which tenants to look at, beginning with all of them.
+    pub fn wake_through(&self, sender: UnboundedSender<ObjectRef<Tenant>>) {
+        for tenant in self.tenants.state() {
+            let _ = sender.unbounded_send(ObjectRef::from_obj(&*tenant));
+        }
+        *self.wakes.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+    }
+
+    /// Changes the index, then wakes whom the change concerns.
+    fn change(&self, change: impl FnOnce(&mut Index) -> Concerns) {
+        let concerns = {
+            let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+            change(&mut index)
+        };
+        self.wake(&concerns);
+    }
+
+    /// Tells the controller, if this replica runs one, whom to look at. A closed channel
+    /// means the controller is going down, and then nobody needs to be told.
+    fn wake(&self, concerns: &Concerns) {
+        let wakes = self.wakes.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(sender) = wakes.as_ref() else { return };
+        match concerns {
+            Concerns::Nobody => {}
+            Concerns::Tenant(name) => {
+                let _ = sender.unbounded_send(ObjectRef::new(name));
+            }
+            Concerns::Everyone => {
+                for tenant in self.tenants.state() {
+                    let _ = sender.unbounded_send(ObjectRef::new(&tenant.name_any()));
+                }
+            }
+        }
+    }
+}
+
+impl Index {
+    fn around(&mut self, tenant: &str) -> &mut Surroundings {
+        let around = self.tenants.entry(tenant.to_owned()).or_default();
+        Arc::make_mut(around)
+    }
+
+    /// Drops every fact for which `keep` says no, and tenants of which nothing is left.
+    fn sweep(&mut self, mut keep: impl FnMut(&mut Surroundings) -> bool) -> Concerns {
+        let mut changed = Vec::new();
+        for (tenant, around) in &mut self.tenants {
+            if !keep(Arc::make_mut(around)) {
+                changed.push(tenant.clone());
+            }
+        }
+        self.forget_empty();
+        match changed.as_slice() {
+            [] => Concerns::Nobody,
+            [one] => Concerns::Tenant(one.clone()),
+            _ => Concerns::Everyone,
+        }
+    }
+
+    /// Notes that a shared object was in the listing `epoch`.
+    fn listed<K: Resource<DynamicType = ()>>(&mut self, name: &str, epoch: Option<u32>) {
+        let key = (K::kind(&()).into_owned(), name.to_owned());
+        self.listed.insert(key, epoch.unwrap_or_default());
+    }
+
+    /// Shared objects of a kind that the listing `epoch` has not brought; forgets them.
+    fn unlisted<K: Resource<DynamicType = ()>>(&mut self, epoch: u32) -> Vec<String> {
+        let kind = K::kind(&());
+        let outdated = self
+            .listed
+            .extract_if(|key, seen| key.0 == kind && *seen != epoch);
+        outdated.map(|((_, name), _)| name).collect()
+    }
+
+    fn forget_empty(&mut self) {
+        self.tenants.retain(|_, around| {
+            let Surroundings {
+                children,
+                policies,
+                pods,
+            } = &**around;
+            !(children.is_empty() && policies.is_empty() && pods.is_empty())
+        });
+    }
+
+    /// The tenant that a namespaced object lies with, if with any.
+    fn tenant_of(object: &impl ResourceExt) -> Option<String> {
+        let namespace = object.meta().namespace.as_deref()?;
+        names::tenant_of_namespace(namespace).map(ToOwned::to_owned)
+    }
+}

@@ -1,0 +1,470 @@
+//! What is kept of each object that the watches bring, and nothing more.
+//!
+//! A tenant has some fifteen children, and there may be ten thousand tenants: whole
+//! objects would fill the memory limit many times over. So each object is read once,
+//! boiled down to the few facts a decision needs, and dropped.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+    net::SocketAddr,
+};
+
+use crds::well_known::{MANAGER, ROLE_LABEL, ROLE_PROBE};
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{
+        core::v1::{LimitRange, Namespace, Node, Pod, ResourceQuota, ServiceAccount},
+        networking::v1::NetworkPolicy,
+        rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding},
+    },
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
+};
+use kube::Resource;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use crate::digest;
+
+/// Identity of an object for ever: two objects never share one. A UUID, packed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Uid(u128);
+
+impl Uid {
+    /// The UID of this object; objects of the API server always have one.
+    pub fn of(meta: &ObjectMeta) -> Self {
+        Self::parse(meta.uid.as_deref().unwrap_or_default())
+    }
+
+    /// Reads a UUID. Any other text gets a fingerprint, so that it still equals only itself.
+    pub fn parse(text: &str) -> Self {
+        let digits: String = text.chars().filter(|c| *c != '-').collect();
+        Self(u128::from_str_radix(&digits, 16).unwrap_or_else(|_| digest::number(&text)))
+    }
+
+    /// A number below `count` that is this object's for ever, evenly spread over objects.
+    pub fn spread(self, count: usize) -> usize {
+        let mixed = digest::number(&self.to_string()) >> 64;
+        usize::try_from(mixed % count.max(1) as u128).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Uid {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hex = format!("{:032x}", self.0);
+        let (a, b, c, d, e) = (
+            &hex[..8],
+            &hex[8..12],
+            &hex[12..16],
+            &hex[16..20],
+            &hex[20..],
+        );
+        write!(formatter, "{a}-{b}-{c}-{d}-{e}")
+    }
+}
+
+impl fmt::Debug for Uid {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+/// The kinds that a tenant's boundary is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ChildKind {
+    /// Cluster-scoped, named after the tenant.
+    Namespace,
+    /// In the tenant's namespace.
+    NetworkPolicy,
+    /// In the tenant's namespace.
+    ResourceQuota,
+    /// In the tenant's namespace.
+    LimitRange,
+    /// In the tenant's namespace.
+    ServiceAccount,
+    /// In the tenant's namespace.
+    RoleBinding,
+    /// Cluster-scoped, named after the tenant.
+    ClusterRole,
+    /// Cluster-scoped, named after the tenant.
+    ClusterRoleBinding,
+}
+
+impl ChildKind {
+    /// As in manifests.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Namespace => "Namespace",
+            Self::NetworkPolicy => "NetworkPolicy",
+            Self::ResourceQuota => "ResourceQuota",
+            Self::LimitRange => "LimitRange",
+            Self::ServiceAccount => "ServiceAccount",
+            Self::RoleBinding => "RoleBinding",
+            Self::ClusterRole => "ClusterRole",
+            Self::ClusterRoleBinding => "ClusterRoleBinding",
+        }
+    }
+}
+
+/// A kind that Cloister makes for a tenant and keeps as it made it.
+pub trait Child:
+    Resource<DynamicType = ()> + Clone + fmt::Debug + DeserializeOwned + Serialize + Send + Sync
+{
+    /// Which of the kinds.
+    const KIND: ChildKind;
+
+    /// Everything about the object that must stay as Cloister wrote it, apart from labels,
+    /// annotations and owner. Written in the server's own canonical form, so that what was
+    /// written and what is read compare equal.
+    fn governed(&self) -> Value;
+
+    /// Fingerprint of [`Child::governed`] and of the metadata that is Cloister's.
+    fn fingerprint(&self) -> u128 {
+        let meta = self.meta();
+        let ours = |map: &Option<BTreeMap<String, String>>| -> BTreeMap<String, String> {
+            map.iter()
+                .flatten()
+                .filter(|(key, _)| is_ours(key))
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect()
+        };
+        digest::number(&json!({
+            "labels": ours(&meta.labels),
+            "annotations": ours(&meta.annotations),
+            "owner": controller(meta).map(|uid| uid.to_string()),
+            "content": self.governed(),
+        }))
+    }
+}
+
+/// Whether a label or annotation is Cloister's to set.
+fn is_ours(key: &str) -> bool {
+    key.starts_with("cloister.dev/")
+        || key.starts_with("pod-security.kubernetes.io/")
+        || key == crds::well_known::MANAGED_BY_LABEL
+}
+
+impl Child for Namespace {
+    const KIND: ChildKind = ChildKind::Namespace;
+    fn governed(&self) -> Value {
+        Value::Null
+    }
+}
+
+impl Child for NetworkPolicy {
+    const KIND: ChildKind = ChildKind::NetworkPolicy;
+    fn governed(&self) -> Value {
+        json!(self.spec)
+    }
+}
+
+impl Child for ResourceQuota {
+    const KIND: ChildKind = ChildKind::ResourceQuota;
+    fn governed(&self) -> Value {
+        json!(self.spec)
+    }
+}
+
+impl Child for LimitRange {
+    const KIND: ChildKind = ChildKind::LimitRange;
+    fn governed(&self) -> Value {
+        json!(self.spec)
+    }
+}
+
+impl Child for ServiceAccount {
+    const KIND: ChildKind = ChildKind::ServiceAccount;
+    fn governed(&self) -> Value {
+        json!(self.automount_service_account_token)
+    }
+}
+
+impl Child for RoleBinding {
+    const KIND: ChildKind = ChildKind::RoleBinding;
+    fn governed(&self) -> Value {
+        json!([self.role_ref, self.subjects])
+    }
+}
+
+impl Child for ClusterRole {
+    const KIND: ChildKind = ChildKind::ClusterRole;
+    fn governed(&self) -> Value {
+        json!(self.rules)
+    }
+}
+
+impl Child for ClusterRoleBinding {
+    const KIND: ChildKind = ChildKind::ClusterRoleBinding;
+    fn governed(&self) -> Value {
+        json!([self.role_ref, self.subjects])
+    }
+}
+
+/// UID of the controller that an object names as its owner.
+pub fn controller(meta: &ObjectMeta) -> Option<Uid> {
+    let mut owners = meta.owner_references.iter().flatten();
+    owners
+        .find(|owner| owner.controller == Some(true))
+        .map(|owner| Uid::parse(&owner.uid))
+}
+
+/// What is kept of a child.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveChild {
+    /// Its identity.
+    pub uid: Uid,
+    /// Whose it is.
+    pub owner: Option<Uid>,
+    /// What it says; see [`Child::fingerprint`].
+    pub fingerprint: u128,
+    /// It has a deletion timestamp.
+    pub deleting: bool,
+    /// Field manager of the newest change that was not Cloister's.
+    pub changed_by: Option<Box<str>>,
+}
+
+impl LiveChild {
+    /// Boils an object down.
+    pub fn of<K: Child>(object: &K) -> Self {
+        let meta = object.meta();
+        Self {
+            uid: Uid::of(meta),
+            owner: controller(meta),
+            fingerprint: object.fingerprint(),
+            deleting: meta.deletion_timestamp.is_some(),
+            changed_by: changed_by(meta),
+        }
+    }
+}
+
+/// `metadata.resourceVersion`, by which an older answer is told from a newer one: the number it is on every API server with etcd (KEP-5504).
+pub fn version(meta: &ObjectMeta) -> u64 {
+    let version = meta.resource_version.as_deref().unwrap_or_default();
+    version.parse().unwrap_or_default()
+}
+
+/// The newest foreign entry of `metadata.managedFields`, status aside.
+fn changed_by(meta: &ObjectMeta) -> Option<Box<str>> {
+    meta.managed_fields
+        .iter()
+        .flatten()
+        .filter(|entry| entry.subresource.is_none())
+        .filter(|entry| entry.manager.as_deref() != Some(MANAGER))
+        .max_by_key(|entry| entry.time.as_ref().map(|time| time.0))
+        .and_then(|entry| entry.manager.as_deref().map(Into::into))
+}
+
+/// What is kept of a network policy, anybody's, in a tenant's namespace.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LivePolicy {
+    /// Its identity.
+    pub uid: Uid,
+    /// `metadata.generation`: a change and its repair leave two traces here.
+    pub generation: i64,
+    /// Whose it is.
+    pub owner: Option<Uid>,
+    /// Which pods it is about.
+    pub selector: LabelSelector,
+    /// It is about incoming connections.
+    pub ingress: bool,
+    /// It is about outgoing connections.
+    pub egress: bool,
+    /// It lets something in or out.
+    pub opens: bool,
+}
+
+impl LivePolicy {
+    /// Boils a policy down. `policyTypes` left out means what the API says it means:
+    /// ingress always, egress where there are egress rules.
+    pub fn of(policy: &NetworkPolicy) -> Self {
+        let spec = policy.spec.clone().unwrap_or_default();
+        let has = |direction: &str| spec.policy_types.iter().flatten().any(|t| t == direction);
+        let (incoming, outgoing) = (spec.ingress.iter().flatten(), spec.egress.iter().flatten());
+        Self {
+            uid: Uid::of(&policy.metadata),
+            generation: policy.metadata.generation.unwrap_or_default(),
+            owner: controller(&policy.metadata),
+            ingress: spec.policy_types.is_none() || has("Ingress"),
+            egress: has("Egress") || spec.policy_types.is_none() && spec.egress.is_some(),
+            opens: incoming.count() + outgoing.count() > 0,
+            selector: spec.pod_selector.unwrap_or_default(),
+        }
+    }
+}
+
+/// What is kept of a pod in a tenant's namespace.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LivePod {
+    /// Its identity.
+    pub uid: Uid,
+    /// Its labels, which policies select by.
+    pub labels: BTreeMap<String, String>,
+    /// Node it was placed on.
+    pub node: Option<Box<str>>,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it was asked to go, its grace period included.
+    pub deleting: Option<Timestamp>,
+    /// Something holds it in place after its end.
+    pub has_finalizers: bool,
+    /// It has ended, one way or the other.
+    pub finished: bool,
+    /// Only of a probe: what it is there for and what came of it.
+    pub probe: Option<Box<LiveProbe>>,
+}
+
+/// What is kept of a probe pod beyond what is kept of any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveProbe {
+    /// Boundary that it was sent to look at.
+    pub boundary: String,
+    /// Node that it was sent to.
+    pub node: String,
+    /// What it left as its termination message.
+    pub report: Option<String>,
+    /// Why it is not running, in the kubelet's or the scheduler's words.
+    pub waiting: Option<String>,
+}
+
+/// Annotation of a probe pod: the boundary it was sent to look at.
+pub const BOUNDARY_ANNOTATION: &str = "cloister.dev/boundary";
+/// Annotation of a probe pod: the node it was sent to.
+pub const NODE_ANNOTATION: &str = "cloister.dev/node";
+
+impl LivePod {
+    /// Boils a pod down.
+    pub fn of(pod: &Pod) -> Self {
+        let meta = &pod.metadata;
+        let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
+        let labels = meta.labels.clone().unwrap_or_default();
+        let is_probe = labels
+            .get(ROLE_LABEL)
+            .is_some_and(|role| role == ROLE_PROBE);
+        let created = meta.creation_timestamp.as_ref().map(|time| time.0);
+        Self {
+            uid: Uid::of(meta),
+            node: pod
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.node_name.as_deref())
+                .map(Into::into),
+            created: created.unwrap_or_default(),
+            deleting: meta.deletion_timestamp.as_ref().map(|time| time.0),
+            has_finalizers: meta
+                .finalizers
+                .as_ref()
+                .is_some_and(|list| !list.is_empty()),
+            finished: matches!(phase, Some("Succeeded" | "Failed")),
+            probe: is_probe.then(|| Box::new(LiveProbe::of(pod))),
+            labels,
+        }
+    }
+}
+
+impl LiveProbe {
+    fn of(pod: &Pod) -> Self {
+        let annotation = |key: &str| {
+            let annotations = pod.metadata.annotations.as_ref();
+            annotations
+                .and_then(|map| map.get(key))
+                .cloned()
+                .unwrap_or_default()
+        };
+        let status = pod.status.as_ref();
+        let containers = status.and_then(|status| status.container_statuses.as_deref());
+        let states = || {
+            containers
+                .into_iter()
+                .flatten()
+                .filter_map(|c| c.state.as_ref())
+        };
+        let not_placed = || {
+            let conditions = status
+                .into_iter()
+                .flat_map(|s| s.conditions.iter().flatten());
+            let mut unmet = conditions.filter(|c| c.type_ == "PodScheduled" && c.status == "False");
+            unmet.find_map(|condition| condition.message.clone())
+        };
+        let not_started = || {
+            states().find_map(|state| {
+                let waiting = state.waiting.as_ref()?;
+                let reason = waiting.reason.clone().unwrap_or_default();
+                Some(match &waiting.message {
+                    Some(message) => format!("{reason}: {message}"),
+                    None => reason,
+                })
+            })
+        };
+        Self {
+            boundary: annotation(BOUNDARY_ANNOTATION),
+            node: annotation(NODE_ANNOTATION),
+            report: states().find_map(|state| state.terminated.as_ref()?.message.clone()),
+            waiting: not_placed().or_else(not_started),
+        }
+    }
+}
+
+/// What is kept of a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LiveNode {
+    /// Its kubelet says so, and nothing keeps ordinary pods away.
+    pub usable: bool,
+    /// By the well-known label.
+    pub region: String,
+    /// By the well-known label.
+    pub zone: String,
+    /// By the well-known label; what a node selector can name.
+    pub hostname: String,
+    /// Every address of it.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl LiveNode {
+    /// Boils a node down.
+    pub fn of(node: &Node) -> Self {
+        let label = |key: &str| {
+            let labels = node.metadata.labels.as_ref();
+            labels
+                .and_then(|map| map.get(key))
+                .cloned()
+                .unwrap_or_default()
+        };
+        let spec = node.spec.as_ref();
+        let tainted = spec
+            .iter()
+            .flat_map(|spec| spec.taints.iter().flatten())
+            .any(|taint| taint.effect != "PreferNoSchedule");
+        let status = node.status.as_ref();
+        let ready = status
+            .iter()
+            .flat_map(|status| status.conditions.iter().flatten())
+            .any(|condition| condition.type_ == "Ready" && condition.status == "True");
+        Self {
+            usable: ready && !tainted,
+            region: label(crds::well_known::REGION_LABEL),
+            zone: label(crds::well_known::ZONE_LABEL),
+            hostname: label("kubernetes.io/hostname"),
+            addresses: status
+                .iter()
+                .flat_map(|status| status.addresses.iter().flatten())
+                .filter_map(|address| address.address.parse().ok())
+                .collect(),
+        }
+    }
+}
+
+/// What every tenant shares.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cluster {
+    /// By name.
+    pub nodes: BTreeMap<String, LiveNode>,
+    /// Addresses the API server listens on.
+    pub api_servers: Vec<SocketAddr>,
+    /// Ready pods of the canary.
+    pub canaries: Vec<IpAddr>,
+    /// Ready pods of the decoy.
+    pub decoys: Vec<IpAddr>,
+    /// Names of the runtime classes.
+    pub runtime_classes: BTreeSet<String>,
+}
