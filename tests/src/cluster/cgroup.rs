@@ -96,6 +96,16 @@ impl Cgroups {
         }
     }
 
+    /// Removes the directories of a place's pods, none of which runs. After a power failure there are
+    /// none, and a kubelet that finds some tries for seconds to make sense of each.
+    pub fn forget_pods(&self, place: &str) {
+        for hierarchy in &self.hierarchies {
+            for directory in tree(&hierarchy.join(ROOT).join(place).join("kubepods")) {
+                fs::remove_dir(directory).ok();
+            }
+        }
+    }
+
     /// Removes all directories of ours. The kernel needs a moment after the last process has gone.
     pub fn remove(&self) -> Result<(), Error> {
         wait_until(

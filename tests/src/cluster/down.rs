@@ -16,7 +16,11 @@ use super::command::wait_until;
 use super::error::Error;
 use super::paths::{self, Paths};
 use super::process::Identity;
+use super::topology::NODES;
 use super::{Cluster, network};
+
+/// The kinds of namespaces that tell whether a process belongs to a node.
+const KINDS: [&str; 2] = ["net", "mnt"];
 
 /// Settings of the whole machine that the kubelet changes when it starts.
 const SETTINGS: [&str; 6] = [
@@ -86,6 +90,28 @@ impl Cluster {
         Ok(())
     }
 
+    /// The network namespaces that are pinned, and all that nodes and their pods live in. What runs on
+    /// the host does not count: it shares namespaces with others.
+    fn own_namespaces(&self) -> BTreeSet<u64> {
+        let members = NODES
+            .iter()
+            .flat_map(|node| self.cgroups.members(node.name));
+        let lived_in = members.flat_map(|member| KINDS.map(|kind| namespace(member.pid, kind)));
+        let pinned = network::namespaces().map(|(name, _)| {
+            fs::metadata(Paths::netns(&name))
+                .ok()
+                .map(|file| file.ino())
+        });
+        let mut found: BTreeSet<u64> = lived_in.chain(pinned).flatten().collect();
+        // One that has just been started may not have left ours yet.
+        for pid in [1, i32::try_from(std::process::id()).unwrap_or(1)] {
+            for kind in KINDS {
+                found.retain(|inode| namespace(pid, kind) != Some(*inode));
+            }
+        }
+        found
+    }
+
     /// Kills every process and waits until none is left, not even one that is dead and not yet buried.
     /// To bury them is for init alone, so nothing fails if it takes its time.
     fn end_everyone(&self) -> Result<(), Error> {
@@ -126,32 +152,11 @@ impl Cluster {
             .filter_map(|name| register.alive(name))
             .collect();
         all.extend(self.cgroups.all_members());
-        all.extend(inhabitants(&own_namespaces(&all)));
+        all.extend(inhabitants(&self.own_namespaces()));
         all.sort_by_key(|identity| identity.pid);
         all.dedup();
         all
     }
-}
-
-/// The network namespaces that are pinned, and the mount namespaces of those who are ours for sure.
-fn own_namespaces(sure: &[Identity]) -> BTreeSet<u64> {
-    let mut found: BTreeSet<u64> = sure
-        .iter()
-        .flat_map(|identity| ["net", "mnt"].map(|kind| namespace(identity.pid, kind)))
-        .flatten()
-        .collect();
-    for (name, _) in network::namespaces() {
-        found.extend(fs::metadata(Paths::netns(&name)).map(|file| file.ino()));
-    }
-    // What runs on the host shares its namespaces.
-    for kind in ["net", "mnt"] {
-        for pid in [1, i32::try_from(std::process::id()).unwrap_or(1)] {
-            if let Some(inode) = namespace(pid, kind) {
-                found.remove(&inode);
-            }
-        }
-    }
-    found
 }
 
 /// Inode numbers of all kinds of namespaces come from one counter: they cannot be confused.
@@ -166,7 +171,7 @@ fn inhabitants(namespaces: &BTreeSet<u64>) -> Vec<Identity> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let inside = |pid: &i32| {
-        ["net", "mnt"]
+        KINDS
             .iter()
             .any(|kind| namespace(*pid, kind).is_some_and(|inode| namespaces.contains(&inode)))
     };

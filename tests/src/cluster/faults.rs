@@ -221,6 +221,7 @@ impl Cluster {
             }
             Ok(left.is_empty())
         })?;
+        self.cgroups.forget_pods(node.name);
         network::remove_namespace(&node.netns(), &node.link());
         network::create_node(node)?;
         self.prepare_node(node)?;

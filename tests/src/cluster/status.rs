@@ -172,18 +172,12 @@ impl Cluster {
         self.ready_nodes().iter().any(|ready| ready == name)
     }
 
-    /// When a node was last heard of, as Kubernetes writes it; empty if it never was.
+    /// When a kubelet last said how its node is, as Kubernetes writes it; empty if it never did. (Its
+    /// lease would not do: it is renewed before the kubelet looks after its pods.)
     pub(super) fn last_sign_of(&self, name: &str) -> String {
-        let query = [
-            "-n",
-            "kube-node-lease",
-            "get",
-            "lease",
-            name,
-            "-o",
-            "jsonpath={.spec.renewTime}",
-        ];
-        self.kubectl(&query).unwrap_or_default()
+        let query = "jsonpath={.status.conditions[?(@.type==\"Ready\")].lastHeartbeatTime}";
+        self.kubectl(&["get", "node", name, "-o", query])
+            .unwrap_or_default()
     }
 
     /// The nodes that Kubernetes calls Ready; none if the API server does not answer.
