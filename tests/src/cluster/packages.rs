@@ -6,7 +6,7 @@ use super::command::{command, run};
 use super::error::Error;
 
 /// A program or file that tells whether a package is there.
-const PACKAGES: [(&str, &str); 10] = [
+const PACKAGES: [(&str, &str); 11] = [
     ("clang-19", "/usr/lib/llvm-19/bin/clang"),
     ("llvm-19", "/usr/lib/llvm-19/bin/llc"),
     ("libseccomp-dev", "/usr/include/seccomp.h"),
@@ -15,6 +15,7 @@ const PACKAGES: [(&str, &str); 10] = [
     ("nftables", "/usr/sbin/nft"),
     ("iptables", "/usr/sbin/iptables"),
     ("ipset", "/usr/sbin/ipset"),
+    ("iproute2", "/usr/sbin/ip"),
     ("buildah", "/usr/bin/buildah"),
     ("openssl", "/usr/bin/openssl"),
 ];

@@ -45,6 +45,11 @@ impl Cluster {
     /// Makes the cluster be up: a whole one is left alone, a broken node is started again, and what an
     /// earlier `up` did not finish is removed first.
     pub fn up(&self, options: Options) -> Result<(), Error> {
+        if !rustix::process::geteuid().is_root() {
+            return Err(Error::Machine(
+                "it takes root to make namespaces and cgroups".to_owned(),
+            ));
+        }
         let lock = self.lock()?;
         if self.is_up() {
             let status = self.status();
