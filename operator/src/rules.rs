@@ -164,25 +164,39 @@ pub fn operator_in_system() -> Vec<Rule> {
         Rule {
             group: "coordination.k8s.io",
             resources: &["leases"],
-            verbs: &["get", "patch", "update", "watch"],
+            verbs: &["get", "update"],
             names: &[OPERATOR_LEASE],
             why: "one leader",
         },
+        endpoints("addresses of the canary, the positive control of every probe"),
     ]
 }
 
 /// What the operator may do in namespace `default`.
 pub fn operator_in_default() -> Vec<Rule> {
-    vec![Rule {
+    vec![endpoints(
+        "addresses of the API server, which probes must find shut",
+    )]
+}
+
+/// What the operator may do in the decoy's namespace.
+pub fn operator_in_decoy() -> Vec<Rule> {
+    vec![endpoints(
+        "addresses of the decoy, which probes must find shut",
+    )]
+}
+
+fn endpoints(why: &'static str) -> Rule {
+    Rule {
         group: "discovery.k8s.io",
         resources: &["endpointslices"],
         verbs: &["list", "watch"],
         names: &[],
-        why: "addresses of the API server, which probes must find shut",
-    }]
+        why,
+    }
 }
 
-/// What a tenant's Users may do in its namespace: look. No Secret, no ConfigMap (they hold
+/// What a tenant's Users may do in its namespace: look. No Secret, no config map (they hold
 /// secrets often enough), and nothing that runs or reaches into a pod.
 pub fn user() -> Vec<Rule> {
     vec![

@@ -7,7 +7,10 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use crds::Tenant;
-use futures::{StreamExt, channel::mpsc};
+use futures::{
+    StreamExt,
+    channel::{mpsc, oneshot},
+};
 use k8s_openapi::api::{
     core::v1::{LimitRange, Namespace, Node, Pod, ResourceQuota, ServiceAccount},
     discovery::v1::EndpointSlice,
@@ -23,7 +26,7 @@ use kube::{
     },
 };
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     task::JoinSet,
 };
 use tracing::Instrument;
@@ -108,15 +111,32 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     });
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signal)?;
-    let ended = tokio::select! {
-        ended = tasks.join_next() => Err(outcome(ended)),
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-        ended = lead(&mut candidate, &context, &readiness) => Err(ended),
+    let (stop, stopped) = oneshot::channel();
+    let ended = {
+        let mut leading = std::pin::pin!(lead(&mut candidate, &context, &readiness, stopped));
+        tokio::select! {
+            ended = tasks.join_next() => Err(outcome(ended)),
+            ended = &mut leading => Err(ended),
+            () = either(&mut terminate, &mut interrupt) => {
+                tracing::info!("asked to end");
+                // Nobody listens if this replica does not lead; then nothing is under way.
+                if stop.send(()).is_ok() {
+                    let _ = tokio::time::timeout(DRAIN, leading).await;
+                }
+                Ok(())
+            }
+        }
     };
     context.report.leading(false);
     candidate.release().await;
     ended
+}
+
+async fn either(one: &mut Signal, other: &mut Signal) {
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = other.recv() => {}
+    }
 }
 
 fn outcome(ended: Option<Result<Error, tokio::task::JoinError>>) -> Error {
@@ -126,14 +146,26 @@ fn outcome(ended: Option<Result<Error, tokio::task::JoinError>>) -> Error {
     }
 }
 
-/// Waits for full caches and the lease, then reconciles until the lease is lost.
-async fn lead(candidate: &mut Candidate, context: &Arc<Context>, readiness: &Readiness) -> Error {
-    // A replica that knows nothing must not lead: it would see nothing as missing.
-    let mut tick = tokio::time::interval(Duration::from_millis(100));
-    while !readiness.is_ready() {
-        tick.tick().await;
+/// Waits for full caches and the lease, then reconciles until the lease is lost, or until
+/// told to stop and the passes that are under way have ended.
+async fn lead(
+    candidate: &mut Candidate,
+    context: &Arc<Context>,
+    readiness: &Readiness,
+    mut stopped: oneshot::Receiver<()>,
+) -> Error {
+    let acquired = async {
+        // A replica that knows nothing must not lead: it would see everything as missing.
+        let mut tick = tokio::time::interval(Duration::from_millis(100));
+        while !readiness.is_ready() {
+            tick.tick().await;
+        }
+        candidate.acquired().await;
+    };
+    tokio::select! {
+        () = acquired => {}
+        _ = &mut stopped => return Error::Ended("the wait for the lease"),
     }
-    candidate.acquired().await;
     tracing::info!("leading");
     context.report.leading(true);
     tokio::select! {
@@ -141,15 +173,17 @@ async fn lead(candidate: &mut Candidate, context: &Arc<Context>, readiness: &Rea
             tracing::warn!("lease lost");
             Error::Ended("the lease")
         }
-        () = reconcile_all(context.clone()) => Error::Ended("the tenant room"),
+        () = reconcile_all(context.clone(), stopped) => Error::Ended("the tenant room"),
     }
 }
 
 /// The tenant room's queue: everything once, then whatever the world says.
-async fn reconcile_all(context: Arc<Context>) {
+async fn reconcile_all(context: Arc<Context>, stopped: oneshot::Receiver<()>) {
     let (sender, wakes) = mpsc::unbounded();
     context.world.wake_through(sender);
-    let queue = wakes.map(Ok::<_, std::convert::Infallible>);
+    let queue = wakes
+        .map(Ok::<_, std::convert::Infallible>)
+        .take_until(stopped);
     let store = context.world.tenants().clone();
     let config = controller::Config::default().concurrency(CONCURRENCY);
     applier(

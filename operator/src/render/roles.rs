@@ -6,7 +6,7 @@
 use std::io;
 
 use crds::well_known::{
-    ADMIN_ROLE, OPERATOR_SERVICE_ACCOUNT, OWNER_ROLE, SYSTEM_NAMESPACE, USER_ROLE,
+    ADMIN_ROLE, DECOY_NAMESPACE, OPERATOR_SERVICE_ACCOUNT, OWNER_ROLE, SYSTEM_NAMESPACE, USER_ROLE,
 };
 use k8s_openapi::api::{
     core::v1::ServiceAccount,
@@ -44,6 +44,8 @@ pub fn operator() -> io::Result<Vec<Value>> {
         value(&role_binding(system))?,
         value(&role("default", &rules::operator_in_default()))?,
         value(&role_binding("default"))?,
+        value(&role(DECOY_NAMESPACE, &rules::operator_in_decoy()))?,
+        value(&role_binding(DECOY_NAMESPACE))?,
     ])
 }
 

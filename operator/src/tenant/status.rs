@@ -5,7 +5,7 @@
 
 use crds::{
     Tenant, TenantStatus,
-    condition::{self, Finding, Verdict},
+    condition::{Finding, Verdict},
     tenant::{State, TenantCondition, TenantReason},
 };
 use jiff::Timestamp;
@@ -125,10 +125,4 @@ fn of_error(error: &Error) -> (Verdict, TenantReason) {
         | Error::Read { .. }
         | Error::Write { .. } => (Verdict::Unknown, TenantReason::ApiError),
     }
-}
-
-/// Whether a condition of a status says True.
-pub fn is_true(status: &TenantStatus, condition: TenantCondition) -> bool {
-    condition::find(&status.conditions, condition.as_str())
-        .is_some_and(|found| found.status == Verdict::True.as_str())
 }

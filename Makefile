@@ -1,0 +1,73 @@
+# Everything a person or CI runs. `make` alone says what there is.
+#
+# What is expensive to build lies outside the clone, keyed by its inputs, so that a second
+# clone or a second run starts warm.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cloister
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+export PATH := $(CACHE)/bin:$(PATH)
+
+# One profile for what ships and for what tests it: nothing is built twice.
+CARGO_FLAGS := --release --workspace
+OUT = $(shell echo $(CARGO_TARGET_DIR)/*-linux-gnu/release)
+
+.PHONY: help
+help: ## Show this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+.PHONY: demo
+demo: build ## Start a three-zone cluster (or use $KUBECONFIG), install, show two proven tenants
+	@tests/with-cluster tests/demo
+
+.PHONY: test
+test: lint build test-units test-cluster ## Everything that CI runs
+
+.PHONY: test-units
+test-units: ## Tests that need no cluster
+	cargo test $(CARGO_FLAGS) --quiet --lib --bins
+	cargo test --release --quiet -p crds --tests
+	cargo test --release --quiet -p tests --test golden --test architecture
+
+.PHONY: test-cluster
+test-cluster: build ## Tests on a real cluster
+	@tests/with-cluster tests/on-cluster
+
+.PHONY: bench
+bench: build ## Print the figures of docs/performance.md, floors beside them
+	@tests/with-cluster tests/bench
+
+.PHONY: build
+build: ## Build every binary and every test
+	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.91 or newer (rustup.rs)"; exit 1; }
+	nice cargo build $(CARGO_FLAGS) --all-targets
+
+.PHONY: lint
+lint: ## Formatting and lints
+	cargo fmt --all --check
+	nice cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+.PHONY: fmt
+fmt: ## Format
+	cargo fmt --all
+
+.PHONY: generate
+generate: ## Write again what is rendered from the code: CRDs, manifests, chart
+	UPDATE_GOLDEN=1 cargo test --release --quiet -p crds --test golden
+	UPDATE_GOLDEN=1 cargo test --release --quiet -p tests --test golden
+
+.PHONY: deny
+deny: ## Licences, sources and bans of every dependency
+	@command -v cargo-deny >/dev/null || CARGO_TARGET_DIR=$(CACHE)/target-tools cargo install --locked --root $(CACHE)/tools cargo-deny
+	PATH=$(CACHE)/tools/bin:$$PATH cargo deny --config .deny.toml check bans licenses sources
+
+.PHONY: cluster-up
+cluster-up: build ## Start the three-zone cluster
+	$(OUT)/cluster up
+
+.PHONY: cluster-down
+cluster-down: build ## Remove it, and every trace of it
+	$(OUT)/cluster down
