@@ -13,6 +13,7 @@ mod network;
 mod operator;
 mod roles;
 mod settings;
+mod values;
 mod workload;
 mod yaml;
 

@@ -1,6 +1,6 @@
 //! Admission policies: what nobody may do in a tenant's namespace, whoever they are.
 //!
-//! In: names of `crds`. Out: ValidatingAdmissionPolicies with their bindings, installed
+//! In: names of `crds`. Out: `ValidatingAdmissionPolicies` with their bindings, installed
 //! once. They run inside the API server, so they hold with the operator stopped, and when
 //! Cloister is uninstalled nothing of them is left in the way. Called by `render.rs`.
 //!

@@ -1,6 +1,6 @@
 //! Network policies of Cloister's own namespace. The decoy's has none, on purpose.
 //!
-//! In: ports. Out: NetworkPolicies: nothing in or out, but for what is named here. Called
+//! In: ports. Out: network policies: nothing in or out, but for what is named here. Called
 //! by `render.rs`.
 
 use crds::well_known::{CANARY, CANARY_FORBIDDEN_PORT, CANARY_PERMITTED_PORT, SYSTEM_NAMESPACE};

@@ -1,6 +1,6 @@
 //! What every Deployment of Cloister has in common: hardening and spread.
 //!
-//! In: [`Workload`], what differs. Out: Deployment and PodDisruptionBudget. Called by
+//! In: [`Workload`], what differs. Out: Deployment, disruption budget, Service. Called by
 //! `operator.rs` and `canary.rs`.
 
 use std::collections::BTreeMap;

@@ -5,10 +5,11 @@
 
 use crds::well_known::{DECOY_NAMESPACE, TENANT_LABEL};
 
+use k8s_openapi::api::admissionregistration::v1::{MatchCondition, Validation, Variable};
+
 use super::{Policy, Scope, condition, must, operator_user, rule, variable};
 
 pub fn policy() -> Policy {
-    let operator = operator_user();
     Policy {
         name: "cloister-namespaces",
         description: "A namespace becomes a tenant's, changes what it says about its tenant, and \
@@ -20,36 +21,7 @@ pub fn policy() -> Policy {
             &["CREATE", "UPDATE", "DELETE"],
         )],
         scope: Scope::Cluster,
-        conditions: vec![
-            // Of a namespace the selector of a policy sees only what it becomes; one that
-            // is losing the label must be looked at too.
-            condition(
-                "is-or-was-of-a-tenant",
-                &format!(
-                    "
-                    (object != null && object.metadata.?labels[?'{TENANT_LABEL}'].hasValue()) ||
-                    (oldObject != null && oldObject.metadata.?labels[?'{TENANT_LABEL}'].hasValue())"
-                ),
-            ),
-            // The garbage collector acts once the Tenant is gone; in a cluster without
-            // accounts per controller it is the controller manager itself.
-            condition(
-                "by-others",
-                &format!(
-                    "
-                    !(request.userInfo.username in [
-                      '{operator}',
-                      'system:serviceaccount:kube-system:generic-garbage-collector',
-                      'system:serviceaccount:kube-system:namespace-controller',
-                      'system:kube-controller-manager'])"
-                ),
-            ),
-            // Made by whoever installs Cloister.
-            condition(
-                "not-the-decoy",
-                &format!("request.name != '{DECOY_NAMESPACE}'"),
-            ),
-        ],
+        conditions: conditions(),
         variables: vec![
             same_keys(
                 "labelsKept",
@@ -58,45 +30,79 @@ pub fn policy() -> Policy {
             ),
             same_keys("annotationsKept", "annotations", &["cloister.dev/"]),
         ],
-        validations: vec![
-            must(
-                "request.operation != 'CREATE'",
-                &format!(
-                    "metadata.labels[{TENANT_LABEL}]: only Cloister makes a tenant's namespace; \
-                     create a Tenant instead"
-                ),
-            ),
-            must(
-                "request.operation != 'DELETE'",
-                "this is a tenant's namespace; delete the Tenant instead, with \
-                 spec.deletionPolicy set to Purge, and the namespace goes in the right order",
-            ),
-            must(
-                "request.operation != 'UPDATE' || variables.labelsKept",
-                "metadata.labels: those of cloister.dev and pod-security.kubernetes.io belong to \
-                 Cloister in a tenant's namespace; change the Tenant instead",
-            ),
-            must(
-                "request.operation != 'UPDATE' || variables.annotationsKept",
-                "metadata.annotations: those of cloister.dev belong to Cloister; change the Tenant \
-                 instead",
-            ),
-            must(
-                "
-                request.operation != 'UPDATE' ||
-                object.metadata.?ownerReferences == oldObject.metadata.?ownerReferences",
-                "metadata.ownerReferences: belong to Cloister in a tenant's namespace",
-            ),
-        ],
+        validations: validations(),
     }
 }
 
+fn conditions() -> Vec<MatchCondition> {
+    let operator = operator_user();
+    vec![
+        // Of a namespace the selector of a policy sees only what it becomes; one that is
+        // losing the label must be looked at too.
+        condition(
+            "is-or-was-of-a-tenant",
+            &format!(
+                "
+                (object != null && object.metadata.?labels[?'{TENANT_LABEL}'].hasValue()) ||
+                (oldObject != null && oldObject.metadata.?labels[?'{TENANT_LABEL}'].hasValue())"
+            ),
+        ),
+        // The garbage collector acts once the Tenant is gone; in a cluster without accounts
+        // per controller it is the controller manager itself.
+        condition(
+            "by-others",
+            &format!(
+                "
+                !(request.userInfo.username in [
+                  '{operator}',
+                  'system:serviceaccount:kube-system:generic-garbage-collector',
+                  'system:serviceaccount:kube-system:namespace-controller',
+                  'system:kube-controller-manager'])"
+            ),
+        ),
+        // Made by whoever installs Cloister.
+        condition(
+            "not-the-decoy",
+            &format!("request.name != '{DECOY_NAMESPACE}'"),
+        ),
+    ]
+}
+
+fn validations() -> Vec<Validation> {
+    vec![
+        must(
+            "request.operation != 'CREATE'",
+            &format!(
+                "metadata.labels[{TENANT_LABEL}]: only Cloister makes a tenant's namespace; create \
+                 a Tenant instead"
+            ),
+        ),
+        must(
+            "request.operation != 'DELETE'",
+            "this is a tenant's namespace; delete the Tenant instead, with spec.deletionPolicy set \
+             to Purge, and the namespace goes in the right order",
+        ),
+        must(
+            "request.operation != 'UPDATE' || variables.labelsKept",
+            "metadata.labels: those of cloister.dev and pod-security.kubernetes.io belong to \
+             Cloister in a tenant's namespace; change the Tenant instead",
+        ),
+        must(
+            "request.operation != 'UPDATE' || variables.annotationsKept",
+            "metadata.annotations: those of cloister.dev belong to Cloister in a tenant's \
+             namespace; change the Tenant instead",
+        ),
+        must(
+            "
+            request.operation != 'UPDATE' ||
+            object.metadata.?ownerReferences == oldObject.metadata.?ownerReferences",
+            "metadata.ownerReferences: belong to Cloister in a tenant's namespace",
+        ),
+    ]
+}
+
 /// A variable: every key with one of the prefixes is as it was, in both directions.
-fn same_keys(
-    name: &str,
-    map: &str,
-    prefixes: &[&str],
-) -> k8s_openapi::api::admissionregistration::v1::Variable {
+fn same_keys(name: &str, map: &str, prefixes: &[&str]) -> Variable {
     let reserved: Vec<String> = prefixes
         .iter()
         .map(|prefix| format!("k.startsWith('{prefix}')"))

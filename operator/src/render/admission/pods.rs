@@ -45,6 +45,8 @@ pub fn policy() -> Policy {
 /// What is wrong with which container, by name.
 fn container_variables() -> Vec<Variable> {
     vec![
+        // First, because the chart knows it by its place.
+        variable(USER_NAMESPACES_REQUIRED, "true"),
         variable(
             "containers",
             "object.spec.containers + object.spec.?initContainers.orValue([])",
@@ -115,7 +117,6 @@ fn namespace_variables() -> Vec<Variable> {
               .?requiredDuringSchedulingIgnoredDuringExecution.?nodeSelectorTerms.orValue([])",
         ),
         variable("runtimeClass", "object.spec.?runtimeClassName.orValue('')"),
-        variable(USER_NAMESPACES_REQUIRED, "true"),
     ]
 }
 
@@ -128,6 +129,11 @@ fn identity() -> Vec<Validation> {
             "nothing new starts in this namespace, because its tenant is not Active; to start \
              again, set spec.state of the Tenant to Active. The tenant is",
             "variables.state",
+        ),
+        // A Windows pod is let off half of restricted, and can have none of the fields below.
+        must(
+            "object.spec.?os.?name.orValue('linux') == 'linux'",
+            "spec.os.name: must be linux or absent",
         ),
         must(
             &format!("object.spec.?serviceAccountName.orValue('') == '{SANDBOX_SERVICE_ACCOUNT}'"),
@@ -226,11 +232,6 @@ fn pod_rules() -> Vec<Validation> {
             "spec.priorityClassName: the system- classes would let a tenant push out the \
              cluster's own pods; name another or none",
         ),
-        // A Windows pod is let off half of restricted, and has none of the fields above.
-        must(
-            "object.spec.?os.?name.orValue('linux') == 'linux'",
-            "spec.os.name: must be linux or absent",
-        ),
     ]
 }
 
@@ -269,7 +270,7 @@ fn placement() -> Vec<Validation> {
 
 /// Node selector and affinity leave only nodes whose label is in the list. Terms of an
 /// affinity are alternatives, so each of them has to; a term without expressions, or one
-/// that says NotIn or Exists, leaves too much.
+/// that says `NotIn` or `Exists`, leaves too much.
 fn pinned(label: &str, list: &str, annotation: &str) -> Validation {
     must_or_name(
         &format!(

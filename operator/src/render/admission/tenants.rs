@@ -4,7 +4,7 @@
 //! it appears. Out: the policy.
 //!
 //! Three kinds of people change a Tenant. Whoever may update every Tenant (a cluster admin,
-//! a GitOps engine) may change all of it but the Owners. A member may update this one
+//! a controller that applies from Git) may change all of it but the Owners. A member may update this one
 //! Tenant, and so change its members, but the Owners. An Owner (custom verb `own`) may
 //! change the Owners too. The operator changes nothing but its finalizer.
 
