@@ -1,3 +1,4 @@
 //! Harness.
 
 pub mod cluster;
+pub mod server;

@@ -1,0 +1,495 @@
+//! Bad input, each refused with the field and the remedy, and the largest good one.
+
+use serde_json::{Value, json};
+use tests::server::{Server, assert_accepted, assert_refused, unique};
+
+use super::{minimal, set};
+
+/// Each change to the minimal Tenant is refused with all of the words.
+async fn refused(pointer: &str, cases: &[(Value, &[&str])]) {
+    let admin = Server::admin().await;
+    let tenant = minimal(&unique("t"));
+    assert_accepted(&admin.dry_run(&tenant).await);
+    for (value, words) in cases {
+        assert_refused(&admin.dry_run(&set(&tenant, pointer, value)).await, words);
+    }
+}
+
+async fn accepted(pointer: &str, values: &[Value]) {
+    let admin = Server::admin().await;
+    let tenant = minimal(&unique("t"));
+    for value in values {
+        assert_accepted(&admin.dry_run(&set(&tenant, pointer, value)).await);
+    }
+}
+
+fn user(name: &str, role: &str) -> Value {
+    json!({"kind": "User", "name": name, "role": role})
+}
+
+#[tokio::test]
+async fn accepts_the_examples() {
+    let admin = Server::admin().await;
+    for file in ["tenant.yaml", "tenant-minimal.yaml"] {
+        let path = format!(
+            "{}/../manifests/examples/{file}",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        let text = std::fs::read_to_string(path).unwrap();
+        let mut tenant: Value = serde_saphyr::from_str(&text).unwrap();
+        tenant["metadata"]["name"] = json!(unique("t"));
+        assert_accepted(&admin.dry_run(&tenant).await);
+    }
+}
+
+#[tokio::test]
+async fn rejects_a_tenant_without_owner() {
+    let words: &[&str] = &["spec.members", "at least one member needs the role Owner"];
+    refused(
+        "/spec/members",
+        &[
+            (json!([user("a@example.com", "Admin")]), words),
+            (
+                json!([
+                    user("a@example.com", "User"),
+                    user("b@example.com", "Admin")
+                ]),
+                words,
+            ),
+            (json!([]), &["spec.members", "should have at least 1 items"]),
+            (Value::Null, &["spec.members", "Required value"]),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn rejects_a_member_named_twice() {
+    let twice = json!([
+        user("a@example.com", "Owner"),
+        user("a@example.com", "User")
+    ]);
+    refused(
+        "/spec/members",
+        &[(twice, &["spec.members[1]", "Duplicate value"])],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn rejects_ten_thousand_members() {
+    let members = |count: u32| -> Value {
+        (0..count)
+            .map(|index| user(&format!("m{index}@example.com"), "Owner"))
+            .collect()
+    };
+    refused(
+        "/spec/members",
+        &[
+            (
+                members(10_000),
+                &[
+                    "spec.members",
+                    "Too many: 10000: must have at most 256 items",
+                ],
+            ),
+            (
+                members(257),
+                &["spec.members", "must have at most 256 items"],
+            ),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn rejects_members_that_are_the_cluster_itself() {
+    let account = |namespace: &str| {
+        json!([
+            user("a@example.com", "Owner"),
+            {"kind": "ServiceAccount", "namespace": namespace, "name": "x", "role": "User"},
+        ])
+    };
+    let reserved: &[&str] = &["spec.members[0].name", "names that begin with system:"];
+    let cluster: &[&str] = &["spec.members[1].namespace", "cannot be members"];
+    refused(
+        "/spec/members",
+        &[
+            (json!([user("system:admin", "Owner")]), reserved),
+            (
+                json!([{"kind": "Group", "name": "system:masters", "role": "Owner"}]),
+                reserved,
+            ),
+            (
+                json!([{"kind": "Group", "name": "system:authenticated", "role": "Owner"}]),
+                reserved,
+            ),
+            (account("kube-system"), cluster),
+            (account("cloister-system"), cluster),
+            (account("cloister-decoy"), cluster),
+            (
+                account(""),
+                &[
+                    "spec.members[1].namespace",
+                    "a ServiceAccount needs its namespace",
+                ],
+            ),
+            (
+                json!([{"kind": "User", "name": "a", "namespace": "b", "role": "Owner"}]),
+                &["spec.members[0].namespace", "a User or Group has none"],
+            ),
+            (
+                json!([user("a@example.com", "Boss")]),
+                &["spec.members[0].role", "supported values"],
+            ),
+            (
+                json!([{"kind": "Robot", "name": "a", "role": "Owner"}]),
+                &["spec.members[0].kind", "supported values"],
+            ),
+            (
+                json!([user("", "Owner")]),
+                &["spec.members[0].name", "at least 1 char"],
+            ),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn rejects_a_member_outside_the_allowed_domains() {
+    let spec = |owner: &str, domains: &[&str]| json!({"members": [user(owner, "Owner")], "access": {"allowedDomains": domains}});
+    let words: &[&str] = &[
+        "spec.members",
+        "is not in access.allowedDomains",
+        "allow its domain",
+    ];
+    refused(
+        "/spec",
+        &[
+            (spec("a@example.org", &["example.com"]), words),
+            // The end of a domain is not the domain.
+            (spec("a@not-example.com", &["example.com"]), words),
+            (spec("a@sub.example.com", &["example.com"]), words),
+            (spec("example.com", &["example.com"]), words),
+            (spec("a@x", &["X"]), &["spec.access.allowedDomains[0]"]),
+        ],
+    )
+    .await;
+    accepted(
+        "/spec",
+        &[
+            spec("a@example.com", &["example.org", "example.com"]),
+            spec("a@example.com", &[]),
+            json!({
+                "members": [user("a@example.com", "Owner"), {"kind": "Group", "name": "g", "role": "User"}],
+                "access": {"allowedDomains": ["example.com"]},
+            }),
+        ],
+    )
+    .await;
+}
+
+fn ceiling(cidr: &str) -> Value {
+    json!({"egressCeiling": [{"cidr": cidr, "ports": [{"port": 443}]}]})
+}
+
+#[tokio::test]
+async fn rejects_what_is_no_cidr() {
+    for cidr in [
+        "internet",
+        "203.0.113.0",
+        "203.0.113.0/33",
+        "203.0.113.1/24",
+        "2001:4860::1/32",
+        "203.0.113.0/",
+        "203.0.113/24",
+        "::ffff:203.0.113.0/120",
+        "203.0.113.0/024",
+        " 8.8.8.8/32",
+    ] {
+        let words: &[&str] = &["spec.isolation.egressCeiling[0].cidr", "not a CIDR"];
+        refused("/spec/isolation", &[(ceiling(cidr), words)]).await;
+    }
+}
+
+/// Each with a block of these or of a part of them, or that they are a part of.
+const NEVER: &[&str] = &[
+    // Everything holds them.
+    "0.0.0.0/0",
+    "::/0",
+    "0.0.0.0/1",
+    "128.0.0.0/1",
+    "8000::/1",
+    "::/3",
+    // Private.
+    "10.0.0.0/8",
+    "10.96.0.1/32",
+    "8.0.0.0/6",
+    "172.16.0.0/12",
+    "172.20.0.0/16",
+    "172.0.0.0/8",
+    "192.168.0.0/16",
+    "192.168.1.1/32",
+    "192.0.0.0/4",
+    "fc00::/7",
+    "fd00::/8",
+    // Metadata, also by its other names.
+    "169.254.169.254/32",
+    "169.254.0.0/16",
+    "168.0.0.0/6",
+    "fd00:ec2::254/128",
+    "192.0.0.192/32",
+    "64:ff9b::a9fe:a9fe/128",
+    "64:ff9b:1::/48",
+    "2002:a9fe:a9fe::/48",
+    // Carrier-grade NAT, where some clouds have metadata and nodes.
+    "100.64.0.0/10",
+    "100.100.100.200/32",
+    "100.0.0.0/8",
+    // This host, this link, multicast, reserved.
+    "127.0.0.1/32",
+    "0.0.0.0/8",
+    "fe80::/10",
+    "fe80::1/128",
+    "ff02::1/128",
+    "224.0.0.1/32",
+    "240.0.0.0/4",
+    "255.255.255.255/32",
+    "::1/128",
+    "198.18.0.0/15",
+];
+
+/// Right next to them.
+const PUBLIC: &[&str] = &[
+    "9.0.0.0/8",
+    "11.0.0.0/8",
+    "100.63.255.0/24",
+    "100.128.0.0/9",
+    "169.253.0.0/16",
+    "169.255.0.0/16",
+    "172.15.0.0/16",
+    "172.32.0.0/11",
+    "192.167.0.0/16",
+    "192.169.0.0/16",
+    "223.255.255.0/24",
+    "2001:4860::/32",
+    "2003::/16",
+    "8.8.8.8/32",
+];
+
+#[tokio::test]
+async fn rejects_addresses_that_no_tenant_may_reach() {
+    let words: &[&str] = &[
+        "spec.isolation.egressCeiling[0].cidr",
+        "which no tenant",
+        "public addresses only",
+    ];
+    for cidr in NEVER {
+        refused("/spec/isolation", &[(ceiling(cidr), words)]).await;
+    }
+    let public: Vec<Value> = PUBLIC.iter().map(|cidr| ceiling(cidr)).collect();
+    accepted("/spec/isolation", &public).await;
+}
+
+#[tokio::test]
+async fn rejects_ports_that_are_none() {
+    let ports = |ports: Value| json!({"egressCeiling": [{"cidr": "8.8.8.0/24", "ports": ports}]});
+    refused(
+        "/spec/isolation",
+        &[
+            (
+                ports(json!([])),
+                &["egressCeiling[0].ports", "at least 1 items"],
+            ),
+            (
+                ports(json!([{"port": 0}])),
+                &["ports[0].port", "greater than or equal to 1"],
+            ),
+            (
+                ports(json!([{"port": 65536}])),
+                &["ports[0].port", "less than or equal to 65535"],
+            ),
+            (
+                ports(json!([{"port": 443, "endPort": 442}])),
+                &["ports[0].endPort", "endPort must not be below port"],
+            ),
+            (
+                ports(json!([{"port": 1, "protocol": "ICMP"}])),
+                &["ports[0].protocol", "supported values"],
+            ),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn rejects_zero_and_absurd_counts() {
+    for (limit, most) in [("pods", 10_000), ("executions", 100_000)] {
+        let field = format!("spec.limits.{limit}");
+        let too_few: &[&str] = &[&field, "greater than or equal to 1"];
+        let too_many: &[&str] = &[&field, &format!("less than or equal to {most}")];
+        refused(
+            &format!("/spec/limits/{limit}"),
+            &[
+                (json!(0), too_few),
+                (json!(-1), too_few),
+                (json!(most + 1), too_many),
+                (json!(4_294_967_296_u64), &[&field]),
+                (json!("many"), &[&field]),
+            ],
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn rejects_zero_and_absurd_quantities() {
+    for (limit, range, bad) in [
+        (
+            "cpu",
+            "from 10m to 10000",
+            ["0", "9m", "10001", "-4", "lots"],
+        ),
+        (
+            "memory",
+            "from 16Mi to 1Pi",
+            ["0", "15Mi", "2Pi", "-1Gi", "4 GB"],
+        ),
+        (
+            "storage",
+            "from 0 to 100Pi",
+            ["-1", "-1Gi", "101Pi", "1e30", "big"],
+        ),
+    ] {
+        let field = format!("spec.limits.{limit}");
+        let words: &[&str] = &[&field, "must be a quantity", range];
+        for value in bad {
+            refused(&format!("/spec/limits/{limit}"), &[(json!(value), words)]).await;
+        }
+        refused(&format!("/spec/limits/{limit}"), &[(json!(""), &[&field])]).await;
+    }
+}
+
+#[tokio::test]
+async fn accepts_limits_at_their_ends() {
+    let least = json!({"pods": 1, "executions": 1, "cpu": "10m", "memory": "16Mi", "storage": "0"});
+    let most = json!({
+        "pods": 10_000, "executions": 100_000, "cpu": "10k", "memory": "1Pi", "storage": "100Pi",
+    });
+    accepted("/spec/limits", &[least, most]).await;
+}
+
+#[tokio::test]
+async fn rejects_names_that_no_namespace_could_have() {
+    let admin = Server::admin().await;
+    for (name, words) in [
+        ("a".repeat(300), "metadata.name"),
+        ("a".repeat(41), "metadata.name: at most 40 characters"),
+        ("a.b".to_owned(), "metadata.name: only a-z, 0-9 and '-'"),
+        ("A".to_owned(), "metadata.name"),
+        ("-a".to_owned(), "metadata.name"),
+    ] {
+        assert_refused(&admin.dry_run(&minimal(&name)).await, &[words]);
+    }
+    assert_accepted(&admin.dry_run(&minimal(&"a".repeat(40))).await);
+}
+
+#[tokio::test]
+async fn rejects_places_that_cannot_be() {
+    refused(
+        "/spec/residency",
+        &[
+            (
+                json!({"regions": []}),
+                &["spec.residency.regions", "at least 1 items"],
+            ),
+            (
+                json!({"zones": ["zone-a"]}),
+                &["spec.residency.regions", "Required value"],
+            ),
+            // A comma would be two regions where the list is kept as text.
+            (
+                json!({"regions": ["a,b"]}),
+                &["spec.residency.regions[0]", "should match"],
+            ),
+            (
+                json!({"regions": ["*"]}),
+                &["spec.residency.regions[0]", "should match"],
+            ),
+            (json!({"regions": [""]}), &["spec.residency.regions[0]"]),
+            (
+                json!({"regions": ["local-1"], "zones": ["zone a"]}),
+                &["spec.residency.zones[0]", "should match"],
+            ),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn rejects_words_that_are_not_in_the_list() {
+    for (pointer, field) in [
+        ("/spec/state", "spec.state"),
+        ("/spec/deletionPolicy", "spec.deletionPolicy"),
+        ("/spec/isolation/runtime", "spec.isolation.runtime"),
+    ] {
+        refused(pointer, &[(json!("Maybe"), &[field, "supported values"])]).await;
+    }
+}
+
+#[tokio::test]
+async fn rejects_an_unknown_field_at_any_depth() {
+    for (pointer, field) in [
+        ("/spec/colour", "unknown field \"spec.colour\""),
+        (
+            "/spec/members/0/email",
+            "unknown field \"spec.members[0].email\"",
+        ),
+        ("/spec/limits/gpus", "unknown field \"spec.limits.gpus\""),
+    ] {
+        refused(pointer, &[(json!("x"), &[field])]).await;
+    }
+}
+
+/// Every list and text at its maximum: the rules must not run out of budget.
+#[tokio::test]
+async fn accepts_the_largest_tenant() {
+    let admin = Server::admin().await;
+    let domain = |index: u32| format!("{}.{index:03}.example", "d".repeat(63));
+    let domains: Vec<String> = (0..32).map(domain).collect();
+    let members: Vec<Value> = (0..256)
+        .map(|index| {
+            user(
+                &format!("{}{index:03}@{}", "m".repeat(150), domain(31)),
+                "Owner",
+            )
+        })
+        .collect();
+    let ports: Vec<Value> = (1..=16)
+        .map(|port| json!({"port": port, "endPort": 65535}))
+        .collect();
+    let rules: Vec<Value> = (0..64)
+        .map(|index| json!({"cidr": format!("2001:4860:4860:{index:x}::/64"), "ports": ports}))
+        .collect();
+    let mut tenant = minimal(&unique("t"));
+    tenant["spec"] = json!({
+        "members": members,
+        "access": {"allowedDomains": domains},
+        "residency": {
+            "regions": (0..16).map(|index| format!("{}{index:02}", "r".repeat(61))).collect::<Vec<_>>(),
+            "zones": (0..32).map(|index| format!("{}{index:02}", "z".repeat(61))).collect::<Vec<_>>(),
+        },
+        "isolation": {"runtime": "GVisor", "egressCeiling": rules},
+    });
+    assert_accepted(&admin.dry_run(&tenant).await);
+    // And it can be changed: the policy on owners compares them all.
+    assert_accepted(&admin.create(&tenant).await);
+    let fewer = set(&tenant, "/spec/members/0/role", &json!("Admin"));
+    let change = json!({"spec": {"members": fewer["spec"]["members"], "deletionPolicy": "Purge"}});
+    let changed = admin
+        .patch(&tenant, tests::server::Patch::Merge, &change)
+        .await;
+    let deleted = admin.delete(&tenant).await;
+    assert_accepted(&changed);
+    assert_accepted(&deleted);
+}
