@@ -4,6 +4,7 @@
 
 use http::Method;
 use serde_json::{Value, json};
+use tests::rights::{Members, cluster_role, cluster_role_binding};
 use tests::server::{Answer, Patch, Scratch, Server, assert_accepted, eventually};
 
 use super::minimal;
@@ -24,28 +25,26 @@ pub struct Cast {
 impl Cast {
     pub async fn run<T: AsyncFnOnce(&Self)>(test: T) {
         Scratch::run(async |scratch| {
-            let name = &scratch.tenant;
-            let mail = |role: &str| format!("{role}-{name}@example.com");
-            let mut object = minimal(name);
+            let people = Members::of(&scratch.tenant);
+            let mut object = minimal(&scratch.tenant);
             object["spec"]["members"] = members(&[
-                (&mail("owner"), "Owner"),
-                (&mail("admin"), "Admin"),
-                (&mail("user"), "User"),
+                (&people.owner, "Owner"),
+                (&people.admin, "Admin"),
+                (&people.user, "User"),
             ]);
             object["spec"]["deletionPolicy"] = json!("Purge");
-            let who = |role: &str| scratch.admin.user(&mail(role), &[]);
             let cast = Self {
                 root: scratch.admin.clone(),
-                owner: who("owner"),
-                admin: who("admin"),
-                user: who("user"),
+                owner: scratch.admin.user(&people.owner, &[]),
+                admin: scratch.admin.user(&people.admin, &[]),
+                user: scratch.admin.user(&people.user, &[]),
                 delivery: scratch
                     .admin
                     .service_account(&scratch.namespace, "delivery"),
                 operator: scratch.admin.operator(),
                 object,
             };
-            let rights = cast.rights(&scratch.namespace);
+            let rights = cast.rights(scratch, &people);
             assert_accepted(&cast.root.create(&cast.object).await);
             for (server, object) in &rights {
                 assert_accepted(&server.create(object).await);
@@ -61,35 +60,23 @@ impl Cast {
         .await;
     }
 
-    /// What the operator binds, and beside it what a cluster admin gives to what applies from
-    /// Git. The operator's part is created as the operator, so that its own rights must do.
-    fn rights(&self, namespace: &str) -> Vec<(Server, Value)> {
-        let tenant = self.object["metadata"]["name"].as_str().unwrap_or_default();
-        let name = |what: &str| format!("cloister-test:{tenant}:{what}");
-        let people: Vec<Value> = self.object["spec"]["members"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|member| json!({"kind": "User", "apiGroup": RBAC, "name": member["name"]}))
-            .collect();
-        let of_operator = [
-            cluster_role(&name("view"), &["get", "list", "watch"], &[tenant]),
-            cluster_role_binding(&name("view"), &people),
-            cluster_role(&name("manage"), &["update", "patch"], &[tenant]),
-            cluster_role_binding(&name("manage"), &people[..2]),
-            role_binding(namespace, "cloister-tenant-owner", &people[0]),
-            role_binding(namespace, "cloister-tenant-admin", &people[1]),
-            role_binding(namespace, "cloister-tenant-user", &people[2]),
-        ];
-        let delivery =
-            json!({"kind": "ServiceAccount", "name": "delivery", "namespace": namespace});
+    /// What the operator binds, created as the operator, so that its own rights must do; and
+    /// what a cluster admin gives to whatever applies from Git.
+    fn rights(&self, scratch: &Scratch, people: &Members) -> Vec<(Server, Value)> {
+        let all = format!("cloister-test:{}:all", scratch.tenant);
+        let delivery = json!({
+            "kind": "ServiceAccount", "name": "delivery", "namespace": scratch.namespace,
+        });
         let of_root = [
-            cluster_role(&name("all"), EVERY_VERB, &[]),
-            cluster_role_binding(&name("all"), &[delivery]),
+            cluster_role(&all, EVERY_VERB, &[]),
+            cluster_role_binding(&all, &[delivery]),
         ];
-        let of_operator = of_operator.map(|object| (self.operator.clone(), object));
+        let of_operator = people.rights(&scratch.tenant, &scratch.namespace);
+        let of_operator = of_operator
+            .into_iter()
+            .map(|object| (self.operator.clone(), object));
         let of_root = of_root.map(|object| (self.root.clone(), object));
-        of_operator.into_iter().chain(of_root).collect()
+        of_operator.chain(of_root).collect()
     }
 
     /// Rights are read from a cache that follows within moments.
@@ -200,8 +187,6 @@ pub fn members(list: &[(&str, &str)]) -> Value {
         .collect()
 }
 
-const RBAC: &str = "rbac.authorization.k8s.io";
-const RBAC_V1: &str = "rbac.authorization.k8s.io/v1";
 const EVERY_VERB: &[&str] = &[
     "get",
     "list",
@@ -212,30 +197,3 @@ const EVERY_VERB: &[&str] = &[
     "delete",
     "deletecollection",
 ];
-
-fn cluster_role(name: &str, verbs: &[&str], tenants: &[&str]) -> Value {
-    json!({
-        "apiVersion": RBAC_V1, "kind": "ClusterRole", "metadata": {"name": name},
-        "rules": [{
-            "apiGroups": ["cloister.dev"], "resources": ["tenants"],
-            "verbs": verbs, "resourceNames": tenants,
-        }],
-    })
-}
-
-fn cluster_role_binding(name: &str, subjects: &[Value]) -> Value {
-    json!({
-        "apiVersion": RBAC_V1, "kind": "ClusterRoleBinding", "metadata": {"name": name},
-        "subjects": subjects,
-        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": name},
-    })
-}
-
-fn role_binding(namespace: &str, role: &str, subject: &Value) -> Value {
-    json!({
-        "apiVersion": RBAC_V1, "kind": "RoleBinding",
-        "metadata": {"name": role, "namespace": namespace},
-        "subjects": [subject],
-        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": role},
-    })
-}

@@ -1,4 +1,5 @@
 //! Harness.
 
 pub mod cluster;
+pub mod rights;
 pub mod server;
