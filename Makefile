@@ -21,7 +21,7 @@ help: ## Show this
 
 .PHONY: demo
 demo: build ## Start a three-zone cluster (or use $KUBECONFIG), install, show two proven tenants
-	@tests/with-cluster tests/demo
+	@KEEP=1 tests/with-cluster tests/demo
 
 .PHONY: test
 test: lint build test-units test-cluster ## Everything that CI runs
@@ -62,7 +62,7 @@ generate: ## Write again what is rendered from the code: CRDs, manifests, chart
 .PHONY: deny
 deny: ## Licences, sources and bans of every dependency
 	@command -v cargo-deny >/dev/null || CARGO_TARGET_DIR=$(CACHE)/target-tools cargo install --locked --root $(CACHE)/tools cargo-deny
-	PATH=$(CACHE)/tools/bin:$$PATH cargo deny --config .deny.toml check bans licenses sources
+	PATH=$(CACHE)/tools/bin:$$PATH cargo deny check bans licenses sources
 
 .PHONY: cluster-up
 cluster-up: build ## Start the three-zone cluster
