@@ -81,6 +81,21 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     let client = Client::try_default()
         .await
         .map_err(|error| Error::Config(Box::new(error)))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signal)?;
+    serve(client, settings, either(&mut terminate, &mut interrupt)).await
+}
+
+/// Runs until `asked` to end, the loss of the lease, or a failure. Dropped in the middle,
+/// it is gone as after a kill: nothing is written any more, and the lease stays taken.
+///
+/// # Errors
+/// Whatever ended it, unless it was asked to.
+pub async fn serve(
+    client: Client,
+    settings: Settings,
+    asked: impl Future<Output = ()>,
+) -> Result<(), Error> {
     let (store, writer) = reflector::store::<Tenant>();
     let world = Arc::new(World::new(store));
     let report = Report::new(client.clone(), &settings.name);
@@ -109,15 +124,13 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
         report,
         now,
     });
-    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signal)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signal)?;
     let (stop, stopped) = oneshot::channel();
     let ended = {
         let mut leading = std::pin::pin!(lead(&mut candidate, &context, &readiness, stopped));
         tokio::select! {
             ended = tasks.join_next() => Err(outcome(ended)),
             ended = &mut leading => Err(ended),
-            () = either(&mut terminate, &mut interrupt) => {
+            () = asked => {
                 tracing::info!("asked to end");
                 // Nobody listens if this replica does not lead; then nothing is under way.
                 if stop.send(()).is_ok() {
