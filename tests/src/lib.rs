@@ -1,5 +1,7 @@
 //! Harness.
 
 pub mod cluster;
+pub mod control_plane;
+pub mod crash;
 pub mod rights;
 pub mod server;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use super::command::{bound_command, command, run};
-use super::components::{Component, Output, Source};
+use super::components::{COMPONENTS, Component, Output, Source};
 use super::error::Error;
 use super::images;
 use super::lock::Lock;
@@ -56,6 +56,15 @@ pub fn directory(paths: &Paths, component: &Component, compiler: &str) -> PathBu
     paths
         .binaries()
         .join(format!("{}-{}", component.name, key(component, compiler)))
+}
+
+/// The components of these names.
+pub fn named(names: &[impl AsRef<str>]) -> Result<Vec<&'static Component>, Error> {
+    let find = |name: &str| {
+        let found = COMPONENTS.iter().find(|component| component.name == name);
+        found.ok_or_else(|| Error::UnknownComponent(name.to_owned()))
+    };
+    names.iter().map(|name| find(name.as_ref())).collect()
 }
 
 /// Builds what is not there yet and returns where each component lies, in the same order.
@@ -198,7 +207,6 @@ fn module_directory(module: &Path, name: &str) -> Result<PathBuf, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::components::COMPONENTS;
 
     #[test]
     fn keys_differ_by_component_and_compiler() {

@@ -203,17 +203,13 @@ fn show_status(cluster: &Cluster) -> Result<ExitCode, Error> {
 }
 
 fn build_components(cluster: &Cluster, names: &[String]) -> Result<(), Error> {
-    let find = |name: &String| {
-        let found = COMPONENTS.iter().find(|component| component.name == name);
-        found.ok_or_else(|| Error::UnknownComponent(name.clone()))
-    };
     let wanted = if names.is_empty() {
         COMPONENTS
             .iter()
             .filter(|component| component.needed)
             .collect()
     } else {
-        names.iter().map(find).collect::<Result<Vec<_>, _>>()?
+        build::named(names)?
     };
     for directory in build::ensure(&cluster.paths, &wanted)? {
         println!("{}", directory.display());

@@ -70,6 +70,12 @@ pub use up::Options;
 /// Where Debian keeps the compiler that Cilium's agent calls, by the names that it calls it by.
 const LLVM: &str = "/usr/lib/llvm-19/bin";
 
+/// Where these components lie, built now if they never were: for what needs a few programs
+/// of a cluster and no cluster.
+pub fn built(names: &[&str]) -> Result<Vec<PathBuf>, Error> {
+    build::ensure(&Paths::from_environment()?, &build::named(names)?)
+}
+
 /// The cluster of this machine. There is at most one.
 #[derive(Debug)]
 pub struct Cluster {

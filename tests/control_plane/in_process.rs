@@ -1,0 +1,167 @@
+//! The operator in this process, and the node that pretends.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::channel::oneshot;
+use http::Method;
+use kube::Client;
+use operator::{cli::Settings, probe::ProbeSettings, runtime};
+use serde_json::{Value, json};
+use tests::{
+    control_plane::{ControlPlane, pause, send},
+    crash::Crash,
+};
+use tokio::task::JoinHandle;
+
+/// A task that ends with its owner.
+pub struct Task<T>(Option<JoinHandle<T>>);
+
+impl<T: Send + 'static> Task<T> {
+    pub fn start(future: impl Future<Output = T> + Send + 'static) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "stands for a process")]
+        Self(Some(tokio::spawn(future)))
+    }
+
+    async fn end(mut self) -> Option<T> {
+        self.0.take()?.await.ok()
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}
+
+/// An operator that runs until it is dropped, which is a kill.
+pub struct Operator {
+    task: Task<Result<(), runtime::Error>>,
+    stop: oneshot::Sender<()>,
+    pub crash: Arc<Crash>,
+}
+
+impl Operator {
+    /// Of all tenants.
+    pub fn start(plane: &ControlPlane) -> Self {
+        Self::run(plane, None, "cloister-system")
+    }
+
+    /// Of one tenant, with a lease of its own, beside others.
+    pub fn of(plane: &ControlPlane, tenant: &str) -> Self {
+        Self::run(plane, Some(tenant), &lease_namespace(tenant))
+    }
+
+    fn run(plane: &ControlPlane, tenant: Option<&str>, lease: &str) -> Self {
+        let crash = Arc::new(Crash::default());
+        let client: Client = crash.around(plane.operator(), tenant);
+        let (stop, asked) = oneshot::channel();
+        let settings = Settings {
+            // The same name each time: a pod that is started again keeps its lease.
+            name: "operator-0".to_owned(),
+            namespace: lease.to_owned(),
+            admin: ([127, 0, 0, 1], 0).into(),
+            probing: ProbeSettings {
+                image: "probe".to_owned(),
+                interval: Duration::from_hours(24),
+                at_once: 8,
+                outside: None,
+                api_service: None,
+            },
+        };
+        let task = Task::start(async move {
+            let asked = async {
+                let _ = asked.await;
+            };
+            runtime::serve(client, settings, asked).await
+        });
+        Self { task, stop, crash }
+    }
+
+    /// Ends in the middle of whatever it does.
+    pub async fn kill(&mut self) {
+        if let Some(task) = self.task.0.take() {
+            task.abort();
+            let _ = task.await;
+        }
+    }
+
+    /// Ends as after a signal.
+    pub async fn stop(self) {
+        let _ = self.stop.send(());
+        if let Some(ended) = self.task.end().await {
+            ended.unwrap();
+        }
+    }
+}
+
+fn lease_namespace(tenant: &str) -> String {
+    format!("lease-{tenant}")
+}
+
+/// A place for the lease of [`Operator::of`].
+pub async fn allow_lease(plane: &ControlPlane, tenant: &str) {
+    let namespace = lease_namespace(tenant);
+    let meta = json!({"name": "lease", "namespace": namespace});
+    let rbac = "rbac.authorization.k8s.io";
+    for object in [
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
+        json!({"apiVersion": format!("{rbac}/v1"), "kind": "Role", "metadata": meta, "rules": [
+            {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["*"]}]}),
+        json!({"apiVersion": format!("{rbac}/v1"), "kind": "RoleBinding", "metadata": meta,
+            "roleRef": {"apiGroup": rbac, "kind": "Role", "name": "lease"},
+            "subjects": [{"kind": "ServiceAccount", "name": "cloister-operator",
+                "namespace": "cloister-system"}]}),
+    ] {
+        plane.apply(&object).await.unwrap();
+    }
+}
+
+/// Stands for the scheduler and the kubelet where a probe is concerned: each probe ends at
+/// once and says that all is as it must be. Nothing is looked at.
+pub fn pretend_probes(plane: &ControlPlane) -> Task<()> {
+    let admin = plane.admin();
+    Task::start(async move {
+        loop {
+            let path = "/api/v1/pods?labelSelector=cloister.dev%2Frole%3Dprobe";
+            let nothing = Value::Null;
+            let pods = send(&admin, Method::GET, path, "application/json", &nothing).await;
+            for pod in pods.unwrap()["items"].as_array().into_iter().flatten() {
+                if pod["status"]["phase"] == "Pending" {
+                    finish(&admin, pod).await;
+                }
+            }
+            pause(50).await;
+        }
+    })
+}
+
+async fn finish(admin: &Client, pod: &Value) {
+    let text = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str).unwrap();
+    let request: Value = serde_json::from_str(text("/spec/containers/0/args/2")).unwrap();
+    let targets = request["targets"].as_array().unwrap().iter();
+    let checks: Vec<Value> = targets
+        .map(|target| {
+            let open = target["expect"] == "Reachable";
+            let mut seen = target.clone();
+            seen["saw"] = json!(if open { "Connected" } else { "Silence" });
+            seen
+        })
+        .collect();
+    let gvisor = pod["spec"]["runtimeClassName"] == "gvisor";
+    let report = json!({"version": request["version"], "checks": checks, "inside": {
+        "runtime": if gvisor { "GVisor" } else { "Host" }, "uid": 65532, "gid": 65532,
+        "noNewPrivs": true, "capabilities": 0, "seccomp": 2, "rootReadOnly": true,
+        "tokenMounted": false, "userNamespace": true,
+    }});
+    let status = json!({"status": {"phase": "Succeeded", "containerStatuses": [{
+        "name": "probe", "image": "probe", "imageID": "", "ready": false, "restartCount": 0,
+        "state": {"terminated": {"exitCode": 0, "message": report.to_string()}},
+    }]}});
+    let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
+    let path = format!("/api/v1/namespaces/{namespace}/pods/{name}/status");
+    let content = "application/merge-patch+json";
+    // One that is gone by now needs no status.
+    let _ = send(admin, Method::PATCH, &path, content, &status).await;
+}

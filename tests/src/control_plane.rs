@@ -1,0 +1,549 @@
+//! A control plane of a test's own: etcd, API server and controllers, and not a single node.
+//!
+//! In: the programs that the cluster tool builds. Out: a real API server on a free port of
+//! the loopback, with RBAC and Cloister's install manifests, and its audit log. It is gone
+//! when the last one who holds it lets go, also by a panic, and when the test's process
+//! dies. Nothing here pretends but the nodes, which say so; nothing runs on them.
+#![expect(
+    clippy::missing_panics_doc,
+    clippy::panic,
+    reason = "a harness fails by panicking, at the place of its caller"
+)]
+
+use std::{
+    fmt, fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio, id},
+    sync::{
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use crds::well_known::{OPERATOR_SERVICE_ACCOUNT, SYSTEM_NAMESPACE};
+use http::{Method, Request};
+use kube::{Client, Config, config::AuthInfo};
+use serde_json::{Value, json};
+
+use crate::cluster;
+
+/// An address of nobody, which the API server says it is reached at.
+pub const ADVERTISED: &str = "192.0.2.1";
+
+/// Who there is, as `token,user,uid,"groups"`.
+const ADMIN: &str = "admin";
+const OPERATOR: &str = "operator";
+const CONTROLLERS: &str = "controllers";
+
+/// Reads are written down of the operator alone: the controllers read all the time.
+const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+omitManagedFields: true
+rules:
+- {level: Metadata, users: ['system:serviceaccount:cloister-system:cloister-operator']}
+- {level: None, verbs: [get, list, watch]}
+- {level: None, resources: [{group: coordination.k8s.io}]}
+- {level: Metadata}
+";
+
+const ETCD: &str = "--data-dir {dir}/etcd --unsafe-no-fsync --log-level error \
+    --listen-client-urls http://127.0.0.1:{etcd} --advertise-client-urls http://127.0.0.1:{etcd} \
+    --listen-peer-urls http://127.0.0.1:{peer} --initial-advertise-peer-urls http://127.0.0.1:{peer} \
+    --initial-cluster default=http://127.0.0.1:{peer}";
+
+const API_SERVER: &str = "kube-apiserver --etcd-servers http://127.0.0.1:{etcd} \
+    --bind-address 127.0.0.1 --advertise-address 192.0.2.1 --secure-port {api} --cert-dir {dir}/certificates \
+    --token-auth-file {dir}/tokens --service-cluster-ip-range 10.96.0.0/16 \
+    --service-account-key-file {dir}/sa.key --service-account-signing-key-file {dir}/sa.key \
+    --service-account-issuer https://kubernetes.default.svc --authorization-mode RBAC \
+    --profiling=false --max-requests-inflight 4000 --max-mutating-requests-inflight 2000 \
+    --audit-policy-file {dir}/audit-policy.yaml --audit-log-path {dir}/audit.log --audit-log-mode blocking";
+
+// No controller that knows of nodes: a node nobody hears of would be taken for dead.
+const CONTROLLER_MANAGER: &str = "kube-controller-manager --kubeconfig {dir}/controllers.kubeconfig \
+    --bind-address 127.0.0.1 --secure-port {manager} --cert-dir {dir}/certificates \
+    --service-account-private-key-file {dir}/sa.key --use-service-account-credentials --leader-elect=false \
+    --kube-api-qps 1000 --kube-api-burst 2000 \
+    --controllers=namespace-controller,garbage-collector-controller,serviceaccount-controller,resourcequota-controller";
+
+/// A running control plane.
+pub struct ControlPlane {
+    directory: PathBuf,
+    server: String,
+    admin: Client,
+    /// Lets the keeper know that nobody needs it any more.
+    keeper: Option<(mpsc::Sender<()>, thread::JoinHandle<()>)>,
+}
+
+impl fmt::Debug for ControlPlane {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "control plane at {}", self.server)
+    }
+}
+
+/// What the server said instead of doing it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// HTTP status.
+    pub code: u16,
+    /// Its words.
+    pub message: String,
+}
+
+/// The object as the server answered it, or its refusal.
+pub type Answer = Result<Value, Refusal>;
+
+impl ControlPlane {
+    /// Starts one, with Cloister's manifests installed and no operator.
+    pub async fn start() -> Self {
+        let programs = match cluster::built(&["etcd", "kubernetes"]) {
+            Ok(programs) => programs,
+            Err(error) => panic!("the programs of a control plane cannot be had: {error}"),
+        };
+        let directory = fresh_directory();
+        let ports = free_ports();
+        prepare(&directory, ports.api);
+        let keeper = keep(&programs, &directory, &ports);
+        let server = format!("https://127.0.0.1:{}", ports.api);
+        let plane = Self {
+            admin: connect(&server, ADMIN),
+            directory,
+            server,
+            keeper: Some(keeper),
+        };
+        plane.await_ready().await;
+        if let Some((sender, _)) = &plane.keeper {
+            sender.send(()).ok();
+        }
+        plane.install().await;
+        plane.await_admission().await;
+        plane
+    }
+
+    /// As somebody who may do everything.
+    pub fn admin(&self) -> Client {
+        self.admin.clone()
+    }
+
+    /// As the operator: its service account, with the rights that the manifests give it.
+    pub fn operator(&self) -> Client {
+        connect(&self.server, OPERATOR)
+    }
+
+    /// Every line of the audit log so far.
+    pub fn audit(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.directory.join("audit.log")).unwrap_or_default();
+        text.lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
+    }
+
+    /// What the server wrote last, for a failing test.
+    fn log(&self, name: &str) -> String {
+        let text = fs::read_to_string(self.directory.join(name)).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(8)..].join("\n")
+    }
+
+    async fn await_ready(&self) {
+        let begun = Instant::now();
+        let mut said = String::new();
+        while begun.elapsed() < Duration::from_secs(90) {
+            let request = Request::get("/readyz").body(Vec::new()).unwrap_or_default();
+            match self.admin.request_text(request).await {
+                Ok(_) => return,
+                Err(error) => said = error.to_string(),
+            }
+            pause(100).await;
+        }
+        let log = self.log("kube-apiserver.log");
+        panic!("the API server is not ready: {said}\n{log}");
+    }
+
+    /// Applies what `manifests/install` holds. What needs another thing first is tried again.
+    async fn install(&self) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/install");
+        let list = read(&folder.join("kustomization.yaml"));
+        let files = list["resources"].as_array().cloned().unwrap_or_default();
+        for file in files.iter().filter_map(Value::as_str) {
+            let text = fs::read_to_string(folder.join(file)).unwrap_or_default();
+            for object in documents(&text) {
+                self.persist(&object).await;
+            }
+        }
+    }
+
+    /// Waits until the admission policies are in force, which the server says nowhere.
+    async fn await_admission(&self) {
+        let taken =
+            json!({"metadata": {"name": "tenant-a", "labels": {"cloister.dev/tenant": "a"}}});
+        let path = "/api/v1/namespaces?dryRun=All";
+        eventually(Duration::from_secs(60), async || {
+            match self.post(path, &taken).await {
+                Ok(_) => Err("the admission policies are not in force".to_owned()),
+                Err(_) => Ok(()),
+            }
+        })
+        .await;
+    }
+
+    async fn persist(&self, object: &Value) {
+        let mut said = String::new();
+        for _ in 0..100 {
+            match self.apply(object).await {
+                Ok(_) => return,
+                Err(refusal) => said = refusal.message,
+            }
+            pause(100).await;
+        }
+        panic!("{} cannot be installed: {said}", path_of(object));
+    }
+
+    /// Server-side applies, as the admin, in the name of `kubectl`.
+    pub async fn apply(&self, object: &Value) -> Answer {
+        self.patch(object, "?fieldManager=kubectl&force=true", object)
+            .await
+    }
+
+    /// The same under another field manager.
+    pub async fn apply_as(&self, manager: &str, object: &Value) -> Answer {
+        let query = format!("?fieldManager={manager}&force=true");
+        self.patch(object, &query, object).await
+    }
+
+    async fn patch(&self, object: &Value, query: &str, body: &Value) -> Answer {
+        let path = format!("{}{query}", path_of(object));
+        let content = "application/apply-patch+yaml";
+        send(&self.admin, Method::PATCH, &path, content, body).await
+    }
+
+    /// Merges a change into the object at this path, under a field manager.
+    pub async fn merge(&self, path: &str, manager: &str, change: &Value) -> Answer {
+        let path = format!("{path}?fieldManager={manager}");
+        let content = "application/merge-patch+json";
+        send(&self.admin, Method::PATCH, &path, content, change).await
+    }
+
+    /// Creates, as the admin.
+    pub async fn create(&self, object: &Value) -> Answer {
+        let whole = path_of(object);
+        let collection = whole.rsplit_once('/').map_or("", |(head, _)| head);
+        self.post(collection, object).await
+    }
+
+    /// Creates at a path, such as a subresource.
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        send(&self.admin, Method::POST, path, "application/json", body).await
+    }
+
+    /// Reads what is at this path, object or list.
+    pub async fn get(&self, path: &str) -> Answer {
+        let nothing = Value::Null;
+        send(&self.admin, Method::GET, path, "application/json", &nothing).await
+    }
+
+    /// Deletes what is at this path, with options.
+    pub async fn delete(&self, path: &str, options: &Value) -> Answer {
+        let content = "application/json";
+        send(&self.admin, Method::DELETE, path, content, options).await
+    }
+
+    /// A node that nothing runs on, ready by its own word.
+    pub async fn pretend_node(&self, name: &str, zone: &str, address: &str) {
+        let node = json!({
+            "apiVersion": "v1", "kind": "Node",
+            "metadata": {"name": name, "labels": {
+                "kubernetes.io/hostname": name,
+                "topology.kubernetes.io/region": "local-1",
+                "topology.kubernetes.io/zone": zone,
+            }},
+        });
+        let status = json!({"status": {
+            "conditions": [{"type": "Ready", "status": "True", "reason": "Pretended"}],
+            "addresses": [{"type": "InternalIP", "address": address}],
+        }});
+        let path = format!("/api/v1/nodes/{name}");
+        self.persist(&node).await;
+        // The server taints what is new until a controller, which there is none of, has looked.
+        let untainted = json!({"spec": {"taints": null}});
+        for (path, change) in [(format!("{path}/status"), &status), (path, &untainted)] {
+            let changed = self.merge(&path, "pretender", change).await;
+            changed.unwrap_or_else(|refusal| panic!("{path}: {}", refusal.message));
+        }
+    }
+
+    /// Endpoints of a Service whose pods nobody runs, so that the operator finds what
+    /// every probe needs.
+    pub async fn pretend_endpoints(&self, namespace: &str, service: &str, address: &str) {
+        self.persist(&json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "metadata": {"name": format!("{service}-pretended"), "namespace": namespace,
+                "labels": {"kubernetes.io/service-name": service}},
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": [address], "conditions": {"ready": true}}],
+            "ports": [{"port": 7001}],
+        }))
+        .await;
+    }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        if let Some((sender, thread)) = self.keeper.take() {
+            drop(sender);
+            thread.join().ok();
+        }
+        if std::env::var_os("KEEP").is_none() {
+            fs::remove_dir_all(&self.directory).ok();
+        }
+    }
+}
+
+/// Any request. `Null` is no body.
+pub async fn send(
+    client: &Client,
+    method: Method,
+    path: &str,
+    content: &str,
+    body: &Value,
+) -> Answer {
+    let bytes = if body.is_null() {
+        Vec::new()
+    } else {
+        body.to_string().into_bytes()
+    };
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("content-type", content)
+        .body(bytes)
+        .unwrap_or_else(|error| panic!("{path} is no request: {error}"));
+    match client.request::<Value>(request).await {
+        Ok(object) => Ok(object),
+        Err(kube::Error::Api(status)) => Err(Refusal {
+            code: status.code,
+            message: status.message.clone(),
+        }),
+        Err(error) => panic!("{path}: the server did not answer: {error}"),
+    }
+}
+
+/// Where an object of this kind and name lies.
+pub fn path_of(object: &Value) -> String {
+    let text = |pointer| {
+        object
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    let (version, kind) = (text("/apiVersion"), text("/kind").to_lowercase());
+    let root = if version.contains('/') { "apis" } else { "api" };
+    let plural = match kind.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None if kind.ends_with('s') => format!("{kind}es"),
+        None => format!("{kind}s"),
+    };
+    let name = text("/metadata/name");
+    match text("/metadata/namespace") {
+        "" => format!("/{root}/{version}/{plural}/{name}"),
+        namespace => format!("/{root}/{version}/namespaces/{namespace}/{plural}/{name}"),
+    }
+}
+
+/// The documents of a YAML file.
+pub fn documents(text: &str) -> Vec<Value> {
+    text.split("\n---")
+        .filter_map(|document| serde_saphyr::from_str::<Value>(document).ok())
+        .filter(Value::is_object)
+        .collect()
+}
+
+fn read(path: &Path) -> Value {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    documents(&text).into_iter().next().unwrap_or_default()
+}
+
+/// Lets the server work. Milliseconds.
+pub async fn pause(milliseconds: u64) {
+    #[expect(clippy::disallowed_methods, reason = "a test waits for the server")]
+    tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+}
+
+/// Asks until the answer is as it must be, and says how long that took.
+pub async fn eventually<F: AsyncFnMut() -> Result<(), String>>(
+    limit: Duration,
+    mut check: F,
+) -> Duration {
+    let begun = Instant::now();
+    loop {
+        let answer = check().await;
+        match answer {
+            Ok(()) => return begun.elapsed(),
+            Err(fault) if begun.elapsed() > limit => {
+                panic!("{} s later still: {fault}", limit.as_secs())
+            }
+            Err(_) => pause(50).await,
+        }
+    }
+}
+
+struct Ports {
+    etcd: u16,
+    peer: u16,
+    api: u16,
+    manager: u16,
+}
+
+/// Ports that are free now. All are held at once, so that no two are the same.
+fn free_ports() -> Ports {
+    let bind = || match TcpListener::bind("127.0.0.1:0") {
+        Ok(listener) => listener,
+        Err(error) => panic!("no free port on the loopback: {error}"),
+    };
+    let held = [bind(), bind(), bind(), bind()];
+    let [etcd, peer, api, manager] =
+        held.map(|one| one.local_addr().map_or(0, |address| address.port()));
+    Ports {
+        etcd,
+        peer,
+        api,
+        manager,
+    }
+}
+
+/// A directory of our own; those of processes that are no more are removed.
+fn fresh_directory() -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    const PREFIX: &str = "cloister-control-plane-";
+    let base = std::env::temp_dir();
+    for entry in fs::read_dir(&base).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let owner = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(PREFIX)?.split('-').next());
+        if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            fs::remove_dir_all(entry.path()).ok();
+        }
+    }
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    base.join(format!("{PREFIX}{}-{count}", id()))
+}
+
+/// Everything that the programs read when they start.
+fn prepare(directory: &Path, port: u16) {
+    let tokens = format!(
+        "{ADMIN},admin,1,\"system:masters\"\n\
+         {CONTROLLERS},system:kube-controller-manager,2\n\
+         {OPERATOR},system:serviceaccount:{SYSTEM_NAMESPACE}:{OPERATOR_SERVICE_ACCOUNT},3,\
+         \"system:serviceaccounts,system:serviceaccounts:{SYSTEM_NAMESPACE}\"\n"
+    );
+    let kubeconfig = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "here",
+        "clusters": [{"name": "here", "cluster": {
+            "server": format!("https://127.0.0.1:{port}"), "insecure-skip-tls-verify": true}}],
+        "users": [{"name": "me", "user": {"token": CONTROLLERS}}],
+        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
+    });
+    fs::create_dir_all(directory)
+        .unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    for (name, text) in [
+        ("tokens", tokens),
+        ("audit-policy.yaml", AUDIT_POLICY.to_owned()),
+        ("controllers.kubeconfig", kubeconfig.to_string()),
+    ] {
+        fs::write(directory.join(name), text).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    let made = Command::new("openssl")
+        .args([
+            "ecparam",
+            "-genkey",
+            "-noout",
+            "-name",
+            "prime256v1",
+            "-out",
+        ])
+        .arg(directory.join("sa.key"))
+        .status();
+    assert!(
+        made.is_ok_and(|status| status.success()),
+        "openssl makes no key; is it installed?"
+    );
+}
+
+/// Starts the programs from a thread that lives as long as they may: the kernel ends them
+/// when it ends, whatever becomes of the test.
+fn keep(
+    programs: &[PathBuf],
+    directory: &Path,
+    ports: &Ports,
+) -> (mpsc::Sender<()>, thread::JoinHandle<()>) {
+    let fill = |template: &str| -> Vec<String> {
+        let filled = template
+            .replace("{dir}", &directory.display().to_string())
+            .replace("{etcd}", &ports.etcd.to_string())
+            .replace("{peer}", &ports.peer.to_string())
+            .replace("{api}", &ports.api.to_string())
+            .replace("{manager}", &ports.manager.to_string());
+        filled.split_whitespace().map(ToOwned::to_owned).collect()
+    };
+    let (etcd, hyperkube) = (programs[0].join("etcd"), programs[1].join("hyperkube"));
+    let (store, server) = (fill(ETCD), fill(API_SERVER));
+    let controllers = fill(CONTROLLER_MANAGER);
+    let directory = directory.to_owned();
+    let (sender, receiver) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        let start = |name, program, line: &[String]| spawn(&directory, name, program, line);
+        let mut children = vec![
+            start("etcd", &etcd, &store),
+            start("kube-apiserver", &hyperkube, &server),
+        ];
+        // The controllers end when they find no server, so they begin when it is ready.
+        if receiver.recv().is_ok() {
+            children.push(start("kube-controller-manager", &hyperkube, &controllers));
+            // Disconnected when the control plane is dropped.
+            receiver.recv().ok();
+        }
+        for child in children.iter_mut().flatten() {
+            child.kill().ok();
+            child.wait().ok();
+        }
+    });
+    (sender, thread)
+}
+
+/// One program, which dies with this thread.
+fn spawn(directory: &Path, name: &str, program: &Path, arguments: &[String]) -> Option<Child> {
+    let log = fs::File::create(directory.join(format!("{name}.log"))).ok()?;
+    let errors = log.try_clone().ok()?;
+    Command::new("setpriv")
+        .args(["--pdeathsig", "KILL"])
+        .arg(program)
+        .args(arguments)
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stdout(log)
+        .stderr(errors)
+        .spawn()
+        .ok()
+}
+
+/// A client with this token. The server's certificate is its own, made as it starts.
+fn connect(server: &str, token: &str) -> Client {
+    let url = server
+        .parse()
+        .unwrap_or_else(|error| panic!("{server}: {error}"));
+    let mut config = Config::new(url);
+    config.accept_invalid_certs = true;
+    config.auth_info = AuthInfo {
+        token: Some(token.to_owned().into()),
+        ..AuthInfo::default()
+    };
+    match Client::try_from(config) {
+        Ok(client) => client,
+        Err(error) => panic!("no client for {server}: {error}"),
+    }
+}
