@@ -3,5 +3,5 @@
 pub mod cluster;
 pub mod control_plane;
 pub mod crash;
-pub mod rights;
+pub mod live;
 pub mod server;

@@ -1,0 +1,179 @@
+//! Pods that a test runs, and what they see from inside.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crds::well_known::SANDBOX_SERVICE_ACCOUNT;
+use serde_json::{Value, json};
+
+use super::{Live, must, namespace_of, text, until};
+use crate::server::unique;
+
+/// How long a pod may take to start and to end by itself.
+const START: Duration = Duration::from_mins(1);
+
+/// What each check saw, by name.
+pub type Seen = BTreeMap<String, String>;
+
+/// A pod that conforms to everything that admission asks of a tenant's pods.
+pub fn conforming(namespace: &str, name: &str, arguments: &[&str]) -> Value {
+    let host = json!({"fieldRef": {"fieldPath": "status.hostIP"}});
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "serviceAccountName": SANDBOX_SERVICE_ACCOUNT,
+            "automountServiceAccountToken": false,
+            "enableServiceLinks": false,
+            "hostUsers": false,
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 0,
+            "securityContext": {
+                "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [{
+                "name": "main",
+                "command": ["/cloister-sandbox"],
+                "args": arguments,
+                "env": [{"name": "HOST_IP", "valueFrom": host}],
+                "imagePullPolicy": "IfNotPresent",
+                "resources": {
+                    "limits": {"cpu": "250m", "memory": "96Mi"},
+                    "requests": {"cpu": "10m", "memory": "16Mi"},
+                },
+                "securityContext": {
+                    "allowPrivilegeEscalation": false,
+                    "readOnlyRootFilesystem": true,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+            }],
+        },
+    })
+}
+
+/// The same under gVisor, which brings its own user namespace.
+pub fn under_gvisor(mut pod: Value) -> Value {
+    pod["spec"]["runtimeClassName"] = json!("gvisor");
+    pod["spec"]["hostUsers"] = Value::Null;
+    pod
+}
+
+/// Where a pod is.
+pub fn pod_path(namespace: &str, name: &str) -> String {
+    format!("/api/v1/namespaces/{namespace}/pods/{name}")
+}
+
+/// Everything that a proven tenant's probe dialled, to be dialled by somebody else.
+pub fn targets_of(tenant: &Value) -> Vec<Value> {
+    let checks = tenant["status"]["isolation"]["checks"].as_array();
+    let dialled = checks.into_iter().flatten();
+    dialled
+        .filter(|check| check["target"] != "self")
+        .map(|check| {
+            let name = text(check, "/check");
+            let address = if name == "Kubelet" {
+                // Of whatever node the pod comes to.
+                "$(HOST_IP):10250".to_owned()
+            } else {
+                text(check, "/target")
+            };
+            json!({"check": name, "address": address, "expect": check["expected"]})
+        })
+        .collect()
+}
+
+impl Live {
+    /// Starts a pod, with the image of Cloister's probes, on a node or anywhere.
+    pub async fn start(&self, mut pod: Value, node: Option<&str>) {
+        let settings = self.settings().await;
+        pod["spec"]["containers"][0]["image"] = settings["CLOISTER_PROBE_IMAGE"].clone();
+        if let Some(name) = node {
+            let node = must(self.get(&format!("/api/v1/nodes/{name}")).await, name);
+            for label in [
+                "kubernetes.io/hostname",
+                "topology.kubernetes.io/region",
+                "topology.kubernetes.io/zone",
+            ] {
+                pod["spec"]["nodeSelector"][label] = node["metadata"]["labels"][label].clone();
+            }
+        }
+        must(self.admin.create(&pod).await, "create the pod");
+    }
+
+    /// Waits until a pod runs; says its address.
+    pub async fn running(&self, namespace: &str, name: &str) -> String {
+        let path = pod_path(namespace, name);
+        let check = async || {
+            let pod = must(self.get(&path).await, &path);
+            let (phase, address) = (text(&pod, "/status/phase"), text(&pod, "/status/podIP"));
+            if phase == "Running" && !address.is_empty() {
+                Ok(address)
+            } else {
+                Err(pod["status"].to_string())
+            }
+        };
+        until(&format!("pod {name} runs"), START, check).await.0
+    }
+
+    /// A pod that listens on 7100 until it is asked to end.
+    pub async fn listener(&self, tenant: &str, node: Option<&str>) -> String {
+        let (name, namespace) = (unique("listener"), namespace_of(tenant));
+        let arguments = ["canary", "--listen", "0.0.0.0:7100", "--role", "pod"];
+        self.start(conforming(&namespace, &name, &arguments), node)
+            .await;
+        self.running(&namespace, &name).await;
+        name
+    }
+
+    /// A namespace that belongs to no tenant and has no policy.
+    pub async fn open_namespace(&self) -> String {
+        let name = unique("open");
+        let labels = json!({super::TEST_LABEL: "true"});
+        let namespace = json!({
+            "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels},
+        });
+        let account = json!({
+            "apiVersion": "v1", "kind": "ServiceAccount",
+            "metadata": {"name": SANDBOX_SERVICE_ACCOUNT, "namespace": name},
+        });
+        for object in [namespace, account] {
+            must(self.admin.create(&object).await, "open namespace");
+        }
+        name
+    }
+
+    /// Runs the probe in a pod of this namespace, as anybody could; says what it saw.
+    pub async fn look(&self, namespace: &str, node: Option<&str>, targets: &[Value]) -> Seen {
+        let pod = conforming(namespace, &unique("look"), &[]);
+        self.look_as(pod, node, targets).await
+    }
+
+    /// The same in a given pod.
+    pub async fn look_as(&self, mut pod: Value, node: Option<&str>, targets: &[Value]) -> Seen {
+        let request = json!({"version": 1, "timeoutMs": 1500, "targets": targets}).to_string();
+        pod["spec"]["containers"][0]["args"] = json!(["probe", "--request", request]);
+        let (namespace, name) = (
+            text(&pod, "/metadata/namespace"),
+            text(&pod, "/metadata/name"),
+        );
+        let path = pod_path(&namespace, &name);
+        self.start(pod, node).await;
+        let ended = "/status/containerStatuses/0/state/terminated/message";
+        let check = async || {
+            let pod = must(self.get(&path).await, &path);
+            match pod.pointer(ended).and_then(Value::as_str) {
+                Some(report) => Ok(report.to_owned()),
+                None => Err(pod["status"].to_string()),
+            }
+        };
+        let (report, _) = until(&format!("pod {name} reports"), START, check).await;
+        self.delete(&path).await;
+        let report: Value = serde_json::from_str(&report).unwrap_or(Value::String(report));
+        let checks = report["checks"].as_array();
+        assert!(checks.is_some(), "not a report: {report}");
+        let checks = checks.into_iter().flatten();
+        checks
+            .map(|one| (text(one, "/check"), text(one, "/saw")))
+            .collect()
+    }
+}

@@ -1,0 +1,148 @@
+//! Cloister itself: its replicas, its lease, its settings.
+
+use std::time::Duration;
+
+use crds::well_known::{
+    CANARY, COMPONENT_LABEL, DECOY, DECOY_NAMESPACE, OPERATOR_SERVICE_ACCOUNT, SYSTEM_NAMESPACE,
+};
+use serde_json::{Value, json};
+
+use super::{Live, must, text, until};
+
+/// The operator's Deployment, and its Lease.
+pub const OPERATOR: &str = OPERATOR_SERVICE_ACCOUNT;
+/// Where the operator's settings are.
+const SETTINGS: &str = "/api/v1/namespaces/cloister-system/configmaps/cloister-settings";
+/// Where a test writes down what the settings were.
+const BEFORE: &str = "cloister.dev/interval-before-test";
+/// How long a Deployment may take to stand.
+const ROLLOUT: Duration = Duration::from_mins(3);
+
+fn deployment_path(namespace: &str, name: &str) -> String {
+    format!("/apis/apps/v1/namespaces/{namespace}/deployments/{name}")
+}
+
+/// Whether every replica that is wanted, and no other, is there and ready.
+fn stands(deployment: &Value) -> bool {
+    let number = |pointer: &str| deployment.pointer(pointer).and_then(Value::as_u64);
+    let wanted = number("/spec/replicas");
+    let seen = number("/status/observedGeneration") == number("/metadata/generation");
+    let all = ["replicas", "updatedReplicas", "availableReplicas"];
+    let all = all.map(|kind| number(&format!("/status/{kind}")).unwrap_or(0));
+    seen && all.into_iter().all(|count| Some(count) == wanted)
+}
+
+impl Live {
+    /// What the operator is told by its `ConfigMap`.
+    pub async fn settings(&self) -> Value {
+        must(self.get(SETTINGS).await, "settings")["data"].take()
+    }
+
+    /// Pods of one of Cloister's Deployments, those that are going included.
+    pub async fn pods_of(&self, component: &str) -> Vec<Value> {
+        let selector = format!("labelSelector={COMPONENT_LABEL}%3D{component}");
+        let path = format!("/api/v1/namespaces/{SYSTEM_NAMESPACE}/pods?{selector}");
+        self.list(&path).await
+    }
+
+    /// Sets the number of replicas; returns once there are so many, and ready.
+    pub async fn scale(&self, name: &str, replicas: u32) {
+        let path = deployment_path(SYSTEM_NAMESPACE, name);
+        let change = json!({"spec": {"replicas": replicas}});
+        self.change(&format!("{path}/scale"), &change).await;
+        self.stands(SYSTEM_NAMESPACE, name).await;
+        let check = async || {
+            let count = self.pods_of(name).await.len();
+            if count == replicas as usize {
+                Ok(())
+            } else {
+                Err(format!("{count} pods"))
+            }
+        };
+        until(&format!("{name} has {replicas} pods"), ROLLOUT, check).await;
+    }
+
+    /// Asks for replicas and does not wait.
+    pub async fn ask_for(&self, name: &str, replicas: u32) {
+        let path = deployment_path(SYSTEM_NAMESPACE, name);
+        let change = json!({"spec": {"replicas": replicas}});
+        self.change(&format!("{path}/scale"), &change).await;
+    }
+
+    /// Waits until a Deployment is as it is wanted.
+    pub async fn stands(&self, namespace: &str, name: &str) {
+        let path = deployment_path(namespace, name);
+        let check = async || {
+            let deployment = must(self.get(&path).await, name);
+            if stands(&deployment) {
+                Ok(())
+            } else {
+                Err(deployment["status"].to_string())
+            }
+        };
+        until(&format!("{name} stands"), ROLLOUT, check).await;
+    }
+
+    /// Has every tenant probed this often, until the end of the test.
+    pub async fn probe_every(&self, interval: &str) {
+        let settings = must(self.get(SETTINGS).await, "settings");
+        let before = text(&settings, "/data/CLOISTER_PROBE_INTERVAL");
+        if before != interval {
+            let note = json!({"annotations": {BEFORE: before}});
+            self.set_interval(interval, &note).await;
+        }
+    }
+
+    async fn set_interval(&self, interval: &str, metadata: &Value) {
+        let data = json!({"CLOISTER_PROBE_INTERVAL": interval});
+        self.change(SETTINGS, &json!({"metadata": metadata, "data": data}))
+            .await;
+        let fresh = json!({"metadata": {"annotations": {"cloister.dev/interval": interval}}});
+        let path = deployment_path(SYSTEM_NAMESPACE, OPERATOR);
+        self.change(&path, &json!({"spec": {"template": fresh}}))
+            .await;
+        self.stands(SYSTEM_NAMESPACE, OPERATOR).await;
+    }
+
+    /// Everything of Cloister as it was installed.
+    pub(super) async fn restore_system(&self) {
+        for (name, replicas) in [(CANARY, 2), (OPERATOR, 3)] {
+            let path = deployment_path(SYSTEM_NAMESPACE, name);
+            let deployment = must(self.get(&path).await, name);
+            if deployment["spec"]["replicas"] != replicas {
+                self.ask_for(name, replicas).await;
+            }
+        }
+        let settings = must(self.get(SETTINGS).await, "settings");
+        let note = settings["metadata"]["annotations"][BEFORE].as_str();
+        if let Some(before) = note {
+            self.set_interval(before, &json!({"annotations": {BEFORE: null}}))
+                .await;
+        }
+        self.stands(SYSTEM_NAMESPACE, CANARY).await;
+        self.stands(SYSTEM_NAMESPACE, OPERATOR).await;
+        self.stands(DECOY_NAMESPACE, DECOY).await;
+    }
+
+    /// Who leads, if anybody does; and since when, as the Lease says.
+    pub async fn leader(&self) -> Option<String> {
+        let path =
+            format!("/apis/coordination.k8s.io/v1/namespaces/{SYSTEM_NAMESPACE}/leases/{OPERATOR}");
+        let lease = self.get(&path).await.ok()?;
+        let holder = text(&lease, "/spec/holderIdentity");
+        (!holder.is_empty()).then_some(holder)
+    }
+
+    /// Waits until somebody leads for whom `accept` says yes.
+    pub async fn until_led<F: Fn(&str) -> bool>(
+        &self,
+        limit: Duration,
+        accept: F,
+    ) -> (String, Duration) {
+        let check = async || match self.leader().await {
+            Some(leader) if accept(&leader) => Ok(leader),
+            other => Err(format!("{other:?} leads")),
+        };
+        until("somebody leads", limit, check).await
+    }
+}
