@@ -53,7 +53,7 @@ pub enum Error {
         name: String,
     },
     /// A read failed.
-    #[error("failed to read {kind} {name}: {source}")]
+    #[error("failed to read {kind} {name}: {}", words(source))]
     Read {
         /// Kind of what was read.
         kind: &'static str,
@@ -63,7 +63,7 @@ pub enum Error {
         source: Box<kube::Error>,
     },
     /// A write failed.
-    #[error("failed to {verb} {kind} {name}: {source}")]
+    #[error("failed to {verb} {kind} {name}: {}", words(source))]
     Write {
         /// What was tried: create, apply, delete …
         verb: &'static str,
@@ -74,6 +74,14 @@ pub enum Error {
         /// The API server's words.
         source: Box<kube::Error>,
     },
+}
+
+/// The API server's own words where it spoke, without the rest of its answer.
+fn words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
 }
 
 /// What a failure means for the next attempt.

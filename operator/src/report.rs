@@ -7,10 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crds::{
-    Tenant, TenantStatus,
-    tenant::{TenantCondition, TenantReason},
-};
+use crds::{Tenant, TenantStatus, tenant::TenantCondition};
 use kube::{
     Client, Resource,
     runtime::events::{Event, EventType, Recorder, Reporter},
@@ -53,6 +50,7 @@ pub struct Report {
     repairs: Family<Kind, Counter>,
     tenants: Family<Standing, Gauge>,
     leader: Gauge<i64, AtomicI64>,
+    memory: Gauge<i64, AtomicI64>,
 }
 
 impl Report {
@@ -93,6 +91,13 @@ impl Report {
         );
         let leader = Gauge::default();
         registry.register("leader", "1 on the replica that reconciles", leader.clone());
+        let memory = Gauge::default();
+        registry.register_with_unit(
+            "process_resident_memory",
+            "Memory that the process holds, as the kernel counts it",
+            Unit::Bytes,
+            memory.clone(),
+        );
         Self {
             recorder: Recorder::new(client, reporter),
             registry: Arc::new(registry),
@@ -101,6 +106,7 @@ impl Report {
             repairs,
             tenants,
             leader,
+            memory,
         }
     }
 
@@ -109,6 +115,7 @@ impl Report {
     /// # Errors
     /// None that a `String` as target could cause.
     pub fn metrics(&self) -> Result<String, std::fmt::Error> {
+        self.memory.set(resident());
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)
@@ -185,13 +192,15 @@ impl Report {
             .map(|status| status.conditions.as_slice());
         for condition in &status.conditions {
             let previous = crds::condition::find(before.unwrap_or_default(), &condition.type_);
-            let turned = previous.is_none_or(|p| p.status != condition.status);
-            if !turned || condition.reason == TenantReason::Pending.as_str() {
+            // A first word is no turn, unless it is bad news: status says it anyway.
+            let turned = previous.map_or(condition.status == "False", |previous| {
+                previous.status != condition.status
+            });
+            if !turned {
                 continue;
             }
             let type_ = match condition.status.as_str() {
                 "True" => EventType::Normal,
-                _ if previous.is_none() => continue,
                 _ => EventType::Warning,
             };
             let note = format!(
@@ -215,4 +224,12 @@ impl Report {
             tracing::debug!(%error, "event not written");
         }
     }
+}
+
+/// `VmRSS` of `/proc/self/status` in bytes (proc(5)); 0 where there is none.
+fn resident() -> i64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<i64>().ok());
+    kibibytes.unwrap_or_default() * 1024
 }

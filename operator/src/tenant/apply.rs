@@ -1,7 +1,7 @@
 //! Writes what is desired: the namespace, then everything in it at once, then what no
 //! longer belongs, then probes.
 
-use std::pin::Pin;
+use std::{pin::Pin, sync::Arc};
 
 use futures::future::join_all;
 use k8s_openapi::{
@@ -20,7 +20,7 @@ use crate::{
     meta::Owner,
     names,
     room::Context,
-    world::{facts::Child, watch::Observed},
+    world::{Surroundings, facts::Child, watch::Observed},
 };
 
 /// A repair that was made: what, and against whom.
@@ -34,11 +34,13 @@ pub struct Repair {
     pub change: Change,
 }
 
-/// What became of each child: everything but [`Change::None`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What became of it all.
+#[derive(Clone, Debug)]
 pub struct Applied {
-    /// In no particular order.
+    /// Every child that was not as it must be, in no particular order.
     pub changes: Vec<Repair>,
+    /// What is in and about the namespace now, the server's answers included.
+    pub around: Arc<Surroundings>,
     /// A probe was sent in this pass.
     pub probe_sent: bool,
 }
@@ -101,6 +103,7 @@ pub async fn apply(context: &Context, owner: &Owner, desired: Desired) -> Result
     look(context, &writer, probe, retired).await?;
     Ok(Applied {
         changes,
+        around: context.world.surroundings(&owner.tenant),
         probe_sent,
     })
 }

@@ -32,14 +32,16 @@ pub struct Observed {
     pub wake: Timestamp,
 }
 
-/// Boils down. The isolation is judged by what was there when the pass began: the pass
-/// that repairs a policy still says that it was not in force, and the event of the repair
-/// brings the next one at once.
+/// Boils down. Everything is judged by what the server holds after the pass: a policy that
+/// was put back is another policy (its UID or generation moved on), so what was proven of
+/// the one before it counts no more.
 pub fn observe(valid: ValidTenant, applied: Applied) -> Observed {
     let Applied {
         changes,
+        around,
         probe_sent,
     } = applied;
+    let valid = ValidTenant { around, ..valid };
     let boundary = isolation::fingerprint(&valid);
     let isolation = isolation::collected(&valid, &boundary);
     let findings = vec![
