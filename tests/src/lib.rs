@@ -4,4 +4,5 @@ pub mod cluster;
 pub mod control_plane;
 pub mod crash;
 pub mod live;
+pub mod rights;
 pub mod server;
