@@ -66,17 +66,28 @@ impl Candidate {
         }
     }
 
-    /// Renews for ever; returns when the lease can no longer be counted on.
+    /// Renews for ever; returns when the lease can no longer be counted on. Whatever is
+    /// under way then, it returns [`GIVE_UP`] after the last renewal at the latest.
     pub async fn lost(&mut self) {
         let mut renewed = Instant::now();
-        while renewed.elapsed() < GIVE_UP {
-            sleep(PAUSE).await;
+        loop {
             let begun = Instant::now();
-            match timeout(REQUEST, self.attempt(false)).await {
-                Ok(Ok(true)) => renewed = begun,
-                Ok(Ok(false)) => return,
-                Ok(Err(error)) => tracing::warn!(%error, "lease could not be renewed"),
-                Err(_) => tracing::warn!("lease could not be renewed in time"),
+            let left = GIVE_UP.saturating_sub(renewed.elapsed());
+            let attempt = async {
+                sleep(PAUSE).await;
+                let begun = Instant::now();
+                (begun, timeout(REQUEST, self.attempt(false)).await)
+            };
+            match timeout(left, attempt).await {
+                Ok((begun, Ok(Ok(true)))) => renewed = begun,
+                Ok((_, Ok(Ok(false)))) => return,
+                Ok((_, Ok(Err(error)))) => tracing::warn!(%error, "lease could not be renewed"),
+                Ok((_, Err(_))) => tracing::warn!("lease could not be renewed in time"),
+                Err(_) => {
+                    let late = begun.elapsed();
+                    tracing::warn!(?late, "lease could not be renewed before its end");
+                    return;
+                }
             }
         }
     }
@@ -100,23 +111,24 @@ impl Candidate {
         if self.seen.as_ref().is_none_or(|(seen, _)| *seen != version) {
             self.seen = Some((version, Instant::now()));
         }
-        if !self.may_write(&lease) {
+        let held = lease
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.holder_identity.as_deref());
+        if !self.may_write(held) || release && held != Some(&self.me) {
             return Ok(false);
         }
         let next = self.lease(Some(&lease), release);
         accepted(self.api.replace(NAME, &PostParams::default(), &next).await)
     }
 
-    fn may_write(&self, lease: &Lease) -> bool {
-        let spec = lease.spec.as_ref();
-        let holder = spec
-            .and_then(|spec| spec.holder_identity.as_deref())
-            .unwrap_or_default();
+    /// Whether nobody else can be counting on the lease.
+    fn may_write(&self, held: Option<&str>) -> bool {
         let quiet = self
             .seen
             .as_ref()
             .is_some_and(|(_, since)| since.elapsed() >= DURATION);
-        holder.is_empty() || holder == self.me || quiet
+        held.is_none_or(|holder| holder.is_empty() || holder == self.me) || quiet
     }
 
     /// The lease as it is to be written over `previous`, whose version it carries: if

@@ -6,7 +6,10 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use crds::Tenant;
+use crds::{
+    Tenant,
+    well_known::{DECOY_NAMESPACE, SYSTEM_NAMESPACE},
+};
 use futures::{
     StreamExt,
     channel::{mpsc, oneshot},
@@ -267,7 +270,6 @@ fn watches(
         Node,
         RuntimeClass
     );
-    use crds::well_known::{DECOY_NAMESPACE, SYSTEM_NAMESPACE};
     for namespace in ["default", SYSTEM_NAMESPACE, DECOY_NAMESPACE] {
         let slices = Api::<EndpointSlice>::namespaced(client.clone(), namespace);
         tasks.spawn(named(

@@ -53,7 +53,7 @@ impl Room for TenantRoom {
         valid: &ValidTenant,
         desired: Desired,
     ) -> Result<Applied, Error> {
-        apply::apply(context, &valid.owner, desired).await
+        Box::pin(apply::apply(context, &valid.owner, desired)).await
     }
 
     fn observe(valid: ValidTenant, applied: Applied) -> Observed {

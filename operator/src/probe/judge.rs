@@ -126,15 +126,6 @@ fn confinement(inside: &Inside, runtime: Runtime) -> Vec<(CheckStatus, bool)> {
         Runtime::Hardened => SeenRuntime::Host,
         Runtime::GVisor => SeenRuntime::GVisor,
     };
-    let check = |name: &str, expected: &str, saw: String, holds: bool| {
-        let status = CheckStatus {
-            check: name.to_owned(),
-            target: "self".to_owned(),
-            expected: expected.to_owned(),
-            saw,
-        };
-        (status, holds)
-    };
     let mut checks = vec![
         check(
             "Runtime",
@@ -175,6 +166,16 @@ fn confinement(inside: &Inside, runtime: Runtime) -> Vec<(CheckStatus, bool)> {
         checks.push(check("UserNamespace", "true", held, *user_namespace));
     }
     checks
+}
+
+fn check(name: &str, expected: &str, saw: String, holds: bool) -> (CheckStatus, bool) {
+    let status = CheckStatus {
+        check: name.to_owned(),
+        target: "self".to_owned(),
+        expected: expected.to_owned(),
+        saw,
+    };
+    (status, holds)
 }
 
 /// What a probe pod says, once it has ended or run out of time; nothing before that.
@@ -344,7 +345,8 @@ mod tests {
 
     #[test]
     fn each_loosened_bolt_is_a_breach() {
-        let loosened: [(&str, fn(&mut Inside)); 9] = [
+        type Loosen = fn(&mut Inside);
+        let loosened: [(&str, Loosen); 9] = [
             ("Runtime", |i| i.runtime = SeenRuntime::GVisor),
             ("UserId", |i| i.uid = 0),
             ("GroupId", |i| i.gid = 0),

@@ -4,7 +4,11 @@
 //! can be missing from a cluster, and what admission cannot know is judged: the nodes,
 //! their addresses, and who owns the namespace.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use crds::{
     Tenant,
@@ -194,7 +198,7 @@ fn refuse_forbidden(rule: &EgressRule, cluster: &Cluster) -> Result<(), Error> {
         .nodes
         .values()
         .flat_map(|node| node.addresses.iter().copied());
-    let api_servers = cluster.api_servers.iter().map(|address| address.ip());
+    let api_servers = cluster.api_servers.iter().map(SocketAddr::ip);
     let own: Option<IpAddr> = nodes
         .chain(api_servers)
         .find(|address| Cidr::host(*address).overlaps(cidr));

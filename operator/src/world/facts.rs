@@ -4,6 +4,9 @@
 //! objects would fill the memory limit many times over. So each object is read once,
 //! boiled down to the few facts a decision needs, and dropped.
 
+mod node;
+mod pod;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -11,11 +14,10 @@ use std::{
     net::SocketAddr,
 };
 
-use crds::well_known::{MANAGER, ROLE_LABEL, ROLE_PROBE};
-use jiff::Timestamp;
+use crds::well_known::MANAGER;
 use k8s_openapi::{
     api::{
-        core::v1::{LimitRange, Namespace, Node, Pod, ResourceQuota, ServiceAccount},
+        core::v1::{LimitRange, Namespace, ResourceQuota, ServiceAccount},
         networking::v1::NetworkPolicy,
         rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding},
     },
@@ -25,6 +27,10 @@ use kube::Resource;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
+pub use self::{
+    node::LiveNode,
+    pod::{BOUNDARY_ANNOTATION, LivePod, LiveProbe, NODE_ANNOTATION},
+};
 use crate::digest;
 
 /// Identity of an object for ever: two objects never share one. A UUID, packed.
@@ -53,14 +59,14 @@ impl Uid {
 impl fmt::Display for Uid {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hex = format!("{:032x}", self.0);
-        let (a, b, c, d, e) = (
+        let groups = [
             &hex[..8],
             &hex[8..12],
             &hex[12..16],
             &hex[16..20],
             &hex[20..],
-        );
-        write!(formatter, "{a}-{b}-{c}-{d}-{e}")
+        ];
+        formatter.write_str(&groups.join("-"))
     }
 }
 
@@ -289,167 +295,6 @@ impl LivePolicy {
             egress: has("Egress") || spec.policy_types.is_none() && spec.egress.is_some(),
             opens: incoming.count() + outgoing.count() > 0,
             selector: spec.pod_selector.unwrap_or_default(),
-        }
-    }
-}
-
-/// What is kept of a pod in a tenant's namespace.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LivePod {
-    /// Its identity.
-    pub uid: Uid,
-    /// Its labels, which policies select by.
-    pub labels: BTreeMap<String, String>,
-    /// Node it was placed on.
-    pub node: Option<Box<str>>,
-    /// When it was made.
-    pub created: Timestamp,
-    /// When it was asked to go, its grace period included.
-    pub deleting: Option<Timestamp>,
-    /// Something holds it in place after its end.
-    pub has_finalizers: bool,
-    /// It has ended, one way or the other.
-    pub finished: bool,
-    /// Only of a probe: what it is there for and what came of it.
-    pub probe: Option<Box<LiveProbe>>,
-}
-
-/// What is kept of a probe pod beyond what is kept of any.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LiveProbe {
-    /// Boundary that it was sent to look at.
-    pub boundary: String,
-    /// Node that it was sent to.
-    pub node: String,
-    /// What it left as its termination message.
-    pub report: Option<String>,
-    /// Why it is not running, in the kubelet's or the scheduler's words.
-    pub waiting: Option<String>,
-}
-
-/// Annotation of a probe pod: the boundary it was sent to look at.
-pub const BOUNDARY_ANNOTATION: &str = "cloister.dev/boundary";
-/// Annotation of a probe pod: the node it was sent to.
-pub const NODE_ANNOTATION: &str = "cloister.dev/node";
-
-impl LivePod {
-    /// Boils a pod down.
-    pub fn of(pod: &Pod) -> Self {
-        let meta = &pod.metadata;
-        let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
-        let labels = meta.labels.clone().unwrap_or_default();
-        let is_probe = labels
-            .get(ROLE_LABEL)
-            .is_some_and(|role| role == ROLE_PROBE);
-        let created = meta.creation_timestamp.as_ref().map(|time| time.0);
-        Self {
-            uid: Uid::of(meta),
-            node: pod
-                .spec
-                .as_ref()
-                .and_then(|spec| spec.node_name.as_deref())
-                .map(Into::into),
-            created: created.unwrap_or_default(),
-            deleting: meta.deletion_timestamp.as_ref().map(|time| time.0),
-            has_finalizers: meta
-                .finalizers
-                .as_ref()
-                .is_some_and(|list| !list.is_empty()),
-            finished: matches!(phase, Some("Succeeded" | "Failed")),
-            probe: is_probe.then(|| Box::new(LiveProbe::of(pod))),
-            labels,
-        }
-    }
-}
-
-impl LiveProbe {
-    fn of(pod: &Pod) -> Self {
-        let annotation = |key: &str| {
-            let annotations = pod.metadata.annotations.as_ref();
-            annotations
-                .and_then(|map| map.get(key))
-                .cloned()
-                .unwrap_or_default()
-        };
-        let status = pod.status.as_ref();
-        let containers = status.and_then(|status| status.container_statuses.as_deref());
-        let states = || {
-            containers
-                .into_iter()
-                .flatten()
-                .filter_map(|c| c.state.as_ref())
-        };
-        let not_placed = || {
-            let conditions = status
-                .into_iter()
-                .flat_map(|s| s.conditions.iter().flatten());
-            let mut unmet = conditions.filter(|c| c.type_ == "PodScheduled" && c.status == "False");
-            unmet.find_map(|condition| condition.message.clone())
-        };
-        let not_started = || {
-            states().find_map(|state| {
-                let waiting = state.waiting.as_ref()?;
-                let reason = waiting.reason.clone().unwrap_or_default();
-                Some(match &waiting.message {
-                    Some(message) => format!("{reason}: {message}"),
-                    None => reason,
-                })
-            })
-        };
-        Self {
-            boundary: annotation(BOUNDARY_ANNOTATION),
-            node: annotation(NODE_ANNOTATION),
-            report: states().find_map(|state| state.terminated.as_ref()?.message.clone()),
-            waiting: not_placed().or_else(not_started),
-        }
-    }
-}
-
-/// What is kept of a node.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LiveNode {
-    /// Its kubelet says so, and nothing keeps ordinary pods away.
-    pub usable: bool,
-    /// By the well-known label.
-    pub region: String,
-    /// By the well-known label.
-    pub zone: String,
-    /// By the well-known label; what a node selector can name.
-    pub hostname: String,
-    /// Every address of it.
-    pub addresses: Vec<IpAddr>,
-}
-
-impl LiveNode {
-    /// Boils a node down.
-    pub fn of(node: &Node) -> Self {
-        let label = |key: &str| {
-            let labels = node.metadata.labels.as_ref();
-            labels
-                .and_then(|map| map.get(key))
-                .cloned()
-                .unwrap_or_default()
-        };
-        let spec = node.spec.as_ref();
-        let tainted = spec
-            .iter()
-            .flat_map(|spec| spec.taints.iter().flatten())
-            .any(|taint| taint.effect != "PreferNoSchedule");
-        let status = node.status.as_ref();
-        let ready = status
-            .iter()
-            .flat_map(|status| status.conditions.iter().flatten())
-            .any(|condition| condition.type_ == "Ready" && condition.status == "True");
-        Self {
-            usable: ready && !tainted,
-            region: label(crds::well_known::REGION_LABEL),
-            zone: label(crds::well_known::ZONE_LABEL),
-            hostname: label("kubernetes.io/hostname"),
-            addresses: status
-                .iter()
-                .flat_map(|status| status.addresses.iter().flatten())
-                .filter_map(|address| address.address.parse().ok())
-                .collect(),
         }
     }
 }

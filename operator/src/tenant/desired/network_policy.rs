@@ -1,6 +1,6 @@
 //! The tenant's network: nothing in, nothing out, but the cluster's DNS and the canary.
 //!
-//! NetworkPolicies only ever add up: what one of them denies, another may open. So the
+//! Network policies only ever add up: what one of them denies, another may open. So the
 //! first denies everything to every pod, and each further one opens one thing.
 
 use crds::well_known::{CANARY, CANARY_PERMITTED_PORT, COMPONENT_LABEL, SYSTEM_NAMESPACE};

@@ -1,0 +1,121 @@
+//! What is kept of a pod, and of a probe pod beyond it.
+
+use std::collections::BTreeMap;
+
+use crds::well_known::{ROLE_LABEL, ROLE_PROBE};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+
+use super::Uid;
+
+/// What is kept of a pod in a tenant's namespace.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LivePod {
+    /// Its identity.
+    pub uid: Uid,
+    /// Its labels, which policies select by.
+    pub labels: BTreeMap<String, String>,
+    /// Node it was placed on.
+    pub node: Option<Box<str>>,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it was asked to go, its grace period included.
+    pub deleting: Option<Timestamp>,
+    /// Something holds it in place after its end.
+    pub has_finalizers: bool,
+    /// It has ended, one way or the other.
+    pub finished: bool,
+    /// Only of a probe: what it is there for and what came of it.
+    pub probe: Option<Box<LiveProbe>>,
+}
+
+/// What is kept of a probe pod beyond what is kept of any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveProbe {
+    /// Boundary that it was sent to look at.
+    pub boundary: String,
+    /// Node that it was sent to.
+    pub node: String,
+    /// What it left as its termination message.
+    pub report: Option<String>,
+    /// Why it is not running, in the kubelet's or the scheduler's words.
+    pub waiting: Option<String>,
+}
+
+/// Annotation of a probe pod: the boundary it was sent to look at.
+pub const BOUNDARY_ANNOTATION: &str = "cloister.dev/boundary";
+/// Annotation of a probe pod: the node it was sent to.
+pub const NODE_ANNOTATION: &str = "cloister.dev/node";
+
+impl LivePod {
+    /// Boils a pod down.
+    pub fn of(pod: &Pod) -> Self {
+        let meta = &pod.metadata;
+        let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
+        let labels = meta.labels.clone().unwrap_or_default();
+        let is_probe = labels
+            .get(ROLE_LABEL)
+            .is_some_and(|role| role == ROLE_PROBE);
+        let created = meta.creation_timestamp.as_ref().map(|time| time.0);
+        Self {
+            uid: Uid::of(meta),
+            node: pod
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.node_name.as_deref())
+                .map(Into::into),
+            created: created.unwrap_or_default(),
+            deleting: meta.deletion_timestamp.as_ref().map(|time| time.0),
+            has_finalizers: meta
+                .finalizers
+                .as_ref()
+                .is_some_and(|list| !list.is_empty()),
+            finished: matches!(phase, Some("Succeeded" | "Failed")),
+            probe: is_probe.then(|| Box::new(LiveProbe::of(pod))),
+            labels,
+        }
+    }
+}
+
+impl LiveProbe {
+    fn of(pod: &Pod) -> Self {
+        let annotation = |key: &str| {
+            let annotations = pod.metadata.annotations.as_ref();
+            annotations
+                .and_then(|map| map.get(key))
+                .cloned()
+                .unwrap_or_default()
+        };
+        let status = pod.status.as_ref();
+        let containers = status.and_then(|status| status.container_statuses.as_deref());
+        let current = || {
+            containers
+                .into_iter()
+                .flatten()
+                .filter_map(|c| c.state.as_ref())
+        };
+        let not_placed = || {
+            let conditions = status
+                .into_iter()
+                .flat_map(|s| s.conditions.iter().flatten());
+            let mut unmet = conditions.filter(|c| c.type_ == "PodScheduled" && c.status == "False");
+            unmet.find_map(|condition| condition.message.clone())
+        };
+        let not_started = || {
+            current().find_map(|state| {
+                let waiting = state.waiting.as_ref()?;
+                let reason = waiting.reason.clone().unwrap_or_default();
+                Some(match &waiting.message {
+                    Some(message) => format!("{reason}: {message}"),
+                    None => reason,
+                })
+            })
+        };
+        Self {
+            boundary: annotation(BOUNDARY_ANNOTATION),
+            node: annotation(NODE_ANNOTATION),
+            report: current().find_map(|state| state.terminated.as_ref()?.message.clone()),
+            waiting: not_placed().or_else(not_started),
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! How each kind is taken note of.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use crds::well_known;
+use k8s_openapi::api::{
+    core::v1::{LimitRange, Namespace, Node, Pod, ResourceQuota, ServiceAccount},
+    discovery::v1::EndpointSlice,
+    networking::v1::NetworkPolicy,
+    node::v1::RuntimeClass,
+    rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding},
+};
+use kube::ResourceExt;
+
+use super::{Observed, concerns, forget, keep_listed, note};
+use crate::{
+    names,
+    world::{
+        Concerns, Index,
+        facts::{self, Child, Cluster, LiveChild, LiveNode, LivePod, LivePolicy},
+    },
+};
+
+/// Which tenant a child lies with, and whether it is one that Cloister looks after or has
+/// to know of.
+trait Placed: Child {
+    fn tenant(&self) -> Option<String>;
+}
+
+macro_rules! placed {
+    ($kind:ty, |$object:ident| $tenant:expr) => {
+        impl Placed for $kind {
+            fn tenant(&self) -> Option<String> {
+                let $object = self;
+                $tenant
+            }
+        }
+    };
+}
+
+placed!(Namespace, |namespace| names::tenant_of_namespace(
+    &namespace.name_any()
+)
+.map(ToOwned::to_owned));
+placed!(ResourceQuota, |quota| Index::tenant_of(quota)
+    .filter(|_| quota.name_any() == names::LIMITS));
+placed!(LimitRange, |range| Index::tenant_of(range)
+    .filter(|_| range.name_any() == names::LIMITS));
+placed!(ServiceAccount, |account| Index::tenant_of(account).filter(
+    |_| account.name_any() == well_known::SANDBOX_SERVICE_ACCOUNT
+));
+placed!(RoleBinding, |binding| Index::tenant_of(binding));
+placed!(ClusterRole, |role| names::tenant_of_cluster_role(
+    &role.name_any()
+)
+.map(ToOwned::to_owned));
+placed!(ClusterRoleBinding, |binding| names::tenant_of_cluster_role(
+    &binding.name_any()
+)
+.map(ToOwned::to_owned));
+placed!(NetworkPolicy, |policy| Index::tenant_of(policy));
+
+fn child_seen<K: Placed>(object: &K, index: &mut Index, epoch: Option<u32>) -> Concerns {
+    let Some(tenant) = object.tenant() else {
+        return Concerns::Nobody;
+    };
+    let key = (K::KIND, object.name_any().into_boxed_str());
+    let stamp = (facts::version(object.meta()), epoch);
+    let children = &mut index.around(&tenant).children;
+    concerns(note(children, key, LiveChild::of(object), stamp), tenant)
+}
+
+fn child_gone<K: Placed>(object: &K, index: &mut Index) -> Concerns {
+    let Some(tenant) = object.tenant() else {
+        return Concerns::Nobody;
+    };
+    let key = (K::KIND, object.name_any().into_boxed_str());
+    let version = facts::version(object.meta());
+    let changed = forget(&mut index.around(&tenant).children, &key, version);
+    index.forget_empty();
+    concerns(changed, tenant)
+}
+
+fn children_swept<K: Placed>(index: &mut Index, epoch: u32) -> Concerns {
+    index.sweep(|around| keep_listed(&mut around.children, epoch, |(kind, _)| *kind == K::KIND))
+}
+
+macro_rules! observed_as_child {
+    ($($kind:ty),+) => { $(
+        impl Observed for $kind {
+            fn seen(&self, index: &mut Index, epoch: Option<u32>) -> Concerns {
+                child_seen(self, index, epoch)
+            }
+            fn gone(&self, index: &mut Index) -> Concerns {
+                child_gone(self, index)
+            }
+            fn swept(index: &mut Index, epoch: u32) -> Concerns {
+                children_swept::<Self>(index, epoch)
+            }
+        }
+    )+ };
+}
+
+observed_as_child!(
+    Namespace,
+    ResourceQuota,
+    LimitRange,
+    ServiceAccount,
+    RoleBinding,
+    ClusterRole,
+    ClusterRoleBinding
+);
+
+/// A policy is a child where it is ours, and evidence for or against isolation always.
+impl Observed for NetworkPolicy {
+    fn seen(&self, index: &mut Index, epoch: Option<u32>) -> Concerns {
+        let Some(tenant) = self.tenant() else {
+            return Concerns::Nobody;
+        };
+        let as_child = child_seen(self, index, epoch);
+        let policies = &mut index.around(&tenant).policies;
+        let stamp = (facts::version(&self.metadata), epoch);
+        let key = self.name_any().into_boxed_str();
+        let changed = note(policies, key, LivePolicy::of(self), stamp);
+        concerns(changed || as_child != Concerns::Nobody, tenant)
+    }
+
+    fn gone(&self, index: &mut Index) -> Concerns {
+        let Some(tenant) = self.tenant() else {
+            return Concerns::Nobody;
+        };
+        let (key, version) = (
+            self.name_any().into_boxed_str(),
+            facts::version(&self.metadata),
+        );
+        let changed = forget(&mut index.around(&tenant).policies, &key, version);
+        let as_child = child_gone(self, index);
+        concerns(changed || as_child != Concerns::Nobody, tenant)
+    }
+
+    fn swept(index: &mut Index, epoch: u32) -> Concerns {
+        index.sweep(|around| {
+            let children = keep_listed(&mut around.children, epoch, |(kind, _)| {
+                *kind == <Self as Child>::KIND
+            });
+            keep_listed(&mut around.policies, epoch, |_| true) && children
+        })
+    }
+}
+
+impl Observed for Pod {
+    fn seen(&self, index: &mut Index, epoch: Option<u32>) -> Concerns {
+        let Some(tenant) = Index::tenant_of(self) else {
+            return Concerns::Nobody;
+        };
+        let stamp = (facts::version(&self.metadata), epoch);
+        let key = self.name_any().into_boxed_str();
+        let changed = note(
+            &mut index.around(&tenant).pods,
+            key,
+            LivePod::of(self),
+            stamp,
+        );
+        concerns(changed, tenant)
+    }
+
+    fn gone(&self, index: &mut Index) -> Concerns {
+        let Some(tenant) = Index::tenant_of(self) else {
+            return Concerns::Nobody;
+        };
+        let (key, version) = (
+            self.name_any().into_boxed_str(),
+            facts::version(&self.metadata),
+        );
+        let changed = forget(&mut index.around(&tenant).pods, &key, version);
+        index.forget_empty();
+        concerns(changed, tenant)
+    }
+
+    fn swept(index: &mut Index, epoch: u32) -> Concerns {
+        index.sweep(|around| keep_listed(&mut around.pods, epoch, |_| true))
+    }
+}
+
+/// Changes what every tenant shares; wakes all of them only if it really changed.
+fn shared(index: &mut Index, change: impl FnOnce(&mut Cluster)) -> Concerns {
+    let mut next = (*index.cluster).clone();
+    change(&mut next);
+    if next == *index.cluster {
+        return Concerns::Nobody;
+    }
+    index.cluster = Arc::new(next);
+    Concerns::Everyone
+}
+
+impl Observed for Node {
+    fn seen(&self, index: &mut Index, epoch: Option<u32>) -> Concerns {
+        index.listed::<Self>(&self.name_any(), epoch);
+        shared(index, |cluster| {
+            cluster.nodes.insert(self.name_any(), LiveNode::of(self));
+        })
+    }
+
+    fn gone(&self, index: &mut Index) -> Concerns {
+        shared(index, |cluster| {
+            cluster.nodes.remove(&self.name_any());
+        })
+    }
+
+    fn swept(index: &mut Index, epoch: u32) -> Concerns {
+        let gone = index.unlisted::<Self>(epoch);
+        shared(index, |cluster| {
+            cluster.nodes.retain(|name, _| !gone.contains(name));
+        })
+    }
+}
+
+impl Observed for RuntimeClass {
+    fn seen(&self, index: &mut Index, epoch: Option<u32>) -> Concerns {
+        let name = self.name_any();
+        index.listed::<Self>(&name, epoch);
+        shared(index, |cluster| {
+            cluster.runtime_classes.insert(name);
+        })
+    }
+
+    fn gone(&self, index: &mut Index) -> Concerns {
+        shared(index, |cluster| {
+            cluster.runtime_classes.remove(&self.name_any());
+        })
+    }
+
+    fn swept(index: &mut Index, epoch: u32) -> Concerns {
+        let gone = index.unlisted::<Self>(epoch);
+        shared(index, |cluster| {
+            cluster.runtime_classes.retain(|name| !gone.contains(name));
+        })
+    }
+}
+
+/// Ready addresses of a slice, and its first port.
+fn ready(slice: &EndpointSlice) -> Vec<SocketAddr> {
+    let port = slice.ports.iter().flatten().find_map(|port| port.port);
+    let port = port
+        .and_then(|port| u16::try_from(port).ok())
+        .unwrap_or_default();
+    let endpoints = slice.endpoints.iter().filter(|endpoint| {
+        let conditions = endpoint.conditions.as_ref();
+        conditions.and_then(|c| c.ready).unwrap_or(true)
+    });
+    let addresses = endpoints.flat_map(|endpoint| &endpoint.addresses);
+    addresses
+        .filter_map(|address| Some(SocketAddr::new(address.parse().ok()?, port)))
+        .collect()
+}
+
+/// Slices of three Services are watched, each in its own namespace.
+fn endpoints(slice: &EndpointSlice, index: &mut Index, ready: Vec<SocketAddr>) -> Concerns {
+    let namespace = slice.namespace().unwrap_or_default();
+    let service = slice.labels().get("kubernetes.io/service-name").cloned();
+    let service = service.unwrap_or_default();
+    let addresses = ready.iter().map(SocketAddr::ip).collect();
+    shared(index, |cluster| {
+        match (namespace.as_str(), service.as_str()) {
+            ("default", "kubernetes") => cluster.api_servers = ready,
+            (well_known::SYSTEM_NAMESPACE, well_known::CANARY) => cluster.canaries = addresses,
+            (well_known::DECOY_NAMESPACE, well_known::DECOY) => cluster.decoys = addresses,
+            _ => {}
+        }
+    })
+}
+
+impl Observed for EndpointSlice {
+    fn seen(&self, index: &mut Index, _: Option<u32>) -> Concerns {
+        endpoints(self, index, ready(self))
+    }
+
+    fn gone(&self, index: &mut Index) -> Concerns {
+        endpoints(self, index, Vec::new())
+    }
+
+    /// The three Services outlive every interruption; an empty slice says they are gone.
+    fn swept(_: &mut Index, _: u32) -> Concerns {
+        Concerns::Nobody
+    }
+}
