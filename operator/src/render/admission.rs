@@ -7,6 +7,7 @@
 //! Every expression is written so that it fails closed: what is absent counts as wrong.
 
 mod namespaces;
+mod operator;
 mod pods;
 mod reach;
 mod tenants;
@@ -38,6 +39,7 @@ pub fn objects() -> io::Result<Vec<Value>> {
         reach::token_secrets(),
         namespaces::policy(),
         tenants::policy(),
+        operator::policy(),
     ];
     let mut objects = Vec::new();
     for policy in policies {
@@ -130,6 +132,9 @@ fn rule(group: &str, version: &str, resources: &[&str], verbs: &[&str]) -> Named
         api_versions: Some(texts(&[version])),
         resources: Some(texts(resources)),
         operations: Some(texts(verbs)),
+        // The default. Said, because lists are compared whole: without it, whoever applies
+        // from Git sees a difference for ever.
+        scope: Some("*".to_owned()),
         ..NamedRuleWithOperations::default()
     }
 }
@@ -153,6 +158,8 @@ fn must(expression: &str, message: &str) -> Validation {
     Validation {
         expression: block(expression),
         message: Some(message.to_owned()),
+        // Nothing is malformed: it is not for this person, or not for this place.
+        reason: Some("Forbidden".to_owned()),
         ..Validation::default()
     }
 }
