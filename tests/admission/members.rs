@@ -2,7 +2,8 @@
 
 use http::Method;
 use serde_json::{Value, json};
-use tests::server::{Answer, Patch, Server, assert_accepted, assert_refused};
+use tests::rights::{cluster_role, cluster_role_binding};
+use tests::server::{Answer, Patch, Scratch, Server, assert_accepted, assert_refused};
 
 use super::cast::{Cast, members};
 
@@ -231,6 +232,67 @@ async fn rejects_the_operator_that_changes_a_spec() {
         let finalizer = json!({"metadata": {"finalizers": ["cloister.dev/teardown"]}});
         assert_accepted(&cast.dry(&cast.operator, patch, "", &finalizer).await);
         assert_refused(&cast.operator.delete(&cast.object).await, &["forbidden"]);
+    })
+    .await;
+}
+
+/// Its RBAC has to be wider than what it does; admission closes the gap.
+#[tokio::test]
+async fn rejects_the_operator_that_writes_outside_tenants() {
+    Scratch::run(async |scratch| {
+        let operator = scratch.admin.operator();
+        let account = |namespace: &str| {
+            json!({
+                "apiVersion": "v1", "kind": "ServiceAccount",
+                "metadata": {"name": "operator-test", "namespace": namespace},
+            })
+        };
+        let namespace = |name: &str, labels: Value| {
+            json!({
+                "apiVersion": "v1", "kind": "Namespace",
+                "metadata": {"name": name, "labels": labels},
+            })
+        };
+        let words = [
+            "'cloister-operator'",
+            "the operator of Cloister may write no",
+        ];
+        let mut disguised = cluster_role_binding("cloister-tenant-admin", &[]);
+        disguised["metadata"]["name"] = json!("cloister:tenant:disguised:view");
+        for object in [
+            account("default"),
+            account("kube-system"),
+            account("cloister-system"),
+            account("cloister-decoy"),
+            namespace("tenant-without-label", json!({})),
+            namespace("mine", json!({"cloister.dev/tenant": "mine"})),
+            cluster_role("operator-test", &["get"], &[]),
+            cluster_role_binding("cloister-tenant-user", &[]),
+            disguised,
+        ] {
+            assert_refused(&operator.dry_run(&object).await, &words);
+        }
+        assert_accepted(&operator.dry_run(&account(&scratch.namespace)).await);
+        let own = format!("cloister:tenant:{}:view", scratch.tenant);
+        assert_accepted(&operator.dry_run(&cluster_role(&own, &["get"], &[])).await);
+        let dry = json!({"dryRun": ["All"]});
+        for path in [
+            "/api/v1/namespaces/kube-node-lease",
+            "/apis/rbac.authorization.k8s.io/v1/clusterroles/cluster-admin",
+            "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/cluster-admin",
+        ] {
+            let answer = operator
+                .send(Method::DELETE, path, "application/json", &dry)
+                .await;
+            assert_refused(&answer, &words);
+        }
+        let adopted = json!({"metadata": {"labels": {"cloister.dev/tenant": "x"}}});
+        let path = "/api/v1/namespaces/kube-node-lease?dryRun=All";
+        let merge = "application/merge-patch+json";
+        assert_refused(
+            &operator.send(Method::PATCH, path, merge, &adopted).await,
+            &words,
+        );
     })
     .await;
 }

@@ -34,6 +34,16 @@ async fn rejects_a_forged_tenant_namespace() {
     );
 }
 
+/// It stands for a tenant without being one, and comes with the installation.
+#[tokio::test]
+async fn accepts_that_the_decoy_is_installed_and_changed() {
+    let admin = Server::admin().await;
+    let path = "/api/v1/namespaces/cloister-decoy?dryRun=All";
+    let change = json!({"metadata": {"labels": {"cloister.dev/state": "Suspended"}}});
+    let merge = "application/merge-patch+json";
+    assert_accepted(&admin.send(Method::PATCH, path, merge, &change).await);
+}
+
 #[tokio::test]
 async fn rejects_making_a_namespace_a_tenants_afterwards() {
     let admin = Server::admin().await;

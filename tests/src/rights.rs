@@ -34,7 +34,8 @@ impl Members {
 
     /// Everything that gives them their rights.
     pub fn rights(&self, tenant: &str, namespace: &str) -> Vec<Value> {
-        let name = |what: &str| format!("cloister-test:{tenant}:{what}");
+        // Beside those that an operator makes, under a name that it may write.
+        let name = |what: &str| format!("cloister:tenant:{tenant}:test-{what}");
         let [owner, admin, user] = [&self.owner, &self.admin, &self.user].map(|name| subject(name));
         vec![
             cluster_role(&name("view"), &["get", "list", "watch"], &[tenant]),
