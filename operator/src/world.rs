@@ -71,6 +71,18 @@ pub struct World {
     index: RwLock<Index>,
     tenants: Store<Tenant>,
     wakes: Mutex<Option<UnboundedSender<ObjectRef<Tenant>>>>,
+    /// Probes that are being posted and not in the index yet.
+    posting: Mutex<usize>,
+}
+
+/// Room for one probe, from before it is posted until it is in the index.
+#[derive(Debug)]
+pub struct ProbeSlot<'a>(&'a Mutex<usize>);
+
+impl Drop for ProbeSlot<'_> {
+    fn drop(&mut self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+    }
 }
 
 impl World {
@@ -80,6 +92,7 @@ impl World {
             index: RwLock::default(),
             tenants,
             wakes: Mutex::default(),
+            posting: Mutex::default(),
         }
     }
 
@@ -109,6 +122,17 @@ impl World {
             .flat_map(|around| around.pods.values());
         pods.filter(|pod| pod.fact.probe.is_some() && !pod.fact.finished)
             .count()
+    }
+
+    /// Room for one more probe, if `at_once` allows one. Passes that run side by side have
+    /// all counted the same; here they are let through one by one.
+    pub fn probe_slot(&self, at_once: usize) -> Option<ProbeSlot<'_>> {
+        let mut posting = self.posting.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.probes_under_way() + *posting >= at_once {
+            return None;
+        }
+        *posting += 1;
+        Some(ProbeSlot(&self.posting))
     }
 
     /// What is known of one child.

@@ -41,8 +41,19 @@ pub struct Applied {
     pub changes: Vec<Repair>,
     /// What is in and about the namespace now, the server's answers included.
     pub around: Arc<Surroundings>,
-    /// A probe was sent in this pass.
-    pub probe_sent: bool,
+    /// What became of the probe, if one was due.
+    pub probe: Sent,
+}
+
+/// What became of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// None was due.
+    NotDue,
+    /// It is on its way.
+    Yes,
+    /// Others took the last room while this one was planned.
+    Crowded,
 }
 
 type Writing<'a> = Pin<Box<dyn Future<Output = Result<Repair, Error>> + Send + 'a>>;
@@ -99,12 +110,11 @@ pub async fn apply(context: &Context, owner: &Owner, desired: Desired) -> Result
         .prune::<ClusterRoleBinding>(None, &kept(&role_bindings))
         .await?;
     writer.prune::<ClusterRole>(None, &kept(&roles)).await?;
-    let probe_sent = probe.is_some();
-    look(context, &writer, probe, retired).await?;
+    let probe = look(context, &writer, probe, retired).await?;
     Ok(Applied {
         changes,
         around: context.world.surroundings(&owner.tenant),
-        probe_sent,
+        probe,
     })
 }
 
@@ -114,7 +124,7 @@ async fn look(
     writer: &Writer<'_>,
     probe: Option<Pod>,
     retired: Vec<(String, crate::world::facts::Uid)>,
-) -> Result<(), Error> {
+) -> Result<Sent, Error> {
     for (name, uid) in retired {
         let meta = ObjectMeta {
             name: Some(name),
@@ -123,10 +133,15 @@ async fn look(
         };
         apply::delete::<Pod>(&context.client, &meta, uid, Some(0)).await?;
     }
-    match probe {
-        Some(pod) => writer.pod(&pod).await,
-        None => Ok(()),
-    }
+    let Some(pod) = probe else {
+        return Ok(Sent::NotDue);
+    };
+    let at_once = context.settings.probing.at_once;
+    let Some(_slot) = context.world.probe_slot(at_once) else {
+        return Ok(Sent::Crowded);
+    };
+    writer.pod(&pod).await?;
+    Ok(Sent::Yes)
 }
 
 async fn ensure<K>(writer: &Writer<'_>, child: &K) -> Result<Repair, Error>

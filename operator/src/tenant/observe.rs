@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::{
     ValidTenant,
-    apply::{Applied, Repair},
+    apply::{Applied, Repair, Sent},
     isolation, validate,
 };
 use crate::{probe::plan::Step, world::facts::ChildKind};
@@ -39,9 +39,13 @@ pub fn observe(valid: ValidTenant, applied: Applied) -> Observed {
     let Applied {
         changes,
         around,
-        probe_sent,
+        probe,
     } = applied;
-    let valid = ValidTenant { around, ..valid };
+    let valid = ValidTenant {
+        around,
+        crowded: valid.crowded || probe == Sent::Crowded,
+        ..valid
+    };
     let boundary = isolation::fingerprint(&valid);
     let isolation = isolation::collected(&valid, &boundary);
     let findings = vec![
@@ -49,7 +53,7 @@ pub fn observe(valid: ValidTenant, applied: Applied) -> Observed {
         access(&valid),
         residency(&valid),
     ];
-    let wake = wake(&valid, &isolation, probe_sent);
+    let wake = wake(&valid, &isolation, probe == Sent::Yes);
     Observed {
         namespace: valid.namespace,
         state: valid.state,
