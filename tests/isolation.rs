@@ -7,5 +7,7 @@ mod blindness;
 mod proof;
 #[path = "isolation/residency.rs"]
 mod residency;
+#[path = "isolation/spread.rs"]
+mod spread;
 #[path = "isolation/tampering.rs"]
 mod tampering;
