@@ -23,7 +23,7 @@ use crate::{
     error::Error,
     world::{
         World,
-        facts::{Child, LiveChild, Uid, controller},
+        facts::{self, Child, LiveChild, Uid, controller},
         watch::Observed,
     },
 };
@@ -116,14 +116,75 @@ impl Writer<'_> {
         if live.fingerprint == desired.fingerprint() {
             return Ok(Change::None);
         }
-        let answer = self.patch(desired).await?;
-        self.world.record(&answer);
-        if answer.fingerprint() != desired.fingerprint() {
-            return Err(Error::Unrepaired { kind, name });
+        let by = live.changed_by;
+        match self.repair(desired).await {
+            Ok(answer) if answer.fingerprint() == desired.fingerprint() => {}
+            Ok(_) => return Err(Error::Unrepaired { kind, name }),
+            // What cannot be changed any more (the role of a binding) is made anew. Until
+            // then there are fewer rights, not more.
+            Err(Error::Write { source, .. }) if K::REPLACEABLE && is_invalid(&source) => {
+                delete::<K>(self.client, desired.meta(), live.uid, None).await?;
+                if self.create(desired).await?.is_none() {
+                    return Err(Error::StillDeleting { kind, name });
+                }
+            }
+            Err(error) => return Err(error),
         }
-        Ok(Change::Repaired {
-            by: live.changed_by,
-        })
+        Ok(Change::Repaired { by })
+    }
+
+    /// Takes over every field that is ours to say, and then takes out what somebody put
+    /// beside them: a rule added to a policy is theirs to server-side apply, which leaves it.
+    async fn repair<K>(&self, desired: &K) -> Result<K, Error>
+    where
+        K: Child + Observed + Resource<Scope: ScopeApi<K>>,
+    {
+        let mut answer = self.patch(desired).await?;
+        if answer.fingerprint() != desired.fingerprint() {
+            answer = self.strip(desired, &answer).await?;
+        }
+        self.world.record(&answer);
+        Ok(answer)
+    }
+
+    /// Removes from `live`, if it still is as it was read, all that `desired` does not say.
+    async fn strip<K>(&self, desired: &K, live: &K) -> Result<K, Error>
+    where
+        K: Child + Resource<Scope: ScopeApi<K>>,
+    {
+        let (name, meta) = (desired.name_any(), live.meta());
+        let (wanted, held) = (json!(desired), json!(live));
+        let mut body: serde_json::Map<_, _> = K::CONTENT
+            .iter()
+            .map(|field| {
+                (
+                    (*field).to_owned(),
+                    overwriting(&held[field], &wanted[field]),
+                )
+            })
+            .collect();
+        let mut metadata = json!({"uid": meta.uid, "resourceVersion": meta.resource_version});
+        for field in ["labels", "annotations"] {
+            let keys = held["metadata"][field].as_object().into_iter().flatten();
+            let strange = keys
+                .map(|(key, _)| key)
+                .filter(|key| facts::is_ours(key) && wanted["metadata"][field].get(key).is_none());
+            for key in strange {
+                metadata[field][key] = serde_json::Value::Null;
+            }
+        }
+        body.insert("metadata".to_owned(), metadata);
+        api::<K>(self.client, meta)
+            .patch(
+                &name,
+                &PatchParams {
+                    field_manager: Some(MANAGER.to_owned()),
+                    ..PatchParams::default()
+                },
+                &Patch::Merge(body),
+            )
+            .await
+            .map_err(|source| failed::<K>("repair", &name, source))
     }
 
     /// Creates, and notes the answer. Nothing if the name is taken.
@@ -230,6 +291,25 @@ impl Writer<'_> {
             Err(source) => Err(failed::<Pod>("create", &desired.name_any(), source)),
         }
     }
+}
+
+/// The merge patch (RFC 7386) that makes `desired` of `live`: what is only in `live` is
+/// nulled, lists are replaced whole.
+fn overwriting(live: &serde_json::Value, desired: &serde_json::Value) -> serde_json::Value {
+    let (Some(held), Some(wanted)) = (live.as_object(), desired.as_object()) else {
+        return desired.clone();
+    };
+    let stranger = held.keys().filter(|key| !wanted.contains_key(*key));
+    let nulled = stranger.map(|key| (key.clone(), serde_json::Value::Null));
+    let kept = wanted
+        .iter()
+        .map(|(key, value)| (key.clone(), overwriting(&live[key], value)));
+    serde_json::Value::Object(nulled.chain(kept).collect())
+}
+
+/// Whether the server refused because a field may not change.
+fn is_invalid(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 422)
 }
 
 /// Adds the members of `extra` to `base`. Both are objects.

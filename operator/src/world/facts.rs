@@ -119,6 +119,10 @@ pub trait Child:
 {
     /// Which of the kinds.
     const KIND: ChildKind;
+    /// Fields at the top of the object that hold what [`Child::governed`] looks at.
+    const CONTENT: &'static [&'static str];
+    /// Deleting it and making it again opens nothing.
+    const REPLACEABLE: bool = false;
 
     /// Everything about the object that must stay as Cloister wrote it, apart from labels,
     /// annotations and owner. Written in the server's own canonical form, so that what was
@@ -145,7 +149,7 @@ pub trait Child:
 }
 
 /// Whether a label or annotation is Cloister's to set.
-fn is_ours(key: &str) -> bool {
+pub fn is_ours(key: &str) -> bool {
     key.starts_with("cloister.dev/")
         || key.starts_with("pod-security.kubernetes.io/")
         || key == crds::well_known::MANAGED_BY_LABEL
@@ -153,6 +157,7 @@ fn is_ours(key: &str) -> bool {
 
 impl Child for Namespace {
     const KIND: ChildKind = ChildKind::Namespace;
+    const CONTENT: &'static [&'static str] = &[];
     fn governed(&self) -> Value {
         Value::Null
     }
@@ -160,6 +165,7 @@ impl Child for Namespace {
 
 impl Child for NetworkPolicy {
     const KIND: ChildKind = ChildKind::NetworkPolicy;
+    const CONTENT: &'static [&'static str] = &["spec"];
     fn governed(&self) -> Value {
         json!(self.spec)
     }
@@ -167,6 +173,7 @@ impl Child for NetworkPolicy {
 
 impl Child for ResourceQuota {
     const KIND: ChildKind = ChildKind::ResourceQuota;
+    const CONTENT: &'static [&'static str] = &["spec"];
     fn governed(&self) -> Value {
         json!(self.spec)
     }
@@ -174,6 +181,7 @@ impl Child for ResourceQuota {
 
 impl Child for LimitRange {
     const KIND: ChildKind = ChildKind::LimitRange;
+    const CONTENT: &'static [&'static str] = &["spec"];
     fn governed(&self) -> Value {
         json!(self.spec)
     }
@@ -181,6 +189,7 @@ impl Child for LimitRange {
 
 impl Child for ServiceAccount {
     const KIND: ChildKind = ChildKind::ServiceAccount;
+    const CONTENT: &'static [&'static str] = &["automountServiceAccountToken"];
     fn governed(&self) -> Value {
         json!(self.automount_service_account_token)
     }
@@ -188,6 +197,8 @@ impl Child for ServiceAccount {
 
 impl Child for RoleBinding {
     const KIND: ChildKind = ChildKind::RoleBinding;
+    const CONTENT: &'static [&'static str] = &["subjects"];
+    const REPLACEABLE: bool = true;
     fn governed(&self) -> Value {
         json!([self.role_ref, self.subjects])
     }
@@ -195,13 +206,16 @@ impl Child for RoleBinding {
 
 impl Child for ClusterRole {
     const KIND: ChildKind = ChildKind::ClusterRole;
+    const CONTENT: &'static [&'static str] = &["rules", "aggregationRule"];
     fn governed(&self) -> Value {
-        json!(self.rules)
+        json!([self.rules, self.aggregation_rule])
     }
 }
 
 impl Child for ClusterRoleBinding {
     const KIND: ChildKind = ChildKind::ClusterRoleBinding;
+    const CONTENT: &'static [&'static str] = &["subjects"];
+    const REPLACEABLE: bool = true;
     fn governed(&self) -> Value {
         json!([self.role_ref, self.subjects])
     }
