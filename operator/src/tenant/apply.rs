@@ -7,6 +7,7 @@ use futures::future::join_all;
 use k8s_openapi::{
     api::{
         core::v1::Pod,
+        networking::v1::NetworkPolicy,
         rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding},
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -96,13 +97,11 @@ pub async fn apply(context: &Context, owner: &Owner, desired: Desired) -> Result
     add(&mut writings, &writer, &role_bindings);
     results.extend(join_all(writings).await);
 
-    let mut changes = vec![first];
-    for result in results {
-        changes.push(result?);
-    }
-    changes.retain(|repair| repair.change != Change::None);
-
+    // What nobody shall have any more goes also where something else is in the way.
     let inside = namespace.name_any();
+    writer
+        .prune::<NetworkPolicy>(Some(&inside), &kept(&policies))
+        .await?;
     writer
         .prune::<RoleBinding>(Some(&inside), &kept(&bindings))
         .await?;
@@ -110,6 +109,12 @@ pub async fn apply(context: &Context, owner: &Owner, desired: Desired) -> Result
         .prune::<ClusterRoleBinding>(None, &kept(&role_bindings))
         .await?;
     writer.prune::<ClusterRole>(None, &kept(&roles)).await?;
+
+    let mut changes = vec![first];
+    for result in results {
+        changes.push(result?);
+    }
+    changes.retain(|repair| repair.change != Change::None);
     let probe = look(context, &writer, probe, retired).await?;
     Ok(Applied {
         changes,

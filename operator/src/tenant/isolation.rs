@@ -171,7 +171,8 @@ fn self_check(around: &Surroundings, owner: Uid) -> Option<Said> {
             .get(name)
             .filter(|p| p.fact.owner == Some(owner))
     };
-    let missing: Vec<&str> = [names::DENY_ALL, names::ALLOW_DNS, names::ALLOW_CANARY]
+    const OURS: [&str; 3] = [names::DENY_ALL, names::ALLOW_DNS, names::ALLOW_CANARY];
+    let missing: Vec<&str> = OURS
         .into_iter()
         .filter(|name| ours(name).is_none())
         .collect();
@@ -185,8 +186,10 @@ fn self_check(around: &Surroundings, owner: Uid) -> Option<Said> {
     let widening: Vec<&str> = around
         .policies
         .iter()
-        .filter(|(_, policy)| policy.fact.owner != Some(owner) && policy.fact.opens)
+        .filter(|(_, policy)| policy.fact.opens)
         .map(|(name, _)| &**name)
+        // An owner reference alone makes none of ours: anybody can write one.
+        .filter(|name| !OURS.contains(name) || ours(name).is_none())
         .collect();
     if !widening.is_empty() {
         let message = format!(
