@@ -122,6 +122,10 @@ pub trait Teardown: Room {
     /// Holds the object until [`Teardown::teardown`] is done.
     const FINALIZER: &'static str;
 
+    /// Whether an object that is marked for deletion may go. One that may not is looked
+    /// after as before, and its status says so.
+    fn may_go(object: &Self::Kind) -> bool;
+
     /// Takes one step. Idempotent, and fine with nothing ever having been applied.
     fn teardown(
         context: &Context,
@@ -179,6 +183,9 @@ pub async fn reconcile<R: Teardown>(
     }
     if !guarded {
         return Ok(Action::await_change());
+    }
+    if !R::may_go(&object) {
+        return settle::<R>(&context, &object).await;
     }
     let (progress, status) = R::teardown(&context, &object).await?;
     match progress {

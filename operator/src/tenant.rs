@@ -82,6 +82,10 @@ impl Room for TenantRoom {
 impl Teardown for TenantRoom {
     const FINALIZER: &'static str = crds::well_known::TENANT_FINALIZER;
 
+    fn may_go(object: &Tenant) -> bool {
+        teardown::may_go(object)
+    }
+
     async fn teardown(
         context: &Context,
         object: &Tenant,

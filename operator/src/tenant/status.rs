@@ -21,7 +21,7 @@ pub fn status(object: &Tenant, outcome: Result<&Observed, &Error>, now: Timestam
     let previous = object.status.clone().unwrap_or_default();
     match outcome {
         Ok(observed) => {
-            let mut findings = vec![ready(observed)];
+            let mut findings = vec![refused(object).unwrap_or_else(|| ready(observed))];
             findings.extend(observed.findings.iter().cloned());
             TenantStatus {
                 observed_generation: object.metadata.generation,
@@ -89,6 +89,21 @@ fn publish(
         object.metadata.generation,
         now,
     )
+}
+
+/// What is said where only `deletionPolicy` keeps the tenant: a pass over one that may go
+/// does not come here.
+fn refused(object: &Tenant) -> Option<Finding<TenantCondition, TenantReason>> {
+    object.metadata.deletion_timestamp.as_ref()?;
+    let message = "marked for deletion, but spec.deletionPolicy is Retain and nothing was removed; \
+                   set it to Purge to remove the tenant with everything in it";
+    let reason = TenantReason::DeletionRefused;
+    Some(finding(
+        TenantCondition::Ready,
+        Verdict::False,
+        reason,
+        message.to_owned(),
+    ))
 }
 
 /// Ready is False while something is known to be broken. Not yet proven is not broken:

@@ -24,7 +24,7 @@ use k8s_openapi::{
 use kube::ResourceExt;
 
 use super::{
-    desired::namespace::namespace,
+    desired::{namespace::namespace, network_policy},
     status::{finding, with_ready},
 };
 use crate::{
@@ -81,6 +81,12 @@ enum How {
     Release,
 }
 
+/// Whether the tenant may go. Admission refuses the deletion of one that may not; where
+/// admission was missing, the tenant stays as it is, boundary and all.
+pub fn may_go(object: &Tenant) -> bool {
+    object.spec.deletion_policy == DeletionPolicy::Purge
+}
+
 /// Takes one step.
 pub async fn teardown(
     context: &Context,
@@ -91,19 +97,6 @@ pub async fn teardown(
         tenant: object.name_any(),
         uid: Uid::of(&object.metadata),
     };
-    if object.spec.deletion_policy == DeletionPolicy::Retain {
-        let message = "marked for deletion, but spec.deletionPolicy is Retain and nothing was \
-                       removed; set it to Purge to remove the tenant with everything in it";
-        return Ok((
-            Progress::Waiting(Duration::from_mins(10)),
-            said(
-                object,
-                TenantReason::DeletionRefused,
-                message.to_owned(),
-                now,
-            ),
-        ));
-    }
     let around = context.world.surroundings(&owner.tenant);
     let step = next(&around, &owner, now);
     let left = execute(context, object, &owner, &step).await?;
@@ -195,15 +188,21 @@ async fn execute(
     }
 }
 
-/// Nothing new is admitted, and members have no rights any more.
+/// Nothing new is admitted, the network stays shut, and members have no rights any more.
 async fn close(context: &Context, object: &Tenant, owner: &Owner) -> Result<(), Error> {
     let spec = &object.spec;
     let (runtime, residency) = (spec.isolation.runtime, spec.residency.as_ref());
     let closed = namespace(owner, STATE_TERMINATING, runtime, residency);
     let writer = writer(context, owner);
     match writer.ensure(&closed).await {
-        // A namespace that is on its way out admits nothing anyway.
-        Ok(_) | Err(Error::StillDeleting { .. }) => {}
+        Ok(_) => {
+            for policy in network_policy::all(owner, &closed.name_any()) {
+                writer.ensure(&policy).await?;
+            }
+        }
+        // A namespace that is on its way out admits nothing anyway, and Kubernetes ends
+        // its pods before it removes their policies (KEP-5080).
+        Err(Error::StillDeleting { .. }) => {}
         Err(error) => return Err(error),
     }
     writer
