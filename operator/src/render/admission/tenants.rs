@@ -22,7 +22,7 @@ pub fn policy() -> Policy {
         scope: Scope::Cluster,
         conditions: vec![],
         variables: variables(),
-        validations: [vec![deletion(), owners()], member(), operator()].concat(),
+        validations: [deletion(), vec![owners()], member(), operator()].concat(),
     }
 }
 
@@ -116,16 +116,36 @@ fn annotations_kept() -> String {
     )
 }
 
-fn deletion() -> Validation {
+fn deletion() -> Vec<Validation> {
     // One that is marked already is not marked again; asking twice is no fault.
-    must(
-        "
-        request.operation != 'DELETE' ||
-        oldObject.metadata.?deletionTimestamp.hasValue() ||
-        oldObject.spec.?deletionPolicy.orValue('Retain') == 'Purge'",
-        "spec.deletionPolicy: is Retain, which refuses deletion; set spec.deletionPolicy to Purge, \
-         then delete again",
-    )
+    vec![
+        must(
+            "
+            request.operation != 'DELETE' ||
+            oldObject.metadata.?deletionTimestamp.hasValue() ||
+            oldObject.spec.?deletionPolicy.orValue('Retain') == 'Purge'",
+            "spec.deletionPolicy: is Retain, which refuses deletion; set spec.deletionPolicy to \
+             Purge, then delete again",
+        ),
+        // Foreground: the garbage collector takes the policies while pods still run. Orphan:
+        // it makes the namespace nobody's.
+        must(
+            "
+            request.operation != 'DELETE' ||
+            request.?options.?propagationPolicy.orValue('Background') == 'Background' &&
+            !request.?options.?orphanDependents.orValue(false)",
+            "propagationPolicy: must be Background (the default of kubectl delete), because Cloister \
+             itself takes a tenant's objects away, pods before their policies",
+        ),
+        must(
+            "
+            request.operation != 'UPDATE' || object.metadata.?finalizers.orValue([]).all(f,
+              !(f in ['foregroundDeletion', 'orphan']) ||
+              f in oldObject.metadata.?finalizers.orValue([]))",
+            "metadata.finalizers: foregroundDeletion and orphan are refused, because Cloister \
+             itself takes a tenant's objects away, pods before their policies",
+        ),
+    ]
 }
 
 fn owners() -> Validation {
