@@ -120,9 +120,9 @@ impl Writer<'_> {
         match self.repair(desired).await {
             Ok(answer) if answer.fingerprint() == desired.fingerprint() => {}
             Ok(_) => return Err(Error::Unrepaired { kind, name }),
-            // What cannot be changed any more (the role of a binding) is made anew. Until
-            // then there are fewer rights, not more.
-            Err(Error::Write { source, .. }) if K::REPLACEABLE && is_invalid(&source) => {
+            // What cannot be changed back (the role of a binding) is made anew. Until then
+            // there are fewer rights, not more.
+            Err(Error::Write { source, .. }) if K::REPLACEABLE && is_final(&source) => {
                 delete::<K>(self.client, desired.meta(), live.uid, None).await?;
                 if self.create(desired).await?.is_none() {
                     return Err(Error::StillDeleting { kind, name });
@@ -307,9 +307,10 @@ fn overwriting(live: &serde_json::Value, desired: &serde_json::Value) -> serde_j
     serde_json::Value::Object(nulled.chain(kept).collect())
 }
 
-/// Whether the server refused because a field may not change.
-fn is_invalid(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 422)
+/// Whether the server refuses for good: a field may not change (422), or only a cluster
+/// admin may write a role that somebody has made an aggregate (403).
+fn is_final(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if matches!(status.code, 403 | 422))
 }
 
 /// Adds the members of `extra` to `base`. Both are objects.

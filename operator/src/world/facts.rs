@@ -121,7 +121,8 @@ pub trait Child:
     const KIND: ChildKind;
     /// Fields at the top of the object that hold what [`Child::governed`] looks at.
     const CONTENT: &'static [&'static str];
-    /// Deleting it and making it again opens nothing.
+    /// Some change of it can never be undone, and deleting it and making it again opens
+    /// nothing that matters for that moment.
     const REPLACEABLE: bool = false;
 
     /// Everything about the object that must stay as Cloister wrote it, apart from labels,
@@ -174,6 +175,7 @@ impl Child for NetworkPolicy {
 impl Child for ResourceQuota {
     const KIND: ChildKind = ChildKind::ResourceQuota;
     const CONTENT: &'static [&'static str] = &["spec"];
+    const REPLACEABLE: bool = true;
     fn governed(&self) -> Value {
         json!(self.spec)
     }
@@ -207,6 +209,7 @@ impl Child for RoleBinding {
 impl Child for ClusterRole {
     const KIND: ChildKind = ChildKind::ClusterRole;
     const CONTENT: &'static [&'static str] = &["rules", "aggregationRule"];
+    const REPLACEABLE: bool = true;
     fn governed(&self) -> Value {
         json!([self.rules, self.aggregation_rule])
     }
