@@ -8,8 +8,9 @@ use std::{
 };
 
 use crds::{Tenant, TenantStatus, tenant::TenantCondition};
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
-    Client, Resource,
+    Client, Resource, ResourceExt,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
 use prometheus_client::{
@@ -18,7 +19,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{apply::Change, tenant::Repair};
+use crate::{apply::Change, names, tenant::Repair};
 
 /// Labels of a pass.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -160,29 +161,50 @@ impl Report {
     /// Tells what a pass over a Tenant repaired, and which condition turned.
     pub async fn tenant(&self, tenant: &Tenant, repairs: &[Repair], status: &TenantStatus) {
         for repair in repairs {
-            let Change::Repaired { by } = &repair.change else {
-                continue;
-            };
-            self.repairs
-                .get_or_create(&Kind { kind: repair.kind })
-                .inc();
-            let by = by
-                .as_deref()
-                .map_or_else(String::new, |by| format!(", changed by {by}"));
-            let note = format!("put back {} {}{by}", repair.kind, repair.name);
-            self.publish(tenant, EventType::Warning, "Repaired", note)
-                .await;
-        }
-        // The first pass makes everything; what it then misses, somebody had removed.
-        if tenant.status.is_some() {
-            for made in repairs.iter().filter(|made| made.change == Change::Created) {
-                self.repairs.get_or_create(&Kind { kind: made.kind }).inc();
-                let note = format!("made {} {} again, which was missing", made.kind, made.name);
-                self.publish(tenant, EventType::Warning, "Restored", note)
-                    .await;
-            }
+            self.repaired(tenant, repair).await;
         }
         self.turns(tenant, status).await;
+    }
+
+    /// Events that are alike but for their note count as one for some minutes, so each
+    /// names the object, and as its action whose change was undone.
+    async fn repaired(&self, tenant: &Tenant, repair: &Repair) {
+        let Repair { kind, name, change } = repair;
+        let (reason, action, note) = match change {
+            Change::Repaired { by: Some(by) } => (
+                "Repaired",
+                format!("Undo {by}"),
+                format!("put back {kind} {name}, changed by {by}"),
+            ),
+            Change::Repaired { by: None } => (
+                "Repaired",
+                "Undo".to_owned(),
+                format!("put back {kind} {name}"),
+            ),
+            // The first pass makes everything; what it then misses, somebody had removed.
+            Change::Created if tenant.status.is_some() => (
+                "Restored",
+                "Restore".to_owned(),
+                format!("made {kind} {name} again, which was missing"),
+            ),
+            Change::Created | Change::None => return,
+        };
+        self.repairs.get_or_create(&Kind { kind }).inc();
+        let cluster_scoped = kind.starts_with("Cluster") || *kind == "Namespace";
+        let related = ObjectReference {
+            kind: Some((*kind).to_owned()),
+            name: Some(name.clone()),
+            namespace: (!cluster_scoped).then(|| names::namespace(&tenant.name_any())),
+            ..ObjectReference::default()
+        };
+        let event = Event {
+            type_: EventType::Warning,
+            reason: reason.to_owned(),
+            note: Some(note),
+            action,
+            secondary: Some(related),
+        };
+        self.publish(tenant, event).await;
     }
 
     async fn turns(&self, tenant: &Tenant, status: &TenantStatus) {
@@ -207,18 +229,22 @@ impl Report {
                 "{} is {}: {}",
                 condition.type_, condition.status, condition.message
             );
-            self.publish(tenant, type_, &condition.reason, note).await;
+            let event = Event {
+                type_,
+                reason: condition.reason.clone(),
+                note: Some(note),
+                action: format!("Judge {}", condition.type_),
+                secondary: None,
+            };
+            self.publish(tenant, event).await;
         }
     }
 
-    async fn publish(&self, tenant: &Tenant, type_: EventType, reason: &str, note: String) {
-        let event = Event {
-            type_,
-            reason: reason.to_owned(),
-            note: Some(note.chars().take(1000).collect()),
-            action: "Reconcile".to_owned(),
-            secondary: None,
-        };
+    /// Cut to what the API takes.
+    async fn publish(&self, tenant: &Tenant, mut event: Event) {
+        let cut = |text: &str, most: usize| text.chars().take(most).collect::<String>();
+        event.note = event.note.map(|note| cut(&note, 1000));
+        event.action = cut(&event.action, 128);
         let reference = tenant.object_ref(&());
         if let Err(error) = self.recorder.publish(&event, &reference).await {
             tracing::debug!(%error, "event not written");
