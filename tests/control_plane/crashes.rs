@@ -23,12 +23,7 @@ async fn plane() -> ControlPlane {
     plane
         .pretend_node("pretended", "zone-a", "203.0.113.9")
         .await;
-    for service in ["cloister-canary", "cloister-decoy"] {
-        let namespace = service.replace("canary", "system");
-        plane
-            .pretend_endpoints(&namespace, service, "198.51.100.7")
-            .await;
-    }
+    plane.pretend_probing_targets().await;
     let gvisor = json!({"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass",
         "metadata": {"name": "gvisor"}, "handler": "runsc"});
     plane.apply(&gvisor).await.unwrap();

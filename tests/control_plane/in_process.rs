@@ -22,7 +22,8 @@ impl<T: Send + 'static> Task<T> {
         Self(Some(tokio::spawn(future)))
     }
 
-    async fn end(mut self) -> Option<T> {
+    /// Waits for its end.
+    pub async fn end(mut self) -> Option<T> {
         self.0.take()?.await.ok()
     }
 }

@@ -9,6 +9,9 @@
     reason = "a test fails by panicking"
 )]
 
+mod convergence;
 mod crashes;
 mod in_process;
+mod ownership;
+mod teardown;
 mod tenants;

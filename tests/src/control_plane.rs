@@ -23,7 +23,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crds::well_known::{OPERATOR_SERVICE_ACCOUNT, SYSTEM_NAMESPACE};
+use crds::well_known::{
+    CANARY, DECOY, DECOY_NAMESPACE, OPERATOR_SERVICE_ACCOUNT, SYSTEM_NAMESPACE,
+};
 use http::{Method, Request};
 use kube::{Client, Config, config::AuthInfo};
 use serde_json::{Value, json};
@@ -276,9 +278,18 @@ impl ControlPlane {
         }
     }
 
+    /// A canary and a decoy, without which no probe is sent.
+    pub async fn pretend_probing_targets(&self) {
+        let canary = (SYSTEM_NAMESPACE, CANARY);
+        for (namespace, service) in [canary, (DECOY_NAMESPACE, DECOY)] {
+            self.pretend_endpoints(namespace, service, "198.51.100.7")
+                .await;
+        }
+    }
+
     /// Endpoints of a Service whose pods nobody runs, so that the operator finds what
     /// every probe needs.
-    pub async fn pretend_endpoints(&self, namespace: &str, service: &str, address: &str) {
+    async fn pretend_endpoints(&self, namespace: &str, service: &str, address: &str) {
         self.persist(&json!({
             "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
             "metadata": {"name": format!("{service}-pretended"), "namespace": namespace,
