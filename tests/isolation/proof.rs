@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use serde_json::{Value, json};
 use tests::live::{
     Live, namespace_of,
-    pods::{Seen, conforming, targets_of, under_gvisor},
+    pods::{Seen, conforming, listener, targets_of, under_gvisor},
     text, within,
 };
 use tests::server::unique;
@@ -218,17 +218,19 @@ async fn lets_nobody_in() {
             live.proven("in", &json!({})).await,
             live.proven("other", &json!({})).await,
         );
-        let listener = live.listener(&ours, None).await;
-        let address = live.running(&namespace_of(&ours), &listener).await;
-        let target = json!({
-            "check": "OtherTenant", "address": format!("{address}:7100"), "expect": "Blocked",
-        });
         let open = live.open_namespace().await;
+        let control = listener(&open);
+        let name = text(&control, "/metadata/name");
+        live.start(control, None).await;
+        let address = live.running(&open, &name).await;
+        let seen = live.dial(&open, &format!("{address}:7100")).await;
+        assert_eq!(seen, "Connected", "the attack itself must work");
+
+        let name = live.listener(&ours, None).await;
+        let address = live.running(&namespace_of(&ours), &name).await;
         for namespace in [open, namespace_of(&other), namespace_of(&ours)] {
-            let seen = live
-                .look(&namespace, None, std::slice::from_ref(&target))
-                .await;
-            assert_eq!(seen["OtherTenant"], "Silence", "from {namespace}");
+            let seen = live.dial(&namespace, &format!("{address}:7100")).await;
+            assert_eq!(seen, "Silence", "from {namespace}");
         }
     })
     .await;

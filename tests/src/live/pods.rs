@@ -51,6 +51,12 @@ pub fn conforming(namespace: &str, name: &str, arguments: &[&str]) -> Value {
     })
 }
 
+/// One that listens on 7100 until it is asked to end.
+pub fn listener(namespace: &str) -> Value {
+    let arguments = ["canary", "--listen", "0.0.0.0:7100", "--role", "pod"];
+    conforming(namespace, &unique("listener"), &arguments)
+}
+
 /// The same under gVisor, which brings its own user namespace.
 pub fn under_gvisor(mut pod: Value) -> Value {
     pod["spec"]["runtimeClassName"] = json!("gvisor");
@@ -86,7 +92,10 @@ impl Live {
     /// Starts a pod, with the image of Cloister's probes, on a node or anywhere.
     pub async fn start(&self, mut pod: Value, node: Option<&str>) {
         let settings = self.settings().await;
-        pod["spec"]["containers"][0]["image"] = settings["CLOISTER_PROBE_IMAGE"].clone();
+        let image = &mut pod["spec"]["containers"][0]["image"];
+        if image.is_null() {
+            *image = settings["CLOISTER_PROBE_IMAGE"].clone();
+        }
         if let Some(name) = node {
             let node = must(self.get(&format!("/api/v1/nodes/{name}")).await, name);
             for label in [
@@ -115,14 +124,21 @@ impl Live {
         until(&format!("pod {name} runs"), START, check).await.0
     }
 
-    /// A pod that listens on 7100 until it is asked to end.
+    /// A pod of this tenant that listens on 7100 until it is asked to end.
     pub async fn listener(&self, tenant: &str, node: Option<&str>) -> String {
-        let (name, namespace) = (unique("listener"), namespace_of(tenant));
-        let arguments = ["canary", "--listen", "0.0.0.0:7100", "--role", "pod"];
-        self.start(conforming(&namespace, &name, &arguments), node)
-            .await;
+        let namespace = namespace_of(tenant);
+        let pod = listener(&namespace);
+        let name = text(&pod, "/metadata/name");
+        self.start(pod, node).await;
         self.running(&namespace, &name).await;
         name
+    }
+
+    /// What a dial from a pod of this namespace to a pod's address comes to.
+    pub async fn dial(&self, namespace: &str, address: &str) -> String {
+        let target = json!({"check": "OtherTenant", "address": address, "expect": "Blocked"});
+        let mut seen = self.look(namespace, None, &[target]).await;
+        seen.remove("OtherTenant").unwrap_or_default()
     }
 
     /// A namespace that belongs to no tenant and has no policy.

@@ -1,11 +1,15 @@
 //! Cloister itself: its replicas, its lease, its settings.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use crds::well_known::{
     CANARY, COMPONENT_LABEL, DECOY, DECOY_NAMESPACE, OPERATOR_SERVICE_ACCOUNT, SYSTEM_NAMESPACE,
 };
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, Client};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{Live, must, text, until};
 
@@ -145,4 +149,46 @@ impl Live {
         };
         until("somebody leads", limit, check).await
     }
+
+    /// Kills the process of a replica, at once and for good; the kubelet may start another.
+    pub fn kill_process(&self, replica: &str) {
+        // Only where the nodes are ours do their processes show here.
+        let _ = self.nodes();
+        let pid = pid_of(replica);
+        let killed = pid.map(|pid| kill_process(pid, Signal::KILL));
+        assert_eq!(
+            killed,
+            Some(Ok(())),
+            "no process of {replica} could be killed"
+        );
+    }
+}
+
+/// The operator's process that was told that it is this replica.
+fn pid_of(replica: &str) -> Option<Pid> {
+    let told = format!("POD_NAME={replica}");
+    let all = fs::read_dir("/proc").ok()?.flatten();
+    let mut pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let found = pids.find(|pid| {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment
+            .split(|byte| *byte == 0)
+            .any(|one| one == told.as_bytes())
+    });
+    Pid::from_raw(found?)
+}
+
+/// What a replica answers on its port for health and metrics, asked through the API server:
+/// status line, headers and all.
+pub async fn served(replica: &str, path: &str) -> String {
+    let client = must(Client::try_default().await, "client");
+    let pods = Api::<Pod>::namespaced(client, SYSTEM_NAMESPACE);
+    let mut forwarded = must(pods.portforward(replica, &[8080]).await, replica);
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {replica}\r\nConnection: close\r\n\r\n");
+    let mut answer = String::new();
+    if let Some(mut stream) = forwarded.take_stream(8080) {
+        must(stream.write_all(request.as_bytes()).await, "ask");
+        must(stream.read_to_string(&mut answer).await, "listen");
+    }
+    answer
 }

@@ -1,0 +1,146 @@
+//! From nothing to a Tenant that is Ready, by the three commands of the README; and again,
+//! and again, with no retry.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+use tests::{
+    cluster::Cluster,
+    live::{Live, must, tenant, within},
+    server::unique,
+};
+
+/// What the cluster of this machine installs: `manifests/install` with an outside.
+const OVERLAY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/overlay");
+/// From the first command to a Tenant that is Ready.
+const READY: Duration = Duration::from_secs(90);
+
+fn kubectl(live: &Live, arguments: &[&str]) -> String {
+    must(live.nodes().kubectl(arguments), &arguments.join(" "))
+}
+
+/// Tenants first, while there is an operator to take them away in order; then the operator,
+/// so that nothing comes back; then all the rest.
+fn uninstall(live: &Live) {
+    let all = ["delete", "tenants", "--all", "--wait", "--timeout=150s"];
+    let purge = r#"{"spec":{"deletionPolicy":"Purge"}}"#;
+    let names = kubectl(live, &["get", "tenants", "-o", "name"]);
+    for name in names.lines() {
+        kubectl(live, &["patch", name, "--type=merge", "-p", purge]);
+    }
+    kubectl(live, &all);
+    let operator = [
+        "delete",
+        "deployment",
+        "-n",
+        "cloister-system",
+        "cloister-operator",
+        "--wait",
+    ];
+    kubectl(live, &operator);
+    kubectl(
+        live,
+        &[
+            "delete",
+            "-k",
+            OVERLAY,
+            "--wait",
+            "--ignore-not-found",
+            "--timeout=150s",
+        ],
+    );
+}
+
+/// Whatever says of itself that it belongs to Cloister.
+fn left(live: &Live) -> String {
+    let kinds = "namespaces,customresourcedefinitions,clusterroles,clusterrolebindings,\
+                 validatingadmissionpolicies,validatingadmissionpolicybindings";
+    let label = "-lapp.kubernetes.io/part-of=cloister";
+    let mut left = kubectl(live, &["get", kinds, label, "-o", "name"]);
+    let namespaces = kubectl(live, &["get", "namespaces", "-o", "name"]);
+    let ours = |name: &&str| name.contains("cloister") || name.contains("/tenant-");
+    left.extend(
+        namespaces
+            .lines()
+            .filter(ours)
+            .map(|name| format!("{name}\n")),
+    );
+    left
+}
+
+/// The three commands of the README, each once.
+fn install(live: &Live, tenant: &str) {
+    kubectl(live, &["apply", "-k", OVERLAY]);
+    let wait = [
+        "wait",
+        "--for=condition=Available",
+        "--timeout=180s",
+        "-n",
+        "cloister-system",
+    ];
+    kubectl(live, &[wait.as_slice(), &["deployment", "--all"]].concat());
+    let manifest = self::tenant(tenant, &json!({})).to_string();
+    let made = live
+        .nodes()
+        .kubectl_with_input(&["apply", "-f", "-"], &manifest);
+    must(made, "apply a Tenant");
+    let name = format!("tenant/{tenant}");
+    kubectl(
+        live,
+        &["wait", "--for=condition=Ready", "--timeout=60s", &name],
+    );
+}
+
+fn rounds() -> u32 {
+    let asked = std::env::var_os("INSTALL_ROUNDS");
+    asked
+        .and_then(|text| text.to_str()?.parse().ok())
+        .unwrap_or(3)
+}
+
+#[tokio::test]
+async fn installs_every_time_with_no_retry() {
+    Live::run_on_own("installs_every_time_with_no_retry", async |live| {
+        assert!(Path::new(OVERLAY).exists(), "{OVERLAY}");
+        let rounds = rounds();
+        for round in 1..=rounds {
+            let begun = Instant::now();
+            uninstall(live);
+            let uninstalled = begun.elapsed();
+            assert_eq!(left(live), "", "left after uninstalling");
+            let begun = Instant::now();
+            let name = unique("fresh");
+            install(live, &name);
+            let ready = begun.elapsed();
+            live.until_proven(&name, READY).await;
+            let proven = begun.elapsed();
+            println!(
+                "    round {round} of {rounds}: removed in {uninstalled:.1?}; Ready {ready:.1?}, \
+                 proven {proven:.1?} after the first command"
+            );
+            within("first command -> Ready", ready, READY);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn installing_twice_changes_nothing() {
+    Live::run_on_own("installing_twice_changes_nothing", async |live| {
+        let cluster: &Cluster = live.nodes();
+        kubectl(live, &["apply", "-k", OVERLAY]);
+        // Exits with 1, and so fails, if there is any difference.
+        let difference = cluster.kubectl(&["diff", "-k", OVERLAY]);
+        assert_eq!(must(difference, "kubectl diff"), "");
+        let again = kubectl(live, &["apply", "-k", OVERLAY]);
+        let changed: Vec<_> = again
+            .lines()
+            .filter(|line| !line.ends_with(" unchanged"))
+            .collect();
+        assert_eq!(changed, Vec::<&str>::new());
+    })
+    .await;
+}
