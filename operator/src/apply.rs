@@ -23,7 +23,7 @@ use crate::{
     error::Error,
     world::{
         World,
-        facts::{self, Child, LiveChild, Uid, controller},
+        facts::{self, Child, Uid, controller},
         watch::Observed,
     },
 };
@@ -93,19 +93,19 @@ impl Writer<'_> {
     ///
     /// # Errors
     /// [`Error::Foreign`] if an object of that name is not the tenant's,
-    /// [`Error::StillDeleting`] if it is on its way out, [`Error::Unrepaired`] if the
+    /// [`Error::Unseen`] if it was made this moment, [`Error::StillDeleting`] if it is on its way out, [`Error::Unrepaired`] if the
     /// server holds something else after all, [`Error::Write`] if it refuses.
     pub async fn ensure<K>(&self, desired: &K) -> Result<Change, Error>
     where
         K: Child + Observed + Resource<Scope: ScopeApi<K>>,
     {
         let (kind, name) = (K::KIND.as_str(), desired.name_any());
-        let live = match self.world.child::<K>(self.tenant, &name) {
-            Some(live) => live,
-            None => match self.create(desired).await? {
-                Some(_) => return Ok(Change::Created),
-                None => self.read::<K>(desired).await?,
-            },
+        let Some(live) = self.world.child::<K>(self.tenant, &name) else {
+            return match self.create(desired).await? {
+                Some(_) => Ok(Change::Created),
+                // The watch is about to bring it, and then it is judged.
+                None => Err(Error::Unseen { kind, name }),
+            };
         };
         if live.owner != Some(self.owner) {
             return Err(Error::Foreign { kind, name });
@@ -206,25 +206,6 @@ impl Writer<'_> {
             }
             Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(None),
             Err(source) => Err(failed::<K>("create", &desired.name_any(), source)),
-        }
-    }
-
-    /// Reads what the watch has not brought yet, and notes it.
-    async fn read<K>(&self, desired: &K) -> Result<LiveChild, Error>
-    where
-        K: Child + Observed + Resource<Scope: ScopeApi<K>>,
-    {
-        let name = desired.name_any();
-        match api::<K>(self.client, desired.meta()).get(&name).await {
-            Ok(object) => {
-                self.world.record(&object);
-                Ok(LiveChild::of(&object))
-            }
-            Err(source) => Err(Error::Read {
-                kind: K::KIND.as_str(),
-                name,
-                source: Box::new(source),
-            }),
         }
     }
 

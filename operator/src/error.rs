@@ -52,15 +52,13 @@ pub enum Error {
         /// Its name.
         name: String,
     },
-    /// A read failed.
-    #[error("failed to read {kind} {name}: {}", words(source))]
-    Read {
-        /// Kind of what was read.
+    /// Something that no watch has brought yet has the name.
+    #[error("{kind} {name} has just been made by somebody; looking again")]
+    Unseen {
+        /// Its kind.
         kind: &'static str,
         /// Its name.
         name: String,
-        /// The API server's words.
-        source: Box<kube::Error>,
     },
     /// A write failed.
     #[error("failed to {verb} {kind} {name}: {}", words(source))]
@@ -102,7 +100,7 @@ impl Error {
             Self::Foreign { .. } => "ForeignObject",
             Self::StillDeleting { .. } => "StillDeleting",
             Self::Unrepaired { .. } => "Unrepaired",
-            Self::Read { .. } => "ReadFailed",
+            Self::Unseen { .. } => "Unseen",
             Self::Write { .. } => "WriteFailed",
         }
     }
@@ -115,7 +113,7 @@ impl Error {
             }
             Self::StillDeleting { .. }
             | Self::Unrepaired { .. }
-            | Self::Read { .. }
+            | Self::Unseen { .. }
             | Self::Write { .. } => Retry::Soon,
         }
     }

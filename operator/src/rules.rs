@@ -28,10 +28,15 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 
 const READ: &[&str] = &["get", "list", "watch"];
 
-/// What it takes to make a child, see it, repair it and take it away. No `update`: the
-/// operator writes by server-side apply, which is `patch`. No `deletecollection`: it
-/// deletes by UID.
-const KEEP: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
+/// What it takes to know of everything there is. No `get`: what is known, the watch brought.
+const FOLLOW: &[&str] = &["list", "watch"];
+
+/// What it takes to make a child, see it and repair it. No `update`: the operator writes by
+/// server-side apply, which is `patch`.
+const KEEP: &[&str] = &["list", "watch", "create", "patch"];
+
+/// And to take it away. No `deletecollection`: it deletes by UID.
+const KEEP_AND_REMOVE: &[&str] = &["list", "watch", "create", "patch", "delete"];
 
 /// What the operator may do in the whole cluster.
 pub fn operator() -> Vec<Rule> {
@@ -70,27 +75,29 @@ fn children() -> Vec<Rule> {
     vec![
         Rule {
             group: "",
-            resources: &[
-                "namespaces",
-                "resourcequotas",
-                "limitranges",
-                "serviceaccounts",
-            ],
+            resources: &["namespaces", "resourcequotas"],
+            verbs: KEEP_AND_REMOVE,
+            names: &[],
+            why: "children of a Tenant; a quota whose scopes somebody set is made anew",
+        },
+        Rule {
+            group: "",
+            resources: &["limitranges", "serviceaccounts"],
             verbs: KEEP,
             names: &[],
-            why: "children of a Tenant",
+            why: "children of a Tenant, which go with its namespace",
         },
         Rule {
             group: "networking.k8s.io",
             resources: &["networkpolicies"],
-            verbs: KEEP,
+            verbs: KEEP_AND_REMOVE,
             names: &[],
             why: "children of a Tenant; those of others are read, to name the ones that widen access",
         },
         Rule {
             group: "",
             resources: &["pods"],
-            verbs: KEEP,
+            verbs: KEEP_AND_REMOVE,
             names: &[],
             why: "probe pods come and go; pods of a tenant are watched for residency and deleted at \
                   teardown; patch only takes a foreign finalizer off a pod that would hold up teardown",
@@ -103,14 +110,14 @@ fn binding() -> Vec<Rule> {
         Rule {
             group: RBAC,
             resources: &["rolebindings"],
-            verbs: KEEP,
+            verbs: KEEP_AND_REMOVE,
             names: &[],
             why: "members get their role in the tenant's namespace; bindings of others are named",
         },
         Rule {
             group: RBAC,
             resources: &["clusterroles", "clusterrolebindings"],
-            verbs: KEEP,
+            verbs: KEEP_AND_REMOVE,
             names: &[],
             why: "access to the Tenant object itself, which is cluster-scoped: a ClusterRole with \
                   its name, per Tenant. No escalate: the operator holds every verb that it grants",
@@ -130,14 +137,14 @@ fn placement() -> Vec<Rule> {
         Rule {
             group: "",
             resources: &["nodes"],
-            verbs: READ,
+            verbs: FOLLOW,
             names: &[],
             why: "zones and regions; a probe per node; node addresses, which no policy may open",
         },
         Rule {
             group: "node.k8s.io",
             resources: &["runtimeclasses"],
-            verbs: READ,
+            verbs: FOLLOW,
             names: &[],
             why: "whether gVisor is to be had",
         },
@@ -190,7 +197,7 @@ fn endpoints(why: &'static str) -> Rule {
     Rule {
         group: "discovery.k8s.io",
         resources: &["endpointslices"],
-        verbs: &["list", "watch"],
+        verbs: FOLLOW,
         names: &[],
         why,
     }

@@ -137,7 +137,7 @@ fn of_error(error: &Error) -> (Verdict, TenantReason) {
         Error::Foreign { .. } => (Verdict::False, TenantReason::ForeignObject),
         Error::StillDeleting { .. }
         | Error::Unrepaired { .. }
-        | Error::Read { .. }
+        | Error::Unseen { .. }
         | Error::Write { .. } => (Verdict::Unknown, TenantReason::ApiError),
     }
 }
