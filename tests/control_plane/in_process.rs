@@ -69,6 +69,7 @@ impl Operator {
                 at_once: 8,
                 outside: None,
                 api_service: None,
+                user_namespaces: true,
             },
         };
         let task = Task::start(async move {

@@ -13,5 +13,6 @@ mod convergence;
 mod crashes;
 mod in_process;
 mod ownership;
+mod rights;
 mod teardown;
 mod tenants;

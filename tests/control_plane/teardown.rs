@@ -51,7 +51,7 @@ fn pod_path(tenant: &str, name: &str) -> String {
 
 /// Makes a pod and puts it on a node, so that only a kubelet, which there is none of, or
 /// force ends it.
-async fn run(plane: &ControlPlane, tenant: &str, name: &str, extra: &Value) {
+pub async fn run(plane: &ControlPlane, tenant: &str, name: &str, extra: &Value) {
     eventually(LIMIT, async || {
         let made = plane.create(&pod(tenant, name, extra)).await;
         made.map(drop).map_err(|refusal| refusal.message)
