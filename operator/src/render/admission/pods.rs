@@ -8,13 +8,13 @@
 use crds::{
     tenant::{Runtime, State},
     well_known::{
-        ANYWHERE, GVISOR_RUNTIME_CLASS, REGION_LABEL, REGIONS_ANNOTATION, RUNTIME_ANNOTATION,
-        SANDBOX_SERVICE_ACCOUNT, STATE_LABEL, ZONE_LABEL, ZONES_ANNOTATION,
+        ANYWHERE, GVISOR_RUNTIME_CLASS, REGION_LABEL, REGIONS_ANNOTATION, ROLE_LABEL, ROLE_PROBE,
+        RUNTIME_ANNOTATION, SANDBOX_SERVICE_ACCOUNT, STATE_LABEL, ZONE_LABEL, ZONES_ANNOTATION,
     },
 };
 use k8s_openapi::api::admissionregistration::v1::{Validation, Variable};
 
-use super::{Policy, Scope, condition, must, must_or_name, rule, variable};
+use super::{Policy, Scope, condition, must, must_or_name, operator_user, rule, variable};
 
 /// Audience of the only token that a sandbox may carry: the one it shows the operator.
 pub const DISPATCH_AUDIENCE: &str = "cloister-dispatch";
@@ -120,12 +120,19 @@ fn namespace_variables() -> Vec<Variable> {
     ]
 }
 
-/// Whether anything may start, and as whom.
+/// Whether anything may start, and as whom. A suspended tenant is still probed: what runs
+/// on in it must still be shown to be shut in.
 fn identity() -> Vec<Validation> {
-    let active = State::Active.as_str();
+    let (active, suspended) = (State::Active.as_str(), State::Suspended.as_str());
+    let operator = operator_user();
+    let probe = format!("object.metadata.?labels['{ROLE_LABEL}'].orValue('') == '{ROLE_PROBE}'");
     vec![
         must_or_name(
-            &format!("request.operation != 'CREATE' || variables.state == '{active}'"),
+            &format!(
+                "request.operation != 'CREATE' || variables.state == '{active}' || \
+                 (variables.state == '{suspended}' && request.userInfo.username == '{operator}' \
+                 && {probe})"
+            ),
             "nothing new starts in this namespace, because its tenant is not Active; to start \
              again, set spec.state of the Tenant to Active. The tenant is",
             "variables.state",
