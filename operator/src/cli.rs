@@ -67,6 +67,11 @@ pub struct OperatorArguments {
     /// reach, as ip:port. Not looked at if empty.
     #[arg(long, env = "CLOISTER_OUTSIDE_CANARY", default_value = "", value_parser = outside)]
     pub outside_canary: Outside,
+    /// Whether every pod must be in a user namespace of its own: true, or false where nodes
+    /// cannot do it.
+    #[arg(long, env = "CLOISTER_USER_NAMESPACES", default_value_t = true,
+        action = clap::ArgAction::Set)]
+    pub user_namespaces: bool,
     /// The API server as pods see it; set by the kubelet.
     #[arg(long, env = "KUBERNETES_SERVICE_HOST", hide = true)]
     pub api_service_host: Option<IpAddr>,
@@ -135,6 +140,7 @@ impl From<&OperatorArguments> for Settings {
                 at_once: usize::from(typed.probes_at_once),
                 outside: typed.outside_canary.0,
                 api_service,
+                user_namespaces: typed.user_namespaces,
             },
         }
     }

@@ -13,6 +13,8 @@ pub mod lease;
 pub mod meta;
 pub mod names;
 pub mod probe;
+#[cfg(test)]
+mod recording;
 pub mod render;
 pub mod report;
 pub mod room;

@@ -10,6 +10,8 @@ pub mod targets;
 
 use std::{net::SocketAddr, time::Duration};
 
+use crds::tenant::Runtime;
+
 /// How probes are to be run, as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeSettings {
@@ -23,6 +25,17 @@ pub struct ProbeSettings {
     pub outside: Option<SocketAddr>,
     /// The API server as pods see it: the Service `kubernetes`.
     pub api_service: Option<SocketAddr>,
+    /// Every pod must be in a user namespace of its own, unless gVisor gives it one.
+    pub user_namespaces: bool,
+}
+
+/// What a probe must find itself confined by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Confinement {
+    /// Kernel boundary of the tenant's pods.
+    pub runtime: Runtime,
+    /// A user namespace of its own; of no account under gVisor, which hides it.
+    pub user_namespace: bool,
 }
 
 impl ProbeSettings {

@@ -199,3 +199,155 @@ pub async fn reconcile<R: Teardown>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crds::{TenantStatus, well_known::TENANT_FINALIZER};
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        recording::{Recording, UID},
+        tenant::TenantRoom,
+    };
+
+    const STATUS: &str = "PATCH /apis/cloister.dev/v1alpha1/tenants/acme/status";
+
+    fn tenant(role: &str) -> crds::Tenant {
+        serde_json::from_value(json!({
+            "apiVersion": "cloister.dev/v1alpha1", "kind": "Tenant",
+            "metadata": {"name": "acme", "uid": UID, "generation": 1, "resourceVersion": "1"},
+            "spec": {"members": [{"kind": "User", "name": "ada@example.com", "role": role}]},
+        }))
+        .unwrap()
+    }
+
+    fn guarded(role: &str) -> crds::Tenant {
+        let mut tenant = tenant(role);
+        tenant.metadata.finalizers = Some(vec![TENANT_FINALIZER.to_owned()]);
+        tenant
+    }
+
+    /// Passes over a tenant; says what was written, and the status if that was written.
+    async fn pass(
+        server: &Recording,
+        context: &Arc<Context>,
+        tenant: &crds::Tenant,
+    ) -> (Result<Action, Error>, Vec<String>, Option<TenantStatus>) {
+        let object = Arc::new(tenant.clone());
+        let result = reconcile::<TenantRoom>(object, context.clone()).await;
+        let writes = server.take();
+        let status = writes.iter().find(|write| write.what == STATUS);
+        let status = status.map(|write| serde_json::from_value(write.body["status"].clone()));
+        let what = writes.iter().map(|write| write.what.clone()).collect();
+        (result, what, status.map(Result::unwrap))
+    }
+
+    fn ready(status: &TenantStatus) -> (&str, &str) {
+        let ready = crds::condition::find(&status.conditions, "Ready").unwrap();
+        (&ready.status, &ready.reason)
+    }
+
+    #[tokio::test]
+    async fn the_finalizer_comes_first_the_status_last() {
+        let tenant = tenant("Owner");
+        let server = Recording::of(&tenant);
+        let context = Arc::new(server.context(&tenant));
+        let (result, writes, status) = pass(&server, &context, &tenant).await;
+        result.unwrap();
+
+        assert_eq!(writes[0], "PATCH /apis/cloister.dev/v1alpha1/tenants/acme");
+        assert_eq!(writes[1], "POST /api/v1/namespaces");
+        assert_eq!(writes.last().unwrap(), STATUS);
+        assert_eq!(writes.iter().filter(|what| *what == STATUS).count(), 1);
+        assert!(writes.len() > 10, "{writes:#?}");
+        assert_eq!(ready(&status.unwrap()), ("True", "Provisioned"));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_written_when_nothing_has_changed() {
+        let mut tenant = guarded("Owner");
+        let server = Recording::of(&tenant);
+        let context = Arc::new(server.context(&tenant));
+        tenant.status = pass(&server, &context, &tenant).await.2;
+        // What the first pass made is a boundary that the second one is the first to see.
+        if let (_, _, Some(status)) = pass(&server, &context, &tenant).await {
+            tenant.status = Some(status);
+        }
+        let (result, writes, _) = pass(&server, &context, &tenant).await;
+        result.unwrap();
+        assert_eq!(writes, [] as [String; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_spec_that_is_not_valid_writes_its_status_and_nothing_else() {
+        let tenant = guarded("User");
+        let server = Recording::of(&tenant);
+        let context = Arc::new(server.context(&tenant));
+        let (result, writes, status) = pass(&server, &context, &tenant).await;
+        assert_eq!(result.unwrap_err().reason(), "InvalidSpec");
+        assert_eq!(writes, [STATUS]);
+        assert_eq!(ready(&status.unwrap()), ("False", "InvalidSpec"));
+    }
+
+    #[tokio::test]
+    async fn a_write_that_fails_is_in_the_status_and_all_others_are_tried() {
+        let tenant = guarded("Owner");
+        let server = Recording::of(&tenant);
+        let context = Arc::new(server.context(&tenant));
+        server.refuse("limitranges");
+        let (result, writes, status) = pass(&server, &context, &tenant).await;
+        assert_eq!(result.unwrap_err().reason(), "WriteFailed");
+        assert!(
+            writes
+                .iter()
+                .any(|what| what.ends_with("/clusterrolebindings"))
+        );
+        let status = status.unwrap();
+        assert_eq!(ready(&status), ("Unknown", "ApiError"));
+        let said = &crds::condition::find(&status.conditions, "Ready")
+            .unwrap()
+            .message;
+        assert!(
+            said.contains("LimitRange cloister-limits: the disk is full"),
+            "{said}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_failure_does_not_clear_what_is_bound() {
+        let mut tenant = guarded("Owner");
+        let server = Recording::of(&tenant);
+        let context = Arc::new(server.context(&tenant));
+        tenant.status = pass(&server, &context, &tenant).await.2;
+        tenant.spec.members[0].role = crds::tenant::Role::User;
+        let (_, _, status) = pass(&server, &context, &tenant).await;
+        assert_eq!(status.unwrap().namespace.as_deref(), Some("tenant-acme"));
+    }
+
+    #[tokio::test]
+    async fn one_that_goes_without_our_finalizer_is_left_alone() {
+        let mut tenant = tenant("Owner");
+        tenant.metadata.deletion_timestamp =
+            Some(crate::conditions::whole_second(crate::recording::now()));
+        let server = Recording::of(&tenant);
+        let context = Arc::new(server.context(&tenant));
+        let (result, writes, _) = pass(&server, &context, &tenant).await;
+        result.unwrap();
+        assert_eq!(writes, [] as [String; 0]);
+    }
+
+    #[tokio::test]
+    async fn one_that_may_not_go_is_kept_and_its_status_says_so() {
+        let mut tenant = guarded("Owner");
+        tenant.metadata.deletion_timestamp =
+            Some(crate::conditions::whole_second(crate::recording::now()));
+        let server = Recording::of(&tenant);
+        let context = Arc::new(server.context(&tenant));
+        let (result, writes, status) = pass(&server, &context, &tenant).await;
+        result.unwrap();
+        assert!(writes.iter().any(|what| what.ends_with("/networkpolicies")));
+        assert!(!writes.iter().any(|what| what.starts_with("DELETE")));
+        assert_eq!(ready(&status.unwrap()), ("False", "DeletionRefused"));
+    }
+}

@@ -1,6 +1,8 @@
 //! The Tenant room: a customer's namespace, its boundary, and the proof of it.
 
 mod apply;
+#[cfg(test)]
+mod cases;
 mod desired;
 mod gather;
 mod isolation;

@@ -152,12 +152,26 @@ impl World {
         self.change(|index| watch::Observed::seen(pod, index, None));
     }
 
+    /// Takes note of an object as a listing brings it.
+    #[cfg(test)]
+    pub fn see(&self, object: &impl watch::Observed) {
+        self.change(|index| object.seen(index, Some(1)));
+    }
+
+    /// Takes note of the end of an object as a watch brings it.
+    #[cfg(test)]
+    pub fn lose(&self, object: &impl watch::Observed) {
+        self.change(|index| object.gone(index));
+    }
+
     /// From now on `sender` hears which tenants to look at, beginning with all of them.
     pub fn wake_through(&self, sender: UnboundedSender<ObjectRef<Tenant>>) {
+        // Held while the list is read: a Tenant that comes in between is told of afterwards.
+        let mut wakes = self.wakes.lock().unwrap_or_else(PoisonError::into_inner);
         for tenant in self.tenants.state() {
             let _ = sender.unbounded_send(ObjectRef::from_obj(&*tenant));
         }
-        *self.wakes.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        *wakes = Some(sender);
     }
 
     /// Changes the index, then wakes whom the change concerns.

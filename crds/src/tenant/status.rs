@@ -103,8 +103,6 @@ closed_list! {
 closed_list! {
     /// Reasons of a Tenant's conditions.
     TenantReason {
-        /// Nobody has looked yet. Wait.
-        Pending,
         /// Everything is in place.
         Provisioned,
         /// In place, and by `spec.state` nothing new starts.

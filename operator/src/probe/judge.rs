@@ -4,7 +4,7 @@ use contract::{Check, Expect, Inside, Observation, ProbeReport, Saw, SeenRuntime
 use crds::tenant::{CheckStatus, Evidence, IsolationStatus, Outcome, Runtime};
 use jiff::Timestamp;
 
-use super::{PATIENCE, targets::REQUIRED};
+use super::{Confinement, PATIENCE, targets::REQUIRED};
 use crate::world::facts::{LivePod, LiveProbe};
 
 /// Most nodes whose evidence is kept in status.
@@ -33,11 +33,11 @@ impl Judged {
     }
 }
 
-/// What a report means for pods that must run under `runtime`.
+/// What a report means for pods that must be confined as `wanted`.
 ///
 /// An opening is a breach even if the network is otherwise dead. Silence is proof only if
 /// everything that must answer did, in the same look.
-pub fn report(text: &str, runtime: Runtime) -> Judged {
+pub fn report(text: &str, wanted: Confinement) -> Judged {
     let report: ProbeReport = match serde_json::from_str(text) {
         Ok(report) => report,
         Err(error) => {
@@ -51,7 +51,7 @@ pub fn report(text: &str, runtime: Runtime) -> Judged {
              install both from one release"
         ));
     }
-    let confinement = confinement(&report.inside, runtime);
+    let confinement = confinement(&report.inside, wanted);
     let mut checks: Vec<CheckStatus> = report.checks.iter().map(status_of).collect();
     checks.extend(confinement.iter().map(|(check, _)| check.clone()));
     let (outcome, fault) = conclusion(&report.checks, &confinement);
@@ -110,7 +110,7 @@ fn status_of(one: &Observation) -> CheckStatus {
 
 /// What the probe must have found about itself. Under gVisor its kernel does not tell of
 /// seccomp and user namespaces (both are outside it), so there only what it knows counts.
-fn confinement(inside: &Inside, runtime: Runtime) -> Vec<(CheckStatus, bool)> {
+fn confinement(inside: &Inside, wanted: Confinement) -> Vec<(CheckStatus, bool)> {
     let Inside {
         runtime: kernel,
         uid,
@@ -122,16 +122,16 @@ fn confinement(inside: &Inside, runtime: Runtime) -> Vec<(CheckStatus, bool)> {
         token_mounted,
         user_namespace,
     } = inside;
-    let wanted = match runtime {
+    let expected = match wanted.runtime {
         Runtime::Hardened => SeenRuntime::Host,
         Runtime::GVisor => SeenRuntime::GVisor,
     };
     let mut checks = vec![
         check(
             "Runtime",
-            &format!("{wanted:?}"),
+            &format!("{expected:?}"),
             format!("{kernel:?}"),
-            *kernel == wanted,
+            *kernel == expected,
         ),
         check("UserId", "not 0", uid.to_string(), *uid != 0),
         check("GroupId", "not 0", gid.to_string(), *gid != 0),
@@ -160,8 +160,10 @@ fn confinement(inside: &Inside, runtime: Runtime) -> Vec<(CheckStatus, bool)> {
             !token_mounted,
         ),
     ];
-    if runtime == Runtime::Hardened {
+    if wanted.runtime == Runtime::Hardened {
         checks.push(check("Seccomp", "2", seccomp.to_string(), *seccomp == 2));
+    }
+    if wanted.runtime == Runtime::Hardened && wanted.user_namespace {
         let held = user_namespace.to_string();
         checks.push(check("UserNamespace", "true", held, *user_namespace));
     }
@@ -182,11 +184,11 @@ fn check(name: &str, expected: &str, saw: String, holds: bool) -> (CheckStatus, 
 pub fn of_pod(
     pod: &LivePod,
     probe: &LiveProbe,
-    runtime: Runtime,
+    wanted: Confinement,
     now: Timestamp,
 ) -> Option<Judged> {
     if let Some(text) = &probe.report {
-        return Some(report(text, runtime));
+        return Some(report(text, wanted));
     }
     let overdue = now.duration_since(pod.created).as_secs() > PATIENCE.as_secs().cast_signed();
     let why = match (&probe.waiting, pod.finished, overdue) {
@@ -203,7 +205,7 @@ pub fn collect<'a>(
     previous: Option<&IsolationStatus>,
     boundary: &str,
     pods: impl Iterator<Item = &'a LivePod>,
-    runtime: Runtime,
+    wanted: Confinement,
     now: Timestamp,
 ) -> IsolationStatus {
     let known = previous.filter(|known| known.boundary == boundary);
@@ -218,7 +220,7 @@ pub fn collect<'a>(
         if told || probe.boundary != boundary {
             continue;
         }
-        if let Some(judged) = of_pod(pod, probe, runtime, now) {
+        if let Some(judged) = of_pod(pod, probe, wanted, now) {
             next.evidence.retain(|one| one.node != probe.node);
             next.evidence.insert(0, evidence(probe, uid, &judged, now));
             next.evidence.truncate(MAX_EVIDENCE);
@@ -243,6 +245,11 @@ mod tests {
     use contract::Target;
 
     use super::*;
+
+    const HARDENED: Confinement = Confinement {
+        runtime: Runtime::Hardened,
+        user_namespace: true,
+    };
 
     fn inside() -> Inside {
         Inside {
@@ -284,7 +291,7 @@ mod tests {
             inside: inside(),
         };
         change(&mut answer);
-        report(&serde_json::to_string(&answer).unwrap(), Runtime::Hardened)
+        report(&serde_json::to_string(&answer).unwrap(), HARDENED)
     }
 
     fn saw(answer: &mut ProbeReport, check: Check, saw: Saw) {
@@ -336,11 +343,23 @@ mod tests {
         });
         assert_eq!(partial.outcome, Outcome::Inconclusive);
         assert!(partial.fault.contains("not looked at"));
-        assert_eq!(report("", Runtime::Hardened).outcome, Outcome::Inconclusive);
+        assert_eq!(report("", HARDENED).outcome, Outcome::Inconclusive);
         assert_eq!(
             judged(|answer| answer.version += 1).outcome,
             Outcome::Inconclusive
         );
+    }
+
+    #[test]
+    fn asks_for_a_user_namespace_only_where_pods_must_have_one() {
+        let mut seen = inside();
+        seen.user_namespace = false;
+        let without = Confinement {
+            user_namespace: false,
+            ..HARDENED
+        };
+        assert!(confinement(&seen, without).iter().all(|(_, holds)| *holds));
+        assert!(confinement(&seen, HARDENED).iter().any(|(_, holds)| !holds));
     }
 
     #[test]

@@ -120,6 +120,7 @@ mod tests {
             at_once: 8,
             outside: None,
             api_service: None,
+            user_namespaces: true,
         }
     }
 

@@ -16,6 +16,7 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity,
 };
 
+use super::Confinement;
 use crate::{
     meta::Owner,
     names,
@@ -47,8 +48,8 @@ pub struct Probe {
     pub request: ProbeRequest,
     /// Image that holds the probe.
     pub image: String,
-    /// Kernel boundary of the tenant's pods.
-    pub runtime: Runtime,
+    /// How the tenant's pods are confined.
+    pub confinement: Confinement,
 }
 
 /// The pod of a probe.
@@ -66,7 +67,7 @@ pub fn pod(probe: &Probe) -> Pod {
         .map(|(key, value)| (key.to_owned(), value))
         .into(),
     );
-    let gvisor = probe.runtime == Runtime::GVisor;
+    let gvisor = probe.confinement.runtime == Runtime::GVisor;
     Pod {
         metadata,
         spec: Some(PodSpec {
@@ -75,7 +76,7 @@ pub fn pod(probe: &Probe) -> Pod {
             containers: vec![container(probe)],
             enable_service_links: Some(false),
             // gVisor brings its own user namespace, and refuses the node's.
-            host_users: (!gvisor).then_some(false),
+            host_users: (!gvisor && probe.confinement.user_namespace).then_some(false),
             node_selector: Some(place(&probe.place)),
             restart_policy: Some("Never".to_owned()),
             runtime_class_name: gvisor.then(|| GVISOR_RUNTIME_CLASS.to_owned()),

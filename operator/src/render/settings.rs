@@ -20,6 +20,8 @@ pub const PROBE_IMAGE: &str = "CLOISTER_PROBE_IMAGE";
 pub const PROBE_INTERVAL: &str = "CLOISTER_PROBE_INTERVAL";
 /// `ip:port` outside the cluster that no tenant may reach; empty: not probed.
 pub const OUTSIDE_CANARY: &str = "CLOISTER_OUTSIDE_CANARY";
+/// Whether pods must be in user namespaces of their own.
+pub const USER_NAMESPACES: &str = "CLOISTER_USER_NAMESPACES";
 /// Log filter.
 pub const LOG: &str = "RUST_LOG";
 /// Where traces go. Absent by default, which is off.
@@ -31,6 +33,7 @@ pub fn config_map() -> ConfigMap {
         (PROBE_IMAGE, SANDBOX_IMAGE),
         (PROBE_INTERVAL, "5m"),
         (OUTSIDE_CANARY, ""),
+        (USER_NAMESPACES, "true"),
         (LOG, "info"),
     ];
     ConfigMap {

@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 use super::{
     OPERATOR_IMAGE, SANDBOX_IMAGE,
     operator::OPERATOR,
-    settings::{LOG, OUTSIDE_CANARY, PROBE_IMAGE, PROBE_INTERVAL, SETTINGS, TELEMETRY},
+    settings::{
+        LOG, OUTSIDE_CANARY, PROBE_IMAGE, PROBE_INTERVAL, SETTINGS, TELEMETRY, USER_NAMESPACES,
+    },
     yaml,
 };
 
@@ -180,6 +182,10 @@ fn of_cluster() -> Vec<Setting> {
                     "cloister-pods",
                     "/spec/variables/0/expression",
                 )
+            },
+            Place {
+                shape: Shape::Text,
+                ..setting(USER_NAMESPACES)
             },
             host_users(OPERATOR),
             host_users(CANARY),

@@ -46,7 +46,11 @@ pub fn fingerprint(valid: &ValidTenant) -> String {
         .iter()
         .map(|(name, held)| json!([name, held.fact.uid.to_string(), held.fact.generation]))
         .collect();
-    let whole = digest::of(&json!([policies, valid.runtime.as_str()]));
+    let whole = digest::of(&json!([
+        policies,
+        valid.runtime.as_str(),
+        valid.probing.user_namespaces
+    ]));
     whole[..16].to_owned()
 }
 
@@ -54,7 +58,7 @@ pub fn fingerprint(valid: &ValidTenant) -> String {
 pub fn collected(valid: &ValidTenant, boundary: &str) -> IsolationStatus {
     let pods = valid.around.pods.values().map(|held| &held.fact);
     let previous = valid.isolation.as_ref();
-    let mut known = judge::collect(previous, boundary, pods, valid.runtime, valid.now);
+    let mut known = judge::collect(previous, boundary, pods, valid.confinement(), valid.now);
     // What was seen from a node that is no more says nothing about those that are.
     let nodes = &valid.cluster.nodes;
     known.evidence.retain(|one| nodes.contains_key(&one.node));
@@ -78,7 +82,7 @@ pub fn probes(valid: &ValidTenant, desired: &Boundary) -> (Option<Pod>, Vec<(Str
             let Some(probe) = &held.fact.probe else {
                 return false;
             };
-            let judged = judge::of_pod(&held.fact, probe, valid.runtime, valid.now);
+            let judged = judge::of_pod(&held.fact, probe, valid.confinement(), valid.now);
             let outdated = probe.boundary != boundary;
             judged.is_some() && (outdated || noted.contains(&held.fact.uid.to_string().as_str()))
         })
@@ -108,7 +112,7 @@ fn next_probe(valid: &ValidTenant, boundary: String, under_way: bool) -> Option<
         slot: valid.now.as_second(),
         request,
         image: valid.probing.image.clone(),
-        runtime: valid.runtime,
+        confinement: valid.confinement(),
     }))
 }
 
@@ -163,6 +167,9 @@ pub fn finding(
 
 type Said = (Verdict, TenantReason, String);
 
+/// Every policy of Cloister's.
+const OURS: [&str; 3] = [names::DENY_ALL, names::ALLOW_DNS, names::ALLOW_CANARY];
+
 /// What the policies and pods themselves say, without a packet.
 fn self_check(around: &Surroundings, owner: Uid) -> Option<Said> {
     let ours = |name: &str| {
@@ -171,7 +178,6 @@ fn self_check(around: &Surroundings, owner: Uid) -> Option<Said> {
             .get(name)
             .filter(|p| p.fact.owner == Some(owner))
     };
-    const OURS: [&str; 3] = [names::DENY_ALL, names::ALLOW_DNS, names::ALLOW_CANARY];
     let missing: Vec<&str> = OURS
         .into_iter()
         .filter(|name| ours(name).is_none())

@@ -24,7 +24,7 @@ use crate::{
     error::Error,
     meta::Owner,
     names,
-    probe::ProbeSettings,
+    probe::{Confinement, ProbeSettings},
     world::{
         Surroundings,
         facts::{ChildKind, Cluster, LiveNode, Uid},
@@ -64,6 +64,16 @@ pub struct ValidTenant {
     pub crowded: bool,
     /// Now.
     pub now: Timestamp,
+}
+
+impl ValidTenant {
+    /// How the tenant's pods are confined.
+    pub const fn confinement(&self) -> Confinement {
+        Confinement {
+            runtime: self.runtime,
+            user_namespace: self.probing.user_namespaces,
+        }
+    }
 }
 
 /// Limits that have been read.

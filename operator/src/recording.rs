@@ -1,0 +1,140 @@
+//! An API server that takes everything down, for tests: it answers every write with what it
+//! was sent, under a new UID, version and generation, and knows one Tenant.
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex},
+};
+
+use clap::Parser;
+use crds::Tenant;
+use http::{Method, Request, Response};
+use jiff::Timestamp;
+use kube::{
+    Client,
+    client::Body,
+    runtime::{reflector, watcher},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    cli::{Cli, Command, Settings},
+    report::Report,
+    room::Context,
+    world::World,
+};
+
+/// UID of the one Tenant.
+pub const UID: &str = "00000000-0000-4000-8000-00000000000a";
+
+/// When all of this happens.
+pub fn now() -> Timestamp {
+    "2026-01-01T12:00:00Z".parse().unwrap()
+}
+
+/// One write that came in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Write {
+    /// Method and path, without a query.
+    pub what: String,
+    /// What was sent.
+    pub body: Value,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    writes: Vec<Write>,
+    refuse: Option<String>,
+    tenant: Value,
+    count: u32,
+}
+
+/// The server.
+#[derive(Clone, Debug, Default)]
+pub struct Recording(Arc<Mutex<Log>>);
+
+impl Recording {
+    /// That knows this Tenant.
+    pub fn of(tenant: &Tenant) -> Self {
+        let server = Self::default();
+        server.0.lock().unwrap().tenant = json!(tenant);
+        server
+    }
+
+    /// Refuses writes to paths that hold this text.
+    pub fn refuse(&self, text: &str) {
+        self.0.lock().unwrap().refuse = Some(text.to_owned());
+    }
+
+    /// What came in since the last time, events aside.
+    pub fn take(&self) -> Vec<Write> {
+        let writes = std::mem::take(&mut self.0.lock().unwrap().writes);
+        let events = |write: &Write| write.what.contains("/events");
+        writes.into_iter().filter(|write| !events(write)).collect()
+    }
+
+    /// Everything that a pass may reach, with this server behind it.
+    pub fn context(&self, tenant: &Tenant) -> Context {
+        let (store, mut writer) = reflector::store();
+        writer.apply_watcher_event(&watcher::Event::Apply(tenant.clone()));
+        let server = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let server = server.clone();
+            async move { Ok::<_, Infallible>(server.answer(request).await) }
+        });
+        let client = Client::new(service, "default");
+        Context {
+            world: Arc::new(World::new(store)),
+            settings: settings(),
+            report: Report::new(client.clone(), "operator-0"),
+            client,
+            now,
+        }
+    }
+
+    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let bytes = body.collect_bytes().await.unwrap();
+        let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let (code, answer) = self.take_down(&parts.method, parts.uri.path(), body);
+        let text = Body::from(serde_json::to_vec(&answer).unwrap());
+        Response::builder().status(code).body(text).unwrap()
+    }
+
+    fn take_down(&self, method: &Method, path: &str, body: Value) -> (u16, Value) {
+        let mut log = self.0.lock().unwrap();
+        log.writes.push(Write {
+            what: format!("{method} {path}"),
+            body: body.clone(),
+        });
+        log.count += 1;
+        if log.refuse.as_ref().is_some_and(|text| path.contains(text)) {
+            let refusal = json!({"kind": "Status", "status": "Failure", "code": 500,
+                "reason": "InternalError", "message": "the disk is full"});
+            return (500, refusal);
+        }
+        if *method == Method::DELETE {
+            return (200, json!({"kind": "Status", "status": "Success"}));
+        }
+        if path.contains("/tenants/") {
+            return (200, log.tenant.clone());
+        }
+        let mut object = body;
+        object["metadata"]["uid"] = json!(format!(
+            "00000000-0000-4000-8000-{:012x}",
+            0x100 + log.count
+        ));
+        object["metadata"]["resourceVersion"] = json!((1000 + log.count).to_string());
+        object["metadata"]["generation"] = json!(1);
+        object["metadata"]["creationTimestamp"] = json!(now());
+        (if *method == Method::POST { 201 } else { 200 }, object)
+    }
+}
+
+/// What an operator is set to that was told nothing.
+fn settings() -> Settings {
+    let Command::Operator(arguments) = Cli::parse_from(["cloister", "operator"]).command else {
+        panic!("not what was typed")
+    };
+    Settings::from(&*arguments)
+}

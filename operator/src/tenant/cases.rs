@@ -1,0 +1,379 @@
+//! Cases: a Tenant and what is around it → what is written, and what its conditions say.
+//!
+//! One YAML file each, beside this one. What stands under `expect` is what the room does;
+//! `UPDATE_GOLDEN=1 cargo test -p operator cases` rewrites it, and the diff is to be read.
+
+use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
+
+use crds::{
+    Tenant, TenantStatus,
+    tenant::{Evidence, IsolationStatus, Outcome},
+};
+use jiff::SignedDuration;
+use k8s_openapi::{
+    api::{
+        core::v1::{Namespace, Node, Pod, ResourceQuota},
+        discovery::v1::EndpointSlice,
+        networking::v1::NetworkPolicy,
+        node::v1::RuntimeClass,
+        rbac::v1::RoleBinding,
+    },
+    apimachinery::pkg::apis::meta::v1::Time,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{TenantRoom, isolation};
+use crate::{
+    recording::{Recording, UID, now},
+    room::{self, Context, Room},
+    world::World,
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    /// As somebody applies it; its name is `acme`.
+    spec: Value,
+    #[serde(default)]
+    cluster: Surrounds,
+    /// An earlier pass has made everything.
+    #[serde(default)]
+    kept: bool,
+    /// Fields of the spec that were different then.
+    #[serde(default)]
+    before: BTreeMap<String, Value>,
+    /// Children (`Kind name`) that somebody has deleted since.
+    #[serde(default)]
+    without: Vec<String>,
+    /// Objects that others made.
+    #[serde(default)]
+    others: Vec<Value>,
+    /// Probe pods that are there.
+    #[serde(default)]
+    probes: Vec<ProbePod>,
+    /// What status says that was seen before.
+    #[serde(default)]
+    evidence: Vec<Seen>,
+    /// Kinds whose objects are to be shown whole.
+    #[serde(default)]
+    show: Vec<String>,
+    /// Not read: compared as text.
+    #[serde(default, rename = "expect")]
+    _expect: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Surrounds {
+    /// Zone by node.
+    nodes: BTreeMap<String, String>,
+    gvisor: bool,
+    canary: bool,
+}
+
+impl Default for Surrounds {
+    fn default() -> Self {
+        Self {
+            nodes: [("node-a", "zone-a"), ("node-b", "zone-b")]
+                .map(|(node, zone)| (node.to_owned(), zone.to_owned()))
+                .into(),
+            gvisor: false,
+            canary: true,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProbePod {
+    node: String,
+    /// Seconds since it was made.
+    age: i64,
+    /// Whether it was sent to the boundary of today.
+    #[serde(default = "yes")]
+    current: bool,
+    /// What it saw: `all-well`, `kubelet-open`, `no-dns`, or nothing yet.
+    #[serde(default)]
+    saw: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Seen {
+    node: String,
+    /// Seconds since then.
+    age: i64,
+    outcome: Outcome,
+    #[serde(default = "yes")]
+    current: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+fn folder() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src/tenant/cases"))
+}
+
+fn ago(seconds: i64) -> jiff::Timestamp {
+    now() - SignedDuration::from_secs(seconds)
+}
+
+fn parsed<K: serde::de::DeserializeOwned>(object: &Value) -> K {
+    serde_json::from_value(object.clone()).unwrap_or_else(|error| panic!("{object}: {error}"))
+}
+
+/// What the watches have brought of the cluster.
+fn surround(world: &World, around: &Surrounds) {
+    for (number, (name, zone)) in around.nodes.iter().enumerate() {
+        world.see(&parsed::<Node>(&json!({
+            "metadata": {"name": name, "labels": {
+                "kubernetes.io/hostname": name,
+                "topology.kubernetes.io/region": "local-1",
+                "topology.kubernetes.io/zone": zone,
+            }},
+            "status": {
+                "conditions": [{"type": "Ready", "status": "True"}],
+                "addresses": [{"type": "InternalIP", "address": format!("192.0.2.{}", 11 + number)}],
+            },
+        })));
+    }
+    if around.gvisor {
+        world.see(&parsed::<RuntimeClass>(
+            &json!({"metadata": {"name": "gvisor"}, "handler": "runsc"}),
+        ));
+    }
+    let mut slices = vec![("default", "kubernetes", "192.0.2.1")];
+    if around.canary {
+        slices.push(("cloister-system", "cloister-canary", "198.51.100.1"));
+        slices.push(("cloister-decoy", "cloister-decoy", "198.51.100.2"));
+    }
+    for (namespace, service, address) in slices {
+        world.see(&parsed::<EndpointSlice>(&json!({
+            "metadata": {"name": service, "namespace": namespace,
+                "labels": {"kubernetes.io/service-name": service}},
+            "addressType": "IPv4", "endpoints": [{"addresses": [address]}], "ports": [{"port": 6443}],
+        })));
+    }
+}
+
+/// An object as another one's watch brings it.
+fn see(world: &World, object: &Value) {
+    let mut object = object.clone();
+    let kind = object["kind"].as_str().unwrap_or_default().to_owned();
+    let metadata = &mut object["metadata"];
+    if kind != "Namespace" {
+        metadata["namespace"] = json!("tenant-acme");
+    }
+    if metadata["uid"].is_null() {
+        let digest = crate::digest::of(&*metadata);
+        metadata["uid"] = json!(format!("00000000-0000-4000-8000-{}", &digest[..12]));
+    }
+    match kind.as_str() {
+        "Namespace" => world.see(&parsed::<Namespace>(&object)),
+        "NetworkPolicy" => world.see(&parsed::<NetworkPolicy>(&object)),
+        "ResourceQuota" => world.see(&parsed::<ResourceQuota>(&object)),
+        "RoleBinding" => world.see(&parsed::<RoleBinding>(&object)),
+        "Pod" => world.see(&parsed::<Pod>(&object)),
+        other => panic!("no case has had a {other} yet"),
+    }
+}
+
+/// Somebody deletes a child of ours.
+fn lose(world: &World, child: &str) {
+    let (kind, name) = child.split_once(' ').unwrap();
+    let object = json!({"metadata": {"name": name, "namespace": "tenant-acme",
+        "resourceVersion": "999999"}});
+    match kind {
+        "NetworkPolicy" => world.lose(&parsed::<NetworkPolicy>(&object)),
+        "ResourceQuota" => world.lose(&parsed::<ResourceQuota>(&object)),
+        other => panic!("no case has lost a {other} yet"),
+    }
+}
+
+fn probe_pod(context: &Context, tenant: &Tenant, probe: &ProbePod, boundary: &str) -> Value {
+    let request = crate::probe::targets::request(
+        &context.world.cluster(),
+        &context.settings.probing,
+        crate::world::facts::Uid::parse(UID),
+    );
+    let report = probe.saw.as_ref().map(|saw| {
+        let targets = json!(request.unwrap().targets);
+        report(&targets, saw, tenant.spec.isolation.runtime)
+    });
+    let boundary = if probe.current { boundary } else { "another" };
+    let state = report.map_or_else(
+        || json!({"running": {}}),
+        |report| json!({"terminated": {"exitCode": 0, "message": report.to_string()}}),
+    );
+    json!({
+        "kind": "Pod",
+        "metadata": {"name": format!("cloister-probe-{}", probe.node),
+            "creationTimestamp": Time(ago(probe.age)),
+            "labels": {"cloister.dev/role": "probe"},
+            "annotations": {"cloister.dev/boundary": boundary, "cloister.dev/node": probe.node}},
+        "spec": {"containers": [], "nodeName": probe.node},
+        "status": {"containerStatuses": [{"name": "probe", "image": "", "imageID": "", "ready": false,
+            "restartCount": 0, "state": state}]},
+    })
+}
+
+fn report(targets: &Value, saw: &str, runtime: crds::tenant::Runtime) -> Value {
+    let all = targets.as_array().into_iter().flatten();
+    let checks: Vec<Value> = all
+        .map(|target| {
+            let as_it_must_be = match target["expect"].as_str() {
+                Some("Reachable") => "Connected",
+                _ => "Silence",
+            };
+            let seen = match (saw, target["check"].as_str()) {
+                ("kubelet-open", Some("Kubelet")) => "Connected",
+                ("no-dns", Some("Dns")) => "Silence",
+                _ => as_it_must_be,
+            };
+            let mut check = target.clone();
+            check["saw"] = json!(seen);
+            check
+        })
+        .collect();
+    let kernel = match runtime {
+        crds::tenant::Runtime::Hardened => "Host",
+        crds::tenant::Runtime::GVisor => "GVisor",
+    };
+    json!({"version": contract::VERSION, "checks": checks, "inside": {
+        "runtime": kernel, "uid": 65532, "gid": 65532, "noNewPrivs": true, "capabilities": 0,
+        "seccomp": 2, "rootReadOnly": true, "tokenMounted": false, "userNamespace": true}})
+}
+
+fn tenant(case: &Case) -> Tenant {
+    parsed(&json!({
+        "apiVersion": "cloister.dev/v1alpha1", "kind": "Tenant",
+        "metadata": {"name": "acme", "uid": UID, "generation": 1, "resourceVersion": "1",
+            "finalizers": [crds::well_known::TENANT_FINALIZER]},
+        "spec": case.spec,
+    }))
+}
+
+/// Boundary of the moment; nothing where the spec is not valid.
+fn boundary(context: &Context, tenant: &Tenant) -> String {
+    let inputs = TenantRoom::gather(context, tenant);
+    let valid = TenantRoom::validate(tenant, inputs);
+    valid.map_or_else(|_| String::new(), |valid| isolation::fingerprint(&valid))
+}
+
+/// Runs a case and says what came of it.
+async fn run(case: &Case) -> Value {
+    let mut tenant = tenant(case);
+    let server = Recording::of(&tenant);
+    let context = Arc::new(server.context(&tenant));
+    let world = &context.world;
+    surround(world, &case.cluster);
+    if case.kept {
+        let mut spec = case.spec.clone();
+        for (field, value) in &case.before {
+            spec[field] = value.clone();
+        }
+        let earlier = Tenant {
+            spec: parsed(&spec),
+            ..tenant.clone()
+        };
+        let first = room::reconcile::<TenantRoom>(Arc::new(earlier), context.clone());
+        first.await.unwrap();
+        server.take();
+    }
+    for child in &case.without {
+        lose(world, child);
+    }
+    for object in &case.others {
+        see(world, object);
+    }
+    let boundary = boundary(&context, &tenant);
+    for probe in &case.probes {
+        see(world, &probe_pod(&context, &tenant, probe, &boundary));
+    }
+    if let Some(newest) = case.evidence.first() {
+        let boundary = if newest.current { &boundary } else { "another" };
+        tenant.status = Some(TenantStatus {
+            isolation: Some(IsolationStatus {
+                boundary: boundary.to_owned(),
+                evidence: case.evidence.iter().map(evidence).collect(),
+                checks: Vec::new(),
+            }),
+            ..TenantStatus::default()
+        });
+    }
+    let passed = room::reconcile::<TenantRoom>(Arc::new(tenant), context.clone()).await;
+    let mut told = told(&server, &case.show);
+    told["outcome"] = match passed {
+        Ok(_) => json!("ok"),
+        Err(error) => json!(error.reason()),
+    };
+    told
+}
+
+fn evidence(seen: &Seen) -> Evidence {
+    let fault = if seen.outcome == Outcome::Proven {
+        String::new()
+    } else {
+        "as it was".to_owned()
+    };
+    Evidence {
+        node: seen.node.clone(),
+        time: ago(seen.age),
+        probe: format!("probe-of-{}", seen.node),
+        outcome: seen.outcome,
+        fault,
+    }
+}
+
+/// What was written, the status apart, and what the status says.
+fn told(server: &Recording, show: &[String]) -> Value {
+    let (mut writes, mut shown, mut conditions) = (Vec::new(), Vec::new(), json!({}));
+    for write in server.take() {
+        if write.what.ends_with("/tenants/acme/status") {
+            let list = write.body["status"]["conditions"].as_array().cloned();
+            for one in list.unwrap_or_default() {
+                let text = |key: &str| one[key].as_str().unwrap_or_default().to_owned();
+                let said = format!("{} {}: {}", text("status"), text("reason"), text("message"));
+                conditions[text("type")] = json!(said);
+            }
+            continue;
+        }
+        let name = write.body["metadata"]["name"].as_str();
+        let end = name.filter(|_| write.what.starts_with("POST"));
+        writes.push(end.map_or_else(
+            || write.what.clone(),
+            |name| format!("{}/{name}", write.what),
+        ));
+        if show.iter().any(|kind| write.body["kind"] == **kind) {
+            shown.push(write.body);
+        }
+    }
+    json!({"writes": writes, "conditions": conditions, "shown": shown})
+}
+
+#[tokio::test]
+async fn every_case_is_as_expected() {
+    let mut failures = Vec::new();
+    let mut count = 0;
+    for entry in fs::read_dir(folder()).unwrap().flatten() {
+        let path = entry.path();
+        let text = fs::read_to_string(&path).unwrap();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let case: Case = serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let input = text.split("\nexpect:\n").next().unwrap_or_default();
+        let told = serde_saphyr::to_string(&json!({"expect": run(&case).await})).unwrap();
+        let whole = format!("{}\n{}\n", input.trim_end(), told.trim_end());
+        #[expect(clippy::disallowed_methods, reason = "the switch of a golden test")]
+        if std::env::var("UPDATE_GOLDEN").is_ok() {
+            fs::write(&path, &whole).unwrap();
+        } else if whole != text {
+            failures.push(format!("{name}: is now\n{told}"));
+        }
+        count += 1;
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(count >= 18, "only {count} cases were found");
+}
