@@ -24,13 +24,17 @@ demo: build ## Start a three-zone cluster (or use $KUBECONFIG), install, show tw
 	@KEEP=1 tests/with-cluster tests/demo
 
 .PHONY: test
-test: lint build test-units test-cluster ## Everything that CI runs
+test: lint build test-units test-control-plane test-cluster ## Everything that CI runs
 
 .PHONY: test-units
 test-units: ## Tests that need no cluster
 	cargo test $(CARGO_FLAGS) --quiet --lib --bins
 	cargo test --release --quiet -p crds --tests
 	cargo test --release --quiet -p tests --test golden --test architecture
+
+.PHONY: test-control-plane
+test-control-plane: ## Tests on an API server of their own, without a node: crashes, drift, teardown, rights
+	cargo test --release --quiet -p tests --test control_plane -- --test-threads=2
 
 .PHONY: test-cluster
 test-cluster: build ## Tests on a real cluster

@@ -1,11 +1,15 @@
 //! The operator in this process, and the node that pretends.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
+use clap::Parser;
 use futures::channel::oneshot;
 use http::Method;
 use kube::Client;
-use operator::{cli::Settings, probe::ProbeSettings, runtime};
+use operator::{
+    cli::{Cli, Command, Settings},
+    runtime,
+};
 use serde_json::{Value, json};
 use tests::{
     control_plane::{ControlPlane, pause, send},
@@ -58,20 +62,7 @@ impl Operator {
         let crash = Arc::new(Crash::default());
         let client: Client = crash.around(plane.operator(), tenant);
         let (stop, asked) = oneshot::channel();
-        let settings = Settings {
-            // The same name each time: a pod that is started again keeps its lease.
-            name: "operator-0".to_owned(),
-            namespace: lease.to_owned(),
-            admin: ([127, 0, 0, 1], 0).into(),
-            probing: ProbeSettings {
-                image: "probe".to_owned(),
-                interval: Duration::from_hours(24),
-                at_once: 8,
-                outside: None,
-                api_service: None,
-                user_namespaces: true,
-            },
-        };
+        let settings = settings(lease);
         let task = Task::start(async move {
             let asked = async {
                 let _ = asked.await;
@@ -96,6 +87,17 @@ impl Operator {
             ended.unwrap();
         }
     }
+}
+
+/// As typed, where a day goes by between two probes.
+fn settings(lease: &str) -> Settings {
+    // The same name each time: a pod that is started again keeps its lease.
+    let typed = "cloister operator --name operator-0 --admin 127.0.0.1:0 --probe-interval 24h";
+    let words = typed.split(' ').chain(["--namespace", lease]);
+    let Command::Operator(arguments) = Cli::parse_from(words).command else {
+        unreachable!("it is what was typed")
+    };
+    Settings::from(&*arguments)
 }
 
 fn lease_namespace(tenant: &str) -> String {

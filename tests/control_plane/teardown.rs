@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// What is promised: gone within this, also with stuck pods.
-const PROMISED: Duration = Duration::from_secs(120);
+const PROMISED: Duration = Duration::from_mins(2);
 
 /// A pod as admission wants it.
 fn pod(tenant: &str, name: &str, extra: &Value) -> Value {
