@@ -19,7 +19,7 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{ValidTenant, desired::Boundary};
+use super::{ValidTenant, desired::Boundary, validate};
 use crate::{
     digest, names,
     probe::{
@@ -88,7 +88,8 @@ pub fn probes(valid: &ValidTenant, desired: &Boundary) -> (Option<Pod>, Vec<(Str
         })
         .map(|(name, held)| (name.to_string(), held.fact.uid))
         .collect();
-    if !in_force(&valid.around, desired) {
+    let possible = validate::has_runtime(valid.runtime, &valid.cluster);
+    if !possible || !in_force(&valid.around, desired) {
         return (None, retired);
     }
     (next_probe(valid, boundary, pods.count() > 0), retired)

@@ -22,6 +22,8 @@ pub struct Observed {
     pub namespace: String,
     /// Whether anything new may start.
     pub state: State,
+    /// What of the spec the cluster cannot hold with, field and remedy.
+    pub fault: Option<String>,
     /// What is known of the isolation by now.
     pub isolation: IsolationStatus,
     /// What is said of each condition but `Ready`.
@@ -57,6 +59,7 @@ pub fn observe(valid: ValidTenant, applied: Applied) -> Observed {
     Observed {
         namespace: valid.namespace,
         state: valid.state,
+        fault: valid.fault,
         isolation,
         findings,
         repairs: changes,

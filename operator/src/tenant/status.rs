@@ -113,16 +113,17 @@ fn ready(observed: &Observed) -> Finding<TenantCondition, TenantReason> {
         .findings
         .iter()
         .find(|finding| finding.verdict == Verdict::False);
-    let (verdict, reason, message) = match (broken, observed.state) {
-        (Some(broken), _) => {
+    let (verdict, reason, message) = match (&observed.fault, broken, observed.state) {
+        (Some(fault), _, _) => (Verdict::False, TenantReason::InvalidSpec, fault.clone()),
+        (None, Some(broken), _) => {
             let message = format!("{}: {}", broken.condition.as_str(), broken.message);
             (Verdict::False, TenantReason::Degraded, message)
         }
-        (None, State::Suspended) => {
+        (None, None, State::Suspended) => {
             let message = "suspended by spec.state: nothing new starts, members may look";
             (Verdict::True, TenantReason::Suspended, message.to_owned())
         }
-        (None, State::Active) => {
+        (None, None, State::Active) => {
             let message = "the boundary is in place; whether it holds, IsolationVerified says";
             (Verdict::True, TenantReason::Provisioned, message.to_owned())
         }

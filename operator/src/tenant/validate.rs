@@ -13,7 +13,9 @@ use std::{
 use crds::{
     Tenant,
     scalar::{Amount, Cidr},
-    tenant::{EgressRule, IsolationStatus, Limits, Member, Residency, Role, Runtime, State},
+    tenant::{
+        EgressRule, Isolation, IsolationStatus, Limits, Member, Residency, Role, Runtime, State,
+    },
     well_known::GVISOR_RUNTIME_CLASS,
 };
 use jiff::Timestamp;
@@ -52,6 +54,8 @@ pub struct ValidTenant {
     pub nodes: BTreeMap<String, LiveNode>,
     /// Residency names that no node carries.
     pub nowhere: Vec<String>,
+    /// What of the spec the cluster cannot hold with, field and remedy.
+    pub fault: Option<String>,
     /// What is in and about the namespace.
     pub around: Arc<Surroundings>,
     /// What every tenant shares.
@@ -137,10 +141,7 @@ pub fn validate(object: &Tenant, inputs: Inputs) -> Result<ValidTenant, Error> {
     refuse_taken(&around, &namespace, owner.uid)?;
     refuse_names(&owner.tenant)?;
     refuse_ownerless(&spec.members)?;
-    for rule in &spec.isolation.egress_ceiling {
-        refuse_forbidden(rule, &cluster)?;
-    }
-    refuse_missing_runtime(spec.isolation.runtime, &cluster)?;
+    let fault = fault(&spec.isolation, &cluster);
     let (nodes, nowhere) = places(spec.residency.as_ref(), &cluster);
     Ok(ValidTenant {
         namespace,
@@ -152,6 +153,7 @@ pub fn validate(object: &Tenant, inputs: Inputs) -> Result<ValidTenant, Error> {
         owner,
         nodes,
         nowhere,
+        fault,
         around,
         cluster,
         isolation,
@@ -159,6 +161,17 @@ pub fn validate(object: &Tenant, inputs: Inputs) -> Result<ValidTenant, Error> {
         crowded,
         now,
     })
+}
+
+/// What of the spec the cluster cannot hold with. Another node or a RuntimeClass less can
+/// bring it about, so it must not end the keeping of the boundary, which it does not open:
+/// a ceiling allows nothing by itself, and admission lets no pod in without the runtime.
+fn fault(isolation: &Isolation, cluster: &Cluster) -> Option<String> {
+    let ceiling = isolation.egress_ceiling.iter();
+    let forbidden = ceiling.map(|rule| refuse_forbidden(rule, cluster));
+    let runtime = refuse_missing_runtime(isolation.runtime, cluster);
+    let found = forbidden.chain([runtime]).find_map(Result::err);
+    found.map(|error| error.to_string())
 }
 
 fn refuse_taken(around: &Surroundings, namespace: &str, uid: Uid) -> Result<(), Error> {
@@ -221,8 +234,13 @@ fn refuse_forbidden(rule: &EgressRule, cluster: &Cluster) -> Result<(), Error> {
     }
 }
 
+/// Whether pods can have this kernel boundary here.
+pub fn has_runtime(runtime: Runtime, cluster: &Cluster) -> bool {
+    runtime == Runtime::Hardened || cluster.runtime_classes.contains(GVISOR_RUNTIME_CLASS)
+}
+
 fn refuse_missing_runtime(runtime: Runtime, cluster: &Cluster) -> Result<(), Error> {
-    if runtime == Runtime::Hardened || cluster.runtime_classes.contains(GVISOR_RUNTIME_CLASS) {
+    if has_runtime(runtime, cluster) {
         return Ok(());
     }
     Err(invalid(
