@@ -29,12 +29,11 @@ test: lint build test-units test-control-plane test-cluster ## Everything that C
 .PHONY: test-units
 test-units: ## Tests that need no cluster
 	cargo test $(CARGO_FLAGS) --quiet --lib --bins
-	cargo test --release --quiet -p crds --tests
-	cargo test --release --quiet -p tests --test golden --test architecture
+	cargo test $(CARGO_FLAGS) --quiet --test golden --test architecture
 
 .PHONY: test-control-plane
 test-control-plane: ## Tests on an API server of their own, without a node: crashes, drift, teardown, rights
-	cargo test --release --quiet -p tests --test control_plane -- --test-threads=2
+	cargo test $(CARGO_FLAGS) --quiet --test control_plane -- --test-threads=2
 
 .PHONY: test-cluster
 test-cluster: build ## Tests on a real cluster
@@ -60,8 +59,7 @@ fmt: ## Format
 
 .PHONY: generate
 generate: ## Write again what is rendered from the code: CRDs, manifests, chart
-	UPDATE_GOLDEN=1 cargo test --release --quiet -p crds --test golden
-	UPDATE_GOLDEN=1 cargo test --release --quiet -p tests --test golden
+	UPDATE_GOLDEN=1 cargo test $(CARGO_FLAGS) --quiet --test golden
 
 .PHONY: deny
 deny: ## Licences, sources and bans of every dependency

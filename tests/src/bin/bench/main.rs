@@ -89,7 +89,7 @@ async fn measure(bench: &Bench, arguments: &Arguments) -> Result<(), Anything> {
 
 /// Waits until the operator leads again and has looked at what the bare client left.
 async fn adopted(bench: &Bench, count: usize) -> Result<(), Anything> {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while bench.memory().await? == server::NO_LEADER && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }

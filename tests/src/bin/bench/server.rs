@@ -118,7 +118,7 @@ impl Bench {
             .try_collect::<Vec<_>>()
             .await?;
         let all = async { self.all_ready(names.clone()).await };
-        tokio::time::timeout(Duration::from_secs(600), all)
+        tokio::time::timeout(Duration::from_mins(10), all)
             .await
             .map_err(|_| "not all tenants are Ready after ten minutes")??;
         Ok(begun.elapsed())
@@ -166,7 +166,7 @@ impl Bench {
     pub(crate) async fn settled(&self) -> Result<u64, Anything> {
         let begun = self.writes().await?;
         let mut last = (begun, Instant::now());
-        let deadline = Instant::now() + Duration::from_secs(240);
+        let deadline = Instant::now() + Duration::from_mins(4);
         while last.1.elapsed() < Duration::from_secs(5) && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let now = self.writes().await?;
