@@ -328,6 +328,10 @@ async fn bad_input_is_named_with_its_remedy_and_harms_nobody_else() {
         let said = message(&plane, name, type_).await;
         assert!(said.contains(word), "{said}");
         assert_eq!(condition(&plane, name, "Ready").await.0, "False");
+        let policies =
+            format!("/apis/networking.k8s.io/v1/namespaces/tenant-{name}/networkpolicies");
+        let deny_all = plane.get(&format!("{policies}/cloister-deny-all")).await;
+        assert!(deny_all.is_ok(), "{name} has no boundary: {deny_all:?}");
         println!("{name}: {type_} is False, {reason}: {said}");
     }
     // Each is well as soon as the fault is gone.

@@ -177,6 +177,15 @@ async fn drift(plane: &ControlPlane, name: &str) {
             .map_err(|refusal| refusal.message)
     })
     .await;
+    eventually(LIMIT, async || {
+        let quota = plane.get(&path_of(&scoped)).await;
+        let quota = quota.map_err(|refusal| refusal.message)?;
+        if quota["spec"]["scopes"].is_null() {
+            return Ok(());
+        }
+        Err(format!("the quota is {quota}"))
+    })
+    .await;
     proven(plane, name).await;
 }
 
