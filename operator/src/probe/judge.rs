@@ -192,7 +192,8 @@ pub fn of_pod(
     }
     let overdue = now.duration_since(pod.created).as_secs() > PATIENCE.as_secs().cast_signed();
     let why = match (&probe.waiting, pod.finished, overdue) {
-        (_, true, _) => "the probe ended without a report".to_owned(),
+        (Some(cause), true, _) => format!("the probe ended without a report: {cause}"),
+        (None, true, _) => "the probe ended without a report".to_owned(),
         (Some(waiting), false, true) => format!("the probe did not start: {waiting}"),
         (None, false, true) => "the probe did not start in time; is the node alive?".to_owned(),
         (_, false, false) => return None,

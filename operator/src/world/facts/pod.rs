@@ -111,11 +111,24 @@ impl LiveProbe {
                 })
             })
         };
+        // What a probe leaves behind that did not end well is not its report: of a pod that
+        // never started, the kubelet itself says something there.
+        let reported = || {
+            let ended = current().filter_map(|state| state.terminated.as_ref());
+            ended
+                .filter(|ended| ended.exit_code == 0)
+                .find_map(|ended| ended.message.clone())
+        };
+        let ended_early = || {
+            let reason = status.and_then(|status| status.reason.clone())?;
+            let message = status.and_then(|status| status.message.clone());
+            Some(message.map_or_else(|| reason.clone(), |text| format!("{reason}: {text}")))
+        };
         Self {
             boundary: annotation(BOUNDARY_ANNOTATION),
             node: annotation(NODE_ANNOTATION),
-            report: current().find_map(|state| state.terminated.as_ref()?.message.clone()),
-            waiting: not_placed().or_else(not_started),
+            report: reported(),
+            waiting: not_placed().or_else(not_started).or_else(ended_early),
         }
     }
 }
