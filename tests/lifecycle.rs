@@ -14,7 +14,7 @@ use tests::{
     live::{
         Live, must, namespace_of, pause,
         pods::{conforming, listener, pod_path},
-        policies_path,
+        policies_path, probes_of,
         system::OPERATOR,
         tenant_path, text, until, within,
     },
@@ -23,10 +23,27 @@ use tests::{
 
 /// How long a changed state may take to be in force.
 const IN_FORCE: Duration = Duration::from_secs(5);
+/// How long until every tenant has been probed once more, at an interval of 30 s.
+const ROUND: Duration = Duration::from_mins(2);
 /// Image of a process that no SIGTERM ends.
 const STUBBORN: &str = "localhost/cloister/stubborn:test";
 /// How long a purge may take, whatever is in the way.
 const PURGE: Duration = Duration::from_mins(2);
+
+/// Waits for a probe that had not reported before: what runs in a suspended tenant is still
+/// shut in, and so that has still to be shown.
+async fn probed_once_more(live: &Live, name: &str) {
+    let before = probes_of(&live.tenant(name).await);
+    until("a probe since then", ROUND, async || {
+        let newest = probes_of(&live.tenant(name).await).swap_remove(0);
+        if before.contains(&newest) {
+            Err(newest)
+        } else {
+            Ok(())
+        }
+    })
+    .await;
+}
 
 #[tokio::test]
 async fn a_suspended_tenant_starts_nothing_and_keeps_what_runs() {
@@ -71,8 +88,7 @@ async fn a_suspended_tenant_starts_nothing_and_keeps_what_runs() {
         });
         assert_refused(&owner.dry_run(&secret).await, &["cannot create"]);
 
-        // Long enough for more than one round of probes.
-        pause(Duration::from_secs(45)).await;
+        probed_once_more(live, &name).await;
         let after = must(live.get(&pod_path(&namespace, &pod)).await, "pod");
         for same in ["/metadata/uid", "/status/phase", "/status/podIP"] {
             assert_eq!(before.pointer(same), after.pointer(same), "{same}");
@@ -83,7 +99,6 @@ async fn a_suspended_tenant_starts_nothing_and_keeps_what_runs() {
             ("True", "Suspended"),
             "{ready:?}"
         );
-        // What runs in it is still shut in, and so that has still to be shown.
         let isolation = live.said(&name, "IsolationVerified").await;
         assert_eq!(isolation.status, "True", "{isolation:?}");
 

@@ -40,7 +40,14 @@ async fn without_ciliums_agent(live: &Live) {
         .await;
     println!("    says: {}", now.message);
     within("Cilium's agent stopped -> Unknown", took, limit);
-    assert!(now.message.contains("node-b"), "{now:?}");
+    let words = [
+        "nothing on node-b counts as proven",
+        "without a report",
+        "deadline",
+    ];
+    for word in words {
+        assert!(now.message.contains(word), "{now:?}");
+    }
     let other = live.said(&elsewhere, "IsolationVerified").await;
     assert_eq!(other.status, "True", "node-c is well: {other:?}");
 
