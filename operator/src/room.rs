@@ -187,7 +187,14 @@ pub async fn reconcile<R: Teardown>(
     if !R::may_go(&object) {
         return settle::<R>(&context, &object).await;
     }
-    let (progress, status) = R::teardown(&context, &object).await?;
+    let (progress, status) = match R::teardown(&context, &object).await {
+        Ok(step) => step,
+        Err(error) => {
+            let status = R::status(&object, Err(&error), (context.now)());
+            publish::<R>(&context, &object, &status).await?;
+            return Err(error);
+        }
+    };
     match progress {
         Progress::Done => {
             apply::finalizer(client, &*object, R::FINALIZER, false).await?;

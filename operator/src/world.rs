@@ -14,7 +14,7 @@ use std::{
 
 use crds::Tenant;
 use futures::channel::mpsc::UnboundedSender;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Resource, ResourceExt,
     runtime::reflector::{ObjectRef, Store},
@@ -63,6 +63,23 @@ pub struct Index {
     cluster: Arc<Cluster>,
     /// When the shared objects were last listed, by kind and name.
     listed: HashMap<(String, String), u32>,
+    /// By kind.
+    progress: HashMap<String, Progress>,
+}
+
+/// How far the watch of a kind has come.
+#[derive(Clone, Copy, Debug, Default)]
+struct Progress {
+    /// The listing that it follows.
+    epoch: u32,
+    /// The newest version it has brought.
+    horizon: u64,
+}
+
+impl Progress {
+    fn pass(&mut self, meta: &ObjectMeta) {
+        self.horizon = self.horizon.max(facts::version(meta));
+    }
 }
 
 /// The cluster in memory.
@@ -144,18 +161,18 @@ impl World {
 
     /// Takes note of what the server answered to a write of ours, ahead of the watch.
     pub fn record<K: Child + watch::Observed>(&self, object: &K) {
-        self.change(|index| object.seen(index, None));
+        self.change(|index| index.own_write(object));
     }
 
     /// The same for a pod.
     pub fn record_pod(&self, pod: &Pod) {
-        self.change(|index| watch::Observed::seen(pod, index, None));
+        self.change(|index| index.own_write(pod));
     }
 
     /// Takes note of an object as a listing brings it.
     #[cfg(test)]
     pub fn see(&self, object: &impl watch::Observed) {
-        self.change(|index| object.seen(index, Some(1)));
+        self.change(|index| object.seen(index, 1));
     }
 
     /// Takes note of the end of an object as a watch brings it.
@@ -225,9 +242,24 @@ impl Index {
     }
 
     /// Notes that a shared object was in the listing `epoch`.
-    fn listed<K: Resource<DynamicType = ()>>(&mut self, name: &str, epoch: Option<u32>) {
+    fn listed<K: Resource<DynamicType = ()>>(&mut self, name: &str, epoch: u32) {
         let key = (K::kind(&()).into_owned(), name.to_owned());
-        self.listed.insert(key, epoch.unwrap_or_default());
+        self.listed.insert(key, epoch);
+    }
+
+    /// How far the watch of a kind has come.
+    fn progress<K: Resource<DynamicType = ()>>(&mut self) -> &mut Progress {
+        self.progress.entry(K::kind(&()).into_owned()).or_default()
+    }
+
+    /// Takes note of an answer to a write of ours, unless the watch is past it already:
+    /// then it may tell of an object that is gone by now, and would never be told so again.
+    fn own_write<K: watch::Observed>(&mut self, object: &K) -> Concerns {
+        let Progress { epoch, horizon } = *self.progress::<K>();
+        if facts::version(object.meta()) <= horizon {
+            return Concerns::Nobody;
+        }
+        object.seen(self, epoch)
     }
 
     /// Shared objects of a kind that the listing `epoch` has not brought; forgets them.
@@ -254,5 +286,52 @@ impl Index {
     fn tenant_of(object: &impl ResourceExt) -> Option<String> {
         let namespace = object.meta().namespace.as_deref()?;
         names::tenant_of_namespace(namespace).map(ToOwned::to_owned)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ServiceAccount;
+    use kube::runtime::reflector;
+    use serde_json::json;
+
+    use super::{watch::Observed, *};
+
+    fn account(version: u32) -> ServiceAccount {
+        let meta = json!({
+            "name": crds::well_known::SANDBOX_SERVICE_ACCOUNT, "namespace": "tenant-a",
+            "uid": "1", "resourceVersion": version.to_string(),
+        });
+        serde_json::from_value(json!({"metadata": meta})).unwrap()
+    }
+
+    fn known(index: &Index) -> bool {
+        index
+            .tenants
+            .get("a")
+            .is_some_and(|around| !around.children.is_empty())
+    }
+
+    #[test]
+    fn an_answer_that_comes_after_the_end_of_its_object_brings_nothing_back() {
+        let mut index = Index::default();
+        index
+            .progress::<ServiceAccount>()
+            .pass(&account(8).metadata);
+        index.own_write(&account(7));
+        assert!(!known(&index));
+        index.own_write(&account(9));
+        assert!(known(&index));
+    }
+
+    #[test]
+    fn what_we_wrote_goes_when_a_later_listing_does_not_bring_it() {
+        let mut index = Index::default();
+        index.own_write(&account(9));
+        ServiceAccount::swept(&mut index, 1);
+        assert!(!known(&index));
+        let (store, _) = reflector::store();
+        let world = World::new(store);
+        assert!(world.surroundings("a").children.is_empty());
     }
 }

@@ -224,17 +224,28 @@ pub fn collect<'a>(
         if let Some(judged) = of_pod(pod, probe, wanted, now) {
             next.evidence.retain(|one| one.node != probe.node);
             next.evidence.insert(0, evidence(probe, uid, &judged, now));
-            next.evidence.truncate(MAX_EVIDENCE);
+            make_room(&mut next.evidence);
             next.checks = judged.checks;
         }
     }
     next
 }
 
+/// Forgets the oldest proofs first: what did not prove stays until it is looked at again.
+fn make_room(evidence: &mut Vec<Evidence>) {
+    while evidence.len() > MAX_EVIDENCE {
+        let proven = evidence
+            .iter()
+            .rposition(|one| one.outcome == Outcome::Proven);
+        evidence.remove(proven.unwrap_or(evidence.len() - 1));
+    }
+}
+
+/// Dated by when the probe ended, not by when somebody came to read it.
 fn evidence(probe: &LiveProbe, uid: String, judged: &Judged, now: Timestamp) -> Evidence {
     Evidence {
         node: probe.node.clone(),
-        time: crate::conditions::whole_second(now).0,
+        time: crate::conditions::whole_second(probe.ended.unwrap_or(now).min(now)).0,
         probe: uid,
         outcome: judged.outcome,
         fault: judged.fault.chars().take(MAX_FAULT).collect(),

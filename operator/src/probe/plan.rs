@@ -57,7 +57,10 @@ pub fn step(situation: Situation<'_>, settings: &ProbeSettings) -> Step {
             until: now + super::PATIENCE,
         };
     }
-    let due = due(tenant, evidence, settings);
+    let trouble = evidence
+        .iter()
+        .any(|one| one.outcome != Outcome::Proven && nodes.contains_key(&one.node));
+    let due = due(tenant, evidence, trouble, settings);
     if due > now {
         return Step::Wait { until: due };
     }
@@ -71,11 +74,11 @@ pub fn step(situation: Situation<'_>, settings: &ProbeSettings) -> Step {
 
 /// When the next probe is due: at once where nothing is known of today's boundary, soon
 /// where the last one proved nothing, else at the tenant's own place on the clock.
-fn due(tenant: Uid, evidence: &[Evidence], settings: &ProbeSettings) -> Timestamp {
+fn due(tenant: Uid, evidence: &[Evidence], trouble: bool, settings: &ProbeSettings) -> Timestamp {
     let Some(newest) = evidence.first() else {
         return Timestamp::MIN;
     };
-    if evidence.iter().any(|one| one.outcome != Outcome::Proven) {
+    if trouble {
         return newest.time + settings.retry();
     }
     let interval = i64::try_from(settings.interval.as_secs())
@@ -88,7 +91,7 @@ fn due(tenant: Uid, evidence: &[Evidence], settings: &ProbeSettings) -> Timestam
     Timestamp::from_second(next).unwrap_or(Timestamp::MAX)
 }
 
-/// The node that most needs a look: one never looked from, then one that did not prove,
+/// The node that most needs a look: one that did not prove, then one never looked from,
 /// then the one looked from longest ago. Tenants begin at different nodes.
 fn next_node(
     tenant: Uid,
@@ -98,10 +101,13 @@ fn next_node(
     let start = tenant.spread(nodes.len().max(1));
     let (before, from) = (nodes.keys().take(start), nodes.keys().skip(start));
     from.chain(before)
-        .min_by_key(|node| {
-            let known = evidence.iter().find(|one| one.node == **node);
-            known.map(|one| (one.outcome == Outcome::Proven, one.time))
-        })
+        .min_by_key(
+            |node| match evidence.iter().find(|one| one.node == **node) {
+                Some(one) if one.outcome != Outcome::Proven => (0, Some(one.time)),
+                None => (1, None),
+                Some(one) => (2, Some(one.time)),
+            },
+        )
         .cloned()
 }
 
@@ -174,6 +180,15 @@ mod tests {
     }
 
     #[test]
+    fn what_did_not_prove_comes_before_what_was_never_looked_from() {
+        let b = evidence("node-b", 1400, Outcome::Breached);
+        let launch = Step::Launch {
+            node: "node-b".into(),
+        };
+        assert_eq!(decide(&[b], 9000), launch);
+    }
+
+    #[test]
     fn keeps_to_its_place_on_the_clock_and_comes_back_soon_after_trouble() {
         let proven = [evidence("node-a", 1000, Outcome::Proven)];
         let Step::Wait { until } = decide(&proven, 1001) else {
@@ -196,7 +211,7 @@ mod tests {
                 number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
             ));
             let proven = [evidence("node-a", 0, Outcome::Proven)];
-            let due = due(tenant, &proven, &settings()).as_second();
+            let due = due(tenant, &proven, false, &settings()).as_second();
             per_second[usize::try_from(due).unwrap() % interval] += 1;
         }
         assert!(

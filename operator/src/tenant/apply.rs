@@ -47,7 +47,7 @@ pub struct Applied {
 }
 
 /// What became of a probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sent {
     /// None was due.
     NotDue,
@@ -55,6 +55,8 @@ pub enum Sent {
     Yes,
     /// Others took the last room while this one was planned.
     Crowded,
+    /// The API server would not have it; its words.
+    Refused(String),
 }
 
 type Writing<'a> = Pin<Box<dyn Future<Output = Result<Repair, Error>> + Send + 'a>>;
@@ -145,8 +147,16 @@ async fn look(
     let Some(_slot) = context.world.probe_slot(at_once) else {
         return Ok(Sent::Crowded);
     };
-    writer.pod(&pod).await?;
-    Ok(Sent::Yes)
+    match writer.pod(&pod).await {
+        Ok(()) => Ok(Sent::Yes),
+        // The boundary stands all the same; what is missing is the proof. The name changes
+        // from probe to probe, and would make every word a new one.
+        Err(error @ Error::Write { .. }) => {
+            let words = error.to_string().replace(&pod.name_any(), "of a probe");
+            Ok(Sent::Refused(words))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 async fn ensure<K>(writer: &Writer<'_>, child: &K) -> Result<Repair, Error>

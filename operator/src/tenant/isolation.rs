@@ -6,7 +6,7 @@
 //! changed and put back is another boundary (its generation or its UID moved on), and so
 //! needs a new proof.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crds::{
     condition::{Finding, Verdict},
@@ -59,9 +59,14 @@ pub fn collected(valid: &ValidTenant, boundary: &str) -> IsolationStatus {
     let pods = valid.around.pods.values().map(|held| &held.fact);
     let previous = valid.isolation.as_ref();
     let mut known = judge::collect(previous, boundary, pods, valid.confinement(), valid.now);
-    // What was seen from a node that is no more says nothing about those that are.
-    let nodes = &valid.cluster.nodes;
-    known.evidence.retain(|one| nodes.contains_key(&one.node));
+    // What was seen from a node that no pod of the tenant can be on says nothing about
+    // those where one can.
+    let pods = valid.around.pods.values().map(|held| &held.fact);
+    let running = pods.filter(|pod| pod.probe.is_none() && !pod.finished);
+    let in_use: BTreeSet<&str> = running.filter_map(|pod| pod.node.as_deref()).collect();
+    known
+        .evidence
+        .retain(|one| valid.nodes.contains_key(&one.node) || in_use.contains(&*one.node));
     known
 }
 
@@ -251,10 +256,15 @@ fn proof(valid: &ValidTenant, known: &IsolationStatus) -> Said {
         let message = format!("nothing on {node} counts as proven: {fault}");
         return unknown(TenantReason::ProbeInconclusive, message);
     }
+    if let Some(words) = &valid.refused {
+        return unknown(TenantReason::ProbeInconclusive, words.clone());
+    }
     let limit = valid.probing.evidence_limit();
+    let fresh = |one: &&Evidence| one.time + limit > valid.now;
     match known.evidence.first() {
-        Some(newest) if newest.time + limit > valid.now => {
-            let mut nodes: Vec<&str> = known.evidence.iter().map(|one| &*one.node).collect();
+        Some(newest) if fresh(&newest) => {
+            let proven = known.evidence.iter().filter(fresh);
+            let mut nodes: Vec<&str> = proven.map(|one| &*one.node).collect();
             nodes.sort_unstable();
             let message = format!("proven from inside, on {}", listed(&nodes));
             (Verdict::True, TenantReason::Proven, message)

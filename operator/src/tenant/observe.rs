@@ -43,9 +43,16 @@ pub fn observe(valid: ValidTenant, applied: Applied) -> Observed {
         around,
         probe,
     } = applied;
+    let (sent, crowded, refused) = match probe {
+        Sent::NotDue => (false, false, None),
+        Sent::Yes => (true, false, None),
+        Sent::Crowded => (false, true, None),
+        Sent::Refused(words) => (false, false, Some(words)),
+    };
     let valid = ValidTenant {
         around,
-        crowded: valid.crowded || probe == Sent::Crowded,
+        crowded: valid.crowded || crowded,
+        refused,
         ..valid
     };
     let boundary = isolation::fingerprint(&valid);
@@ -55,7 +62,7 @@ pub fn observe(valid: ValidTenant, applied: Applied) -> Observed {
         access(&valid),
         residency(&valid),
     ];
-    let wake = wake(&valid, &isolation, probe == Sent::Yes);
+    let wake = wake(&valid, &isolation, sent);
     Observed {
         namespace: valid.namespace,
         state: valid.state,

@@ -13,6 +13,7 @@ use crds::{
     tenant::{DeletionPolicy, TenantCondition, TenantReason},
     well_known::STATE_TERMINATING,
 };
+use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{
@@ -44,6 +45,8 @@ use crate::{
 const OVERDUE: Duration = Duration::from_secs(20);
 /// Longest grace period granted, whatever a pod asks for.
 const GRACE_SECONDS: u32 = 20;
+/// Pods that are asked to end at once.
+const ENDINGS_AT_ONCE: usize = 16;
 /// When somebody else's finalizer no longer keeps a pod: this long after its time was up.
 const STUCK: Duration = Duration::from_secs(25);
 
@@ -141,7 +144,10 @@ fn how(pod: &LivePod, now: Timestamp) -> How {
     let Some(until) = pod.deleting else {
         return How::Ask;
     };
-    if now < until + OVERDUE {
+    if until > now + Duration::from_secs(GRACE_SECONDS.into()) + Duration::from_secs(1) {
+        // Somebody granted it more time than a tenant's end has.
+        How::Ask
+    } else if now < until + OVERDUE {
         How::Wait
     } else if pod.has_finalizers && now >= until + STUCK {
         How::Release
@@ -163,10 +169,13 @@ async fn execute(
             Ok("everything is removed".to_owned())
         }
         Step::End(endings) => {
-            close(context, object, owner).await?;
-            for ending in endings {
-                end(context, owner, ending).await?;
-            }
+            // Pods end whatever else is in the way, and none waits for another.
+            let closed = close(context, object, owner).await;
+            let ends: Vec<_> = endings.iter().map(|one| end(context, owner, one)).collect();
+            let ended = stream::iter(ends).buffer_unordered(ENDINGS_AT_ONCE);
+            let ended: Vec<Result<(), Error>> = ended.collect().await;
+            closed?;
+            ended.into_iter().collect::<Result<(), Error>>()?;
             let names: Vec<&str> = endings.iter().map(|ending| &*ending.name).collect();
             let left = super::isolation::listed(&names);
             Ok(format!(

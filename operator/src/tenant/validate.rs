@@ -66,6 +66,8 @@ pub struct ValidTenant {
     pub probing: ProbeSettings,
     /// As many probes as may run at once do.
     pub crowded: bool,
+    /// Why the API server would not have the probe of this pass.
+    pub refused: Option<String>,
     /// Now.
     pub now: Timestamp,
 }
@@ -159,6 +161,7 @@ pub fn validate(object: &Tenant, inputs: Inputs) -> Result<ValidTenant, Error> {
         isolation,
         probing,
         crowded,
+        refused: None,
         now,
     })
 }

@@ -21,13 +21,10 @@ use serde::de::DeserializeOwned;
 
 use super::{Concerns, Index, Stamped, World};
 
-/// Stamp of what our own writes brought: no listing can have missed it.
-const OWN_WRITE: u32 = u32::MAX;
-
 /// A kind that the world keeps facts of.
 pub trait Observed: Resource<DynamicType = ()> + Sized {
-    /// Takes note of an object as a listing, an event or (no epoch) an answer shows it.
-    fn seen(&self, index: &mut Index, epoch: Option<u32>) -> Concerns;
+    /// Takes note of an object as a listing, an event or an answer shows it.
+    fn seen(&self, index: &mut Index, epoch: u32) -> Concerns;
     /// Takes note of its end.
     fn gone(&self, index: &mut Index) -> Concerns;
     /// Forgets what the listing `epoch` has not brought.
@@ -39,9 +36,8 @@ fn note<K: Ord, T: PartialEq>(
     map: &mut BTreeMap<K, Stamped<T>>,
     key: K,
     fact: T,
-    (version, epoch): (u64, Option<u32>),
+    (version, epoch): (u64, u32),
 ) -> bool {
-    let epoch = epoch.unwrap_or(OWN_WRITE);
     if let Some(held) = map.get_mut(&key) {
         if held.version > version {
             return false;
@@ -76,7 +72,7 @@ fn keep_listed<K: Ord, T>(
     of_this_kind: impl Fn(&K) -> bool,
 ) -> bool {
     let before = map.len();
-    map.retain(|key, held| !of_this_kind(key) || held.epoch == epoch || held.epoch == OWN_WRITE);
+    map.retain(|key, held| !of_this_kind(key) || held.epoch == epoch);
     map.len() == before
 }
 
@@ -99,11 +95,23 @@ where
     let mut epoch = 0;
     while let Some(event) = events.next().await {
         match event {
-            Ok(watcher::Event::Init) => epoch += 1,
-            Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => {
-                world.change(|index| object.seen(index, Some(epoch)));
+            Ok(watcher::Event::Init) => {
+                epoch += 1;
+                world.change(|index| {
+                    index.progress::<K>().epoch = epoch;
+                    Concerns::Nobody
+                });
             }
-            Ok(watcher::Event::Delete(object)) => world.change(|index| object.gone(index)),
+            Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => {
+                world.change(|index| {
+                    index.progress::<K>().pass(object.meta());
+                    object.seen(index, epoch)
+                });
+            }
+            Ok(watcher::Event::Delete(object)) => world.change(|index| {
+                index.progress::<K>().pass(object.meta());
+                object.gone(index)
+            }),
             Ok(watcher::Event::InitDone) => {
                 world.change(|index| K::swept(index, epoch));
                 if let Some(synced) = synced.take() {

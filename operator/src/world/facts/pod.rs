@@ -38,6 +38,8 @@ pub struct LiveProbe {
     pub node: String,
     /// What it left as its termination message.
     pub report: Option<String>,
+    /// When it left it.
+    pub ended: Option<Timestamp>,
     /// Why it is not running, in the kubelet's or the scheduler's words.
     pub waiting: Option<String>,
 }
@@ -128,6 +130,8 @@ impl LiveProbe {
             boundary: annotation(BOUNDARY_ANNOTATION),
             node: annotation(NODE_ANNOTATION),
             report: reported(),
+            ended: current()
+                .find_map(|state| Some(state.terminated.as_ref()?.finished_at.as_ref()?.0)),
             waiting: not_placed().or_else(not_started).or_else(ended_early),
         }
     }

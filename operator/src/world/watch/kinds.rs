@@ -60,7 +60,7 @@ placed!(ClusterRoleBinding, |binding| names::tenant_of_cluster_role(
 .map(ToOwned::to_owned));
 placed!(NetworkPolicy, |policy| Index::tenant_of(policy));
 
-fn child_seen<K: Placed>(object: &K, index: &mut Index, epoch: Option<u32>) -> Concerns {
+fn child_seen<K: Placed>(object: &K, index: &mut Index, epoch: u32) -> Concerns {
     let Some(tenant) = object.tenant() else {
         return Concerns::Nobody;
     };
@@ -88,7 +88,7 @@ fn children_swept<K: Placed>(index: &mut Index, epoch: u32) -> Concerns {
 macro_rules! observed_as_child {
     ($($kind:ty),+) => { $(
         impl Observed for $kind {
-            fn seen(&self, index: &mut Index, epoch: Option<u32>) -> Concerns {
+            fn seen(&self, index: &mut Index, epoch: u32) -> Concerns {
                 child_seen(self, index, epoch)
             }
             fn gone(&self, index: &mut Index) -> Concerns {
@@ -113,7 +113,7 @@ observed_as_child!(
 
 /// A policy is a child where it is ours, and evidence for or against isolation always.
 impl Observed for NetworkPolicy {
-    fn seen(&self, index: &mut Index, epoch: Option<u32>) -> Concerns {
+    fn seen(&self, index: &mut Index, epoch: u32) -> Concerns {
         let Some(tenant) = self.tenant() else {
             return Concerns::Nobody;
         };
@@ -149,7 +149,7 @@ impl Observed for NetworkPolicy {
 }
 
 impl Observed for Pod {
-    fn seen(&self, index: &mut Index, epoch: Option<u32>) -> Concerns {
+    fn seen(&self, index: &mut Index, epoch: u32) -> Concerns {
         let Some(tenant) = Index::tenant_of(self) else {
             return Concerns::Nobody;
         };
@@ -194,7 +194,7 @@ fn shared(index: &mut Index, change: impl FnOnce(&mut Cluster)) -> Concerns {
 }
 
 impl Observed for Node {
-    fn seen(&self, index: &mut Index, epoch: Option<u32>) -> Concerns {
+    fn seen(&self, index: &mut Index, epoch: u32) -> Concerns {
         index.listed::<Self>(&self.name_any(), epoch);
         shared(index, |cluster| {
             cluster.nodes.insert(self.name_any(), LiveNode::of(self));
@@ -216,7 +216,7 @@ impl Observed for Node {
 }
 
 impl Observed for RuntimeClass {
-    fn seen(&self, index: &mut Index, epoch: Option<u32>) -> Concerns {
+    fn seen(&self, index: &mut Index, epoch: u32) -> Concerns {
         let name = self.name_any();
         index.listed::<Self>(&name, epoch);
         shared(index, |cluster| {
@@ -271,7 +271,7 @@ fn endpoints(slice: &EndpointSlice, index: &mut Index, ready: Vec<SocketAddr>) -
 }
 
 impl Observed for EndpointSlice {
-    fn seen(&self, index: &mut Index, _: Option<u32>) -> Concerns {
+    fn seen(&self, index: &mut Index, _: u32) -> Concerns {
         endpoints(self, index, ready(self))
     }
 
