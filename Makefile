@@ -45,11 +45,12 @@ bench: build ## Print the figures of docs/performance.md, floors beside them
 
 .PHONY: build
 build: ## Build every binary and every test
-	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.91 or newer (rustup.rs)"; exit 1; }
+	@tests/prerequisites
 	nice cargo build $(CARGO_FLAGS) --all-targets
 
 .PHONY: lint
 lint: ## Formatting and lints
+	@tests/prerequisites
 	cargo fmt --all --check
 	nice cargo clippy --workspace --all-targets --quiet -- -D warnings
 
