@@ -271,7 +271,10 @@ async fn a_purge_ends_in_time_whatever_is_in_the_way() {
     Live::run_on_own(name, async |live| {
         load_stubborn_image(live);
         let open = live.open_namespace().await;
-        live.start(stubborn(&open, "control"), None).await;
+        // As stubborn, but its namespace is to go at the end without an hour of grace.
+        let mut alike = stubborn(&open, "control");
+        alike["spec"]["terminationGracePeriodSeconds"] = json!(0);
+        live.start(alike, None).await;
         let control = live.running(&open, "control").await;
         let seen = live.dial(&open, &format!("{control}:80")).await;
         assert_eq!(seen, "Connected", "the attack itself must work");
