@@ -132,7 +132,7 @@ impl LiveProbe {
             report: reported(),
             ended: current()
                 .find_map(|state| Some(state.terminated.as_ref()?.finished_at.as_ref()?.0)),
-            waiting: not_placed().or_else(not_started).or_else(ended_early),
+            waiting: ended_early().or_else(not_placed).or_else(not_started),
         }
     }
 }
