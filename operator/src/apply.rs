@@ -23,7 +23,7 @@ use crate::{
     error::Error,
     world::{
         World,
-        facts::{self, Child, Uid, controller},
+        facts::{self, Child, Uid},
         watch::Observed,
     },
 };
@@ -321,9 +321,4 @@ fn kind_name<K: Resource<DynamicType = ()>>() -> &'static str {
         std::borrow::Cow::Borrowed(kind) => kind,
         std::borrow::Cow::Owned(_) => "object",
     }
-}
-
-/// Whether `meta` names this UID as its controller.
-pub fn is_owned(meta: &ObjectMeta, owner: Uid) -> bool {
-    controller(meta) == Some(owner)
 }
