@@ -45,7 +45,7 @@ enum Action {
     Logs,
     /// Build components into the cache: all that `up` needs, or those that are named.
     Build {
-        /// etcd, runc, gvisor, containerd, coredns, kubernetes, cilium; not needed by `up`: helm, kwok.
+        /// etcd, runc, gvisor, containerd, coredns, kubernetes, cilium; not needed by `up`: helm.
         components: Vec<String>,
     },
     /// Build a container image offline and print the path of its archive.

@@ -97,7 +97,7 @@ const CONTAINERD_LINK: &str = "-X github.com/containerd/containerd/v2/version.Ve
 const CONTAINERD_TAGS: &str = "no_btrfs,no_zfs,no_devmapper";
 
 /// All components, the quick ones first: what is wrong with the machine shows early.
-pub const COMPONENTS: [Component; 9] = [
+pub const COMPONENTS: [Component; 8] = [
     Component {
         name: "etcd",
         about: "the API server's store",
@@ -219,13 +219,6 @@ pub const COMPONENTS: [Component; 9] = [
         about: "the package manager, only for tests that install packages",
         files: module!("helm", "go.mod", "go.sum"),
         outputs: &[program("helm", "helm.sh/helm/v3/cmd/helm", "")],
-        needed: false,
-    },
-    Component {
-        name: "kwok",
-        about: "pretends to be many nodes, only for tests of scale",
-        files: module!("kwok", "go.mod", "go.sum"),
-        outputs: &[program("kwok", "sigs.k8s.io/kwok/cmd/kwok", "")],
         needed: false,
     },
 ];
