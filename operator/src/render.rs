@@ -7,6 +7,7 @@
 mod admission;
 mod canary;
 mod chart;
+mod flow;
 mod meta;
 mod namespaces;
 mod network;
@@ -45,6 +46,7 @@ fn manifests() -> io::Result<Vec<Manifest>> {
             "network-policies",
             yaml::values(&network::network_policies())?,
         ),
+        manifest("flow-control", vec![yaml::value(&flow::schema())?]),
         manifest("settings", vec![yaml::value(&settings::config_map())?]),
         manifest("operator", operator::objects()?),
         manifest("canary", canary::objects()?),
