@@ -6,6 +6,7 @@ use std::{
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client, Config, ResourceExt,
     api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams},
@@ -13,7 +14,7 @@ use kube::{
     runtime::watcher::{self, watcher},
 };
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Whatever goes wrong ends the benchmark.
 pub(crate) type Anything = Box<dyn std::error::Error + Send + Sync>;
@@ -29,7 +30,9 @@ pub(crate) type Kind = (&'static str, &'static str, &'static str);
 pub(crate) const TENANT: Kind = ("cloister.dev", "v1alpha1", "Tenant");
 pub(crate) const NETWORK_POLICY: Kind = ("networking.k8s.io", "v1", "NetworkPolicy");
 const DEPLOYMENT: Kind = ("apps", "v1", "Deployment");
-const POD: Kind = ("", "v1", "Pod");
+
+/// Where the operator serves its metrics.
+const ADMIN_PORT: u16 = 8080;
 
 pub(crate) fn resource((group, version, kind): Kind) -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
@@ -207,20 +210,13 @@ impl Bench {
         ))
     }
 
+    /// Through the kubelet: the API server itself need not reach the pods' network.
     async fn pages(&self) -> Result<Vec<String>, Anything> {
+        let pods = Api::<Pod>::namespaced(self.client.clone(), "cloister-system");
+        let ours = ListParams::default().labels("app.kubernetes.io/component=cloister-operator");
         let mut pages = Vec::new();
-        for pod in self
-            .namespaced(POD, "cloister-system")
-            .list(&ListParams::default())
-            .await?
-        {
-            let name = pod.name_any();
-            if name.starts_with("cloister-operator") {
-                let path =
-                    format!("/api/v1/namespaces/cloister-system/pods/{name}:8080/proxy/metrics");
-                let request = http::Request::get(path).body(Vec::new())?;
-                pages.push(self.client.request_text(request).await.unwrap_or_default());
-            }
+        for pod in pods.list(&ours).await? {
+            pages.push(forwarded(&pods, &pod.name_any()).await.unwrap_or_default());
         }
         Ok(pages)
     }
@@ -232,9 +228,18 @@ fn is_ready(tenant: &DynamicObject) -> bool {
     conditions.any(|one| one["type"] == "Ready" && one["status"] == "True")
 }
 
-/// One page over plain HTTP, of an operator that runs beside the benchmark.
+async fn forwarded(pods: &Api<Pod>, name: &str) -> Result<String, Anything> {
+    let mut forwarder = pods.portforward(name, &[ADMIN_PORT]).await?;
+    let stream = forwarder.take_stream(ADMIN_PORT);
+    page(stream.ok_or("no stream to the replica")?).await
+}
+
+/// Of an operator that runs beside the benchmark.
 async fn plain_get(address: &str) -> Result<String, Anything> {
-    let mut stream = tokio::net::TcpStream::connect(address).await?;
+    page(tokio::net::TcpStream::connect(address).await?).await
+}
+
+async fn page(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<String, Anything> {
     stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await?;
     let mut page = String::new();
     stream.read_to_string(&mut page).await?;
