@@ -1,6 +1,10 @@
 //! `manifests/` is what the code renders. `UPDATE_GOLDEN=1 cargo test -p tests --test golden`
 //! rewrites it. The chart is one of them, and Helm is asked what comes of it.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -95,8 +99,8 @@ fn objects(text: &str) -> BTreeMap<String, Value> {
         .collect()
 }
 
-/// Helm, where `cluster build helm` or the machine has it.
-fn helm() -> Option<PathBuf> {
+/// Helm, as `cluster build helm` or the machine has it.
+fn helm() -> PathBuf {
     let cache = env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .or_else(|| env::home_dir().map(|home| home.join(".cache")));
@@ -107,14 +111,12 @@ fn helm() -> Option<PathBuf> {
         .flatten()
         .filter(|entry| entry.file_name().to_string_lossy().starts_with("helm-"))
         .map(|entry| entry.path().join("helm"));
-    let installed = env::var_os("PATH")
-        .map(|path| {
-            env::split_paths(&path)
-                .map(|folder| folder.join("helm"))
-                .collect::<Vec<_>>()
-        })
-        .unwrap_or_default();
-    built.chain(installed).find(|path| path.is_file())
+    let path = env::var_os("PATH").unwrap_or_default();
+    let installed = env::split_paths(&path).map(|folder| folder.join("helm"));
+    let mut everywhere = built.chain(installed);
+    everywhere
+        .find(|path| path.is_file())
+        .expect("no helm here: run `make test-units`, which builds it")
 }
 
 fn output(command: &mut Command) -> String {
@@ -126,12 +128,7 @@ fn output(command: &mut Command) -> String {
 
 #[test]
 fn helm_with_default_values_yields_what_kustomize_yields() {
-    let Some(helm) = helm() else {
-        println!(
-            "skipped: no helm here; `cargo run -p tests --bin cluster -- build helm` makes one"
-        );
-        return;
-    };
+    let helm = helm();
     let chart = manifests().join("chart");
     let rendered = output(
         Command::new(&helm)
@@ -155,12 +152,7 @@ fn helm_with_default_values_yields_what_kustomize_yields() {
 
 #[test]
 fn every_value_of_the_chart_changes_what_helm_yields() {
-    let Some(helm) = helm() else {
-        println!(
-            "skipped: no helm here; `cargo run -p tests --bin cluster -- build helm` makes one"
-        );
-        return;
-    };
+    let helm = helm();
     let with = |set: &str| {
         let chart = manifests().join("chart");
         output(
