@@ -8,7 +8,7 @@ pub mod facts;
 pub mod watch;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
@@ -60,6 +60,9 @@ pub enum Concerns {
 #[derive(Debug, Default)]
 pub struct Index {
     tenants: HashMap<String, Arc<Surroundings>>,
+    /// Probe pods that have not ended yet, by tenant and name: kept beside the facts,
+    /// because every pass of every tenant asks how many there are.
+    probing: HashSet<(String, Box<str>)>,
     cluster: Arc<Cluster>,
     /// When the shared objects were last listed, by kind and name.
     listed: HashMap<(String, String), u32>,
@@ -133,12 +136,7 @@ impl World {
     /// Probe pods that have not ended yet, of all tenants.
     pub fn probes_under_way(&self) -> usize {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-        let pods = index
-            .tenants
-            .values()
-            .flat_map(|around| around.pods.values());
-        pods.filter(|pod| pod.fact.probe.is_some() && !pod.fact.finished)
-            .count()
+        index.probing.len()
     }
 
     /// Room for one more probe, if `at_once` allows one. Passes that run side by side have
@@ -241,6 +239,24 @@ impl Index {
         }
     }
 
+    /// Takes note of whether a pod is a probe under way, by what is known of it by now.
+    fn tally(&mut self, tenant: String, pod: Box<str>) {
+        let around = self.tenants.get(&tenant);
+        let held = around.and_then(|around| around.pods.get(&pod));
+        if held.is_some_and(|held| held.fact.probe.is_some() && !held.fact.finished) {
+            self.probing.insert((tenant, pod));
+        } else {
+            self.probing.remove(&(tenant, pod));
+        }
+    }
+
+    /// The same for every probe that was under way, once a listing has swept.
+    fn tally_anew(&mut self) {
+        for (tenant, pod) in std::mem::take(&mut self.probing) {
+            self.tally(tenant, pod);
+        }
+    }
+
     /// Notes that a shared object was in the listing `epoch`.
     fn listed<K: Resource<DynamicType = ()>>(&mut self, name: &str, epoch: u32) {
         let key = (K::kind(&()).into_owned(), name.to_owned());
@@ -333,5 +349,36 @@ mod tests {
         let (store, _) = reflector::store();
         let world = World::new(store);
         assert!(world.surroundings("a").children.is_empty());
+    }
+
+    fn probe(name: &str, version: u32, phase: &str) -> Pod {
+        let labels = json!({crds::well_known::ROLE_LABEL: crds::well_known::ROLE_PROBE});
+        let meta = json!({
+            "name": name, "namespace": "tenant-a", "uid": name, "labels": labels,
+            "resourceVersion": version.to_string(),
+        });
+        serde_json::from_value(json!({"metadata": meta, "status": {"phase": phase}})).unwrap()
+    }
+
+    #[test]
+    fn counts_the_probes_that_have_not_ended() {
+        let (store, _) = reflector::store();
+        let world = World::new(store);
+        let (a, b) = ("cloister-probe-a", "cloister-probe-b");
+        let seen = |pod: &Pod, epoch: u32| {
+            world.change(|index| pod.seen(index, epoch));
+            world.probes_under_way()
+        };
+        assert_eq!(seen(&probe(a, 1, "Pending"), 1), 1);
+        assert_eq!(seen(&probe(a, 2, "Running"), 1), 1, "it is the same");
+        assert_eq!(seen(&probe(b, 3, "Running"), 1), 2);
+        assert_eq!(seen(&probe(a, 4, "Succeeded"), 1), 1);
+        assert_eq!(seen(&probe(a, 2, "Running"), 1), 1, "it is old news");
+        world.lose(&probe(b, 5, "Running"));
+        assert_eq!(world.probes_under_way(), 0);
+
+        assert_eq!(seen(&probe(b, 6, "Running"), 1), 1);
+        world.change(|index| Pod::swept(index, 2));
+        assert_eq!(world.probes_under_way(), 0, "a listing did not bring it");
     }
 }

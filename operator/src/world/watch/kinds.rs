@@ -155,12 +155,9 @@ impl Observed for Pod {
         };
         let stamp = (facts::version(&self.metadata), epoch);
         let key = self.name_any().into_boxed_str();
-        let changed = note(
-            &mut index.around(&tenant).pods,
-            key,
-            LivePod::of(self),
-            stamp,
-        );
+        let pods = &mut index.around(&tenant).pods;
+        let changed = note(pods, key.clone(), LivePod::of(self), stamp);
+        index.tally(tenant.clone(), key);
         concerns(changed, tenant)
     }
 
@@ -174,11 +171,14 @@ impl Observed for Pod {
         );
         let changed = forget(&mut index.around(&tenant).pods, &key, version);
         index.forget_empty();
+        index.tally(tenant.clone(), key);
         concerns(changed, tenant)
     }
 
     fn swept(index: &mut Index, epoch: u32) -> Concerns {
-        index.sweep(|around| keep_listed(&mut around.pods, epoch, |_| true))
+        let concerns = index.sweep(|around| keep_listed(&mut around.pods, epoch, |_| true));
+        index.tally_anew();
+        concerns
     }
 }
 
