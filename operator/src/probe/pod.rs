@@ -10,8 +10,8 @@ use crds::{
 };
 use k8s_openapi::{
     api::core::v1::{
-        Capabilities, Container, EnvVar, EnvVarSource, ObjectFieldSelector, Pod,
-        PodSecurityContext, PodSpec, ResourceRequirements, SeccompProfile, SecurityContext,
+        Capabilities, Container, Pod, PodSecurityContext, PodSpec, ResourceRequirements,
+        SeccompProfile, SecurityContext,
     },
     apimachinery::pkg::api::resource::Quantity,
 };
@@ -129,17 +129,6 @@ fn container(probe: &Probe) -> Container {
         image_pull_policy: Some("IfNotPresent".to_owned()),
         command: Some(vec!["/cloister-sandbox".to_owned()]),
         args: Some(vec!["probe".to_owned(), "--request".to_owned(), request]),
-        env: Some(vec![EnvVar {
-            name: "HOST_IP".to_owned(),
-            value: None,
-            value_from: Some(EnvVarSource {
-                field_ref: Some(ObjectFieldSelector {
-                    api_version: Some("v1".to_owned()),
-                    field_path: "status.hostIP".to_owned(),
-                }),
-                ..EnvVarSource::default()
-            }),
-        }]),
         resources: Some(ResourceRequirements {
             limits: Some(quantities(CPU_MILLIS, MEMORY_MIB)),
             requests: Some(quantities(10, 16)),

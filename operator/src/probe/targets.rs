@@ -8,7 +8,7 @@ use crds::well_known::{
 };
 
 use super::{DIAL_TIMEOUT_MS, ProbeSettings};
-use crate::world::facts::{Cluster, Uid};
+use crate::world::facts::{Cluster, LiveNode, Uid};
 
 /// The metadata services of the large clouds: link-local IPv4 (all of them), the IPv6
 /// address of AWS, and the IPv4 one spelled as IPv6, which some filters forget.
@@ -65,20 +65,35 @@ impl Missing {
     }
 }
 
-/// What to ask a probe of this tenant. Tenants are spread over the canary's pods.
+/// Pods that stand for all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peers {
+    canary: IpAddr,
+    decoy: IpAddr,
+}
+
+/// Whom probes of this tenant dial. Tenants are spread over the canary's pods.
 ///
 /// # Errors
 /// [`Missing`] if something that every probe needs is not there.
-pub fn request(
-    cluster: &Cluster,
-    settings: &ProbeSettings,
-    tenant: Uid,
-) -> Result<ProbeRequest, Missing> {
+pub fn peers(cluster: &Cluster, tenant: Uid) -> Result<Peers, Missing> {
     let canary = chosen(&cluster.canaries, tenant).ok_or(Missing::Canary)?;
     let decoy = chosen(&cluster.decoys, tenant).ok_or(Missing::Decoy)?;
     if cluster.api_servers.is_empty() {
         return Err(Missing::ApiServer);
     }
+    Ok(Peers { canary, decoy })
+}
+
+/// What to ask a probe that is sent to `node`. Every address is told here and none is left
+/// for the kubelet to fill in: the answer is compared with this, word for word.
+pub fn request(
+    cluster: &Cluster,
+    settings: &ProbeSettings,
+    peers: Peers,
+    node: &LiveNode,
+) -> ProbeRequest {
+    let Peers { canary, decoy } = peers;
     let at = |address: IpAddr, port: u16| SocketAddr::new(address, port).to_string();
     let shut = |check: Check, address: String| Target {
         check,
@@ -95,8 +110,8 @@ pub fn request(
         open(Check::PermittedCanary, at(canary, CANARY_PERMITTED_PORT)),
         shut(Check::ForbiddenCanary, at(canary, CANARY_FORBIDDEN_PORT)),
         shut(Check::OtherTenant, at(decoy, DECOY_PORT)),
-        shut(Check::Kubelet, format!("$(HOST_IP):{KUBELET_PORT}")),
     ];
+    targets.extend(kubelets(node).map(|address| shut(Check::Kubelet, at(address, KUBELET_PORT))));
     targets.extend(METADATA.map(|(check, address)| shut(check, address.to_owned())));
     let api_servers = cluster.api_servers.iter().take(MAX_API_SERVERS);
     targets.extend(api_servers.map(|a| shut(Check::ApiServerEndpoint, a.to_string())));
@@ -104,14 +119,64 @@ pub fn request(
     targets.extend(service.map(|a| shut(Check::ApiServerService, a.to_string())));
     let outside = settings.outside.iter();
     targets.extend(outside.map(|a| shut(Check::Outside, a.to_string())));
-    Ok(ProbeRequest {
+    ProbeRequest {
         version: VERSION,
         timeout_ms: DIAL_TIMEOUT_MS,
         targets,
-    })
+    }
+}
+
+/// The node's first address of each family: a policy can hold for one and not the other.
+fn kubelets(node: &LiveNode) -> impl Iterator<Item = IpAddr> {
+    let first = |family: fn(&IpAddr) -> bool| node.addresses.iter().copied().find(family);
+    [first(IpAddr::is_ipv4), first(IpAddr::is_ipv6)]
+        .into_iter()
+        .flatten()
 }
 
 fn chosen(addresses: &[IpAddr], tenant: Uid) -> Option<IpAddr> {
     let count = addresses.len().max(1);
     addresses.get(tenant.spread(count)).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where the kubelet of a node with these addresses is dialled.
+    fn dialled(addresses: &[&str]) -> Vec<String> {
+        let node = LiveNode {
+            addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
+            ..LiveNode::default()
+        };
+        let settings = ProbeSettings {
+            image: String::new(),
+            interval: std::time::Duration::from_mins(5),
+            at_once: 1,
+            outside: None,
+            api_service: None,
+            user_namespaces: true,
+        };
+        let peer = IpAddr::from([192, 0, 2, 1]);
+        let peers = Peers {
+            canary: peer,
+            decoy: peer,
+        };
+        let asked = request(&Cluster::default(), &settings, peers, &node);
+        let kubelets = asked.targets.into_iter();
+        kubelets
+            .filter(|target| target.check == Check::Kubelet)
+            .map(|target| target.address)
+            .collect()
+    }
+
+    #[test]
+    fn the_kubelet_is_dialled_in_every_family_that_its_node_has() {
+        assert_eq!(dialled(&["192.0.2.11"]), ["192.0.2.11:10250"]);
+        assert_eq!(dialled(&["2001:db8::11"]), ["[2001:db8::11]:10250"]);
+        assert_eq!(
+            dialled(&["2001:db8::11", "192.0.2.11", "203.0.113.11"]),
+            ["192.0.2.11:10250", "[2001:db8::11]:10250"]
+        );
+    }
 }

@@ -25,9 +25,10 @@ use serde_json::{Value, json};
 
 use super::{TenantRoom, isolation};
 use crate::{
+    probe::targets,
     recording::{Recording, UID, now},
     room::{self, Context, Room},
-    world::World,
+    world::{World, facts::Uid},
 };
 
 #[derive(Deserialize)]
@@ -194,15 +195,14 @@ fn lose(world: &World, child: &str) {
 }
 
 fn probe_pod(context: &Context, tenant: &Tenant, probe: &ProbePod, boundary: &str) -> Value {
-    let request = crate::probe::targets::request(
-        &context.world.cluster(),
-        &context.settings.probing,
-        crate::world::facts::Uid::parse(UID),
-    );
-    let report = probe.saw.as_ref().map(|saw| {
-        let targets = json!(request.unwrap().targets);
-        report(&targets, saw, tenant.spec.isolation.runtime)
-    });
+    let cluster = context.world.cluster();
+    let peers = targets::peers(&cluster, Uid::parse(UID)).unwrap();
+    let node = &cluster.nodes[&probe.node];
+    let request = targets::request(&cluster, &context.settings.probing, peers, node);
+    let report = probe
+        .saw
+        .as_ref()
+        .map(|saw| report(&json!(request.targets), saw, tenant.spec.isolation.runtime));
     let boundary = if probe.current { boundary } else { "another" };
     let state = report.map_or_else(
         || json!({"running": {}}),

@@ -102,14 +102,12 @@ pub fn probes(valid: &ValidTenant, desired: &Boundary) -> (Option<Pod>, Vec<(Str
 
 fn next_probe(valid: &ValidTenant, boundary: String, under_way: bool) -> Option<Pod> {
     let known = collected(valid, &boundary);
-    let uid = valid.owner.uid;
-    let Ok(request) = targets::request(&valid.cluster, &valid.probing, uid) else {
-        return None;
-    };
+    let peers = targets::peers(&valid.cluster, valid.owner.uid).ok()?;
     let Step::Launch { node } = step(valid, &known, under_way) else {
         return None;
     };
     let place = valid.nodes.get(&node)?.clone();
+    let request = targets::request(&valid.cluster, &valid.probing, peers, &place);
     Some(probe::pod::pod(&Probe {
         owner: valid.owner.clone(),
         boundary,
@@ -270,8 +268,7 @@ fn proof(valid: &ValidTenant, known: &IsolationStatus) -> Said {
             (Verdict::True, TenantReason::Proven, message)
         }
         newest => {
-            let missing = targets::request(&valid.cluster, &valid.probing, valid.owner.uid);
-            let why = match missing {
+            let why = match targets::peers(&valid.cluster, valid.owner.uid) {
                 Err(missing) => missing.remedy().to_owned(),
                 Ok(_) if valid.nodes.is_empty() => {
                     "no node that the residency allows is ready".to_owned()
