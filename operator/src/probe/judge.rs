@@ -1,6 +1,9 @@
 //! What a probe's answer means, and what all answers together say of a tenant. Pure.
 
-use contract::{Check, Expect, Inside, Observation, ProbeReport, Saw, SeenRuntime, VERSION};
+use contract::{
+    Check, Expect, Inside, Observation, ProbeReport, ProbeRequest, Saw, SeenRuntime, Target,
+    VERSION,
+};
 use crds::tenant::{CheckStatus, Evidence, IsolationStatus, Outcome, Runtime};
 use jiff::Timestamp;
 
@@ -33,11 +36,12 @@ impl Judged {
     }
 }
 
-/// What a report means for pods that must be confined as `wanted`.
+/// What a report means as the answer to `asked`, for pods that must be confined as `wanted`.
 ///
 /// An opening is a breach even if the network is otherwise dead. Silence is proof only if
-/// everything that must answer did, in the same look.
-pub fn report(text: &str, wanted: Confinement) -> Judged {
+/// everything that must answer did, in the same look. An answer to another question says
+/// nothing at all.
+pub fn report(text: &str, asked: &ProbeRequest, wanted: Confinement) -> Judged {
     let report: ProbeReport = match serde_json::from_str(text) {
         Ok(report) => report,
         Err(error) => {
@@ -51,6 +55,9 @@ pub fn report(text: &str, wanted: Confinement) -> Judged {
              install both from one release"
         ));
     }
+    if let Some(fault) = strayed(&asked.targets, &report.checks) {
+        return Judged::inconclusive(fault);
+    }
     let confinement = confinement(&report.inside, wanted);
     let mut checks: Vec<CheckStatus> = report.checks.iter().map(status_of).collect();
     checks.extend(confinement.iter().map(|(check, _)| check.clone()));
@@ -60,6 +67,44 @@ pub fn report(text: &str, wanted: Confinement) -> Judged {
         fault,
         checks,
     }
+}
+
+/// Where an answer first leaves what was asked: it has one entry per target, in the order
+/// of the request, so whatever is missing, added, doubled or changed shows in its place.
+fn strayed(asked: &[Target], seen: &[Observation]) -> Option<String> {
+    let places = 0..asked.len().max(seen.len());
+    places
+        .map(|place| (asked.get(place), seen.get(place)))
+        .find_map(|pair| match pair {
+            (Some(target), Some(one)) if answers(one, target) => None,
+            (Some(target), Some(one)) => Some(format!(
+                "the probe was asked for {}, and answered on {}",
+                named(target.check, &target.address, target.expect),
+                named(one.check, &one.address, one.expect)
+            )),
+            (Some(target), None) => {
+                let target = named(target.check, &target.address, target.expect);
+                Some(format!("{target}: not looked at"))
+            }
+            (None, Some(one)) => {
+                let one = named(one.check, &one.address, one.expect);
+                Some(format!("{one}: not asked for"))
+            }
+            (None, None) => None,
+        })
+}
+
+fn answers(one: &Observation, target: &Target) -> bool {
+    let Target {
+        check,
+        address,
+        expect,
+    } = target;
+    one.check == *check && one.address == *address && one.expect == *expect
+}
+
+fn named(check: Check, address: &str, expect: Expect) -> String {
+    format!("{check:?} {address} ({expect:?})")
 }
 
 fn conclusion(seen: &[Observation], inside: &[(CheckStatus, bool)]) -> (Outcome, String) {
@@ -188,7 +233,7 @@ pub fn of_pod(
     now: Timestamp,
 ) -> Option<Judged> {
     if let Some(text) = &probe.report {
-        return Some(report(text, wanted));
+        return Some(answer(text, probe, wanted));
     }
     let overdue = now.duration_since(pod.created).as_secs() > PATIENCE.as_secs().cast_signed();
     let why = match (&probe.waiting, pod.finished, overdue) {
@@ -199,6 +244,13 @@ pub fn of_pod(
         (_, false, false) => return None,
     };
     Some(Judged::inconclusive(why))
+}
+
+fn answer(text: &str, probe: &LiveProbe, wanted: Confinement) -> Judged {
+    match &probe.asked {
+        Some(asked) => report(text, asked, wanted),
+        None => Judged::inconclusive("what the probe was asked cannot be read".to_owned()),
+    }
 }
 
 /// Adds what the probe pods say to what was known, if it was about the same boundary.
@@ -277,11 +329,11 @@ mod tests {
         }
     }
 
-    /// A report in which everything is as it must be, then changed.
-    fn judged(change: impl FnOnce(&mut ProbeReport)) -> Judged {
-        let checks = REQUIRED.map(|check| {
+    /// A request for everything that is required.
+    fn request() -> ProbeRequest {
+        let targets = REQUIRED.map(|check| {
             let open = matches!(check, Check::Dns | Check::PermittedCanary);
-            let target = Target {
+            Target {
                 check,
                 address: "192.0.2.1:1".into(),
                 expect: if open {
@@ -289,21 +341,37 @@ mod tests {
                 } else {
                     Expect::Blocked
                 },
-            };
-            Observation {
-                check: target.check,
-                address: target.address,
-                expect: target.expect,
-                saw: if open { Saw::Connected } else { Saw::Silence },
             }
         });
+        ProbeRequest {
+            version: VERSION,
+            timeout_ms: 1,
+            targets: targets.into(),
+        }
+    }
+
+    /// A report in which everything is as it must be, then changed.
+    fn answered(asked: &ProbeRequest, change: impl FnOnce(&mut ProbeReport)) -> Judged {
+        let observe = |target: &Target| Observation {
+            check: target.check,
+            address: target.address.clone(),
+            expect: target.expect,
+            saw: match target.expect {
+                Expect::Reachable => Saw::Connected,
+                Expect::Blocked => Saw::Silence,
+            },
+        };
         let mut answer = ProbeReport {
             version: VERSION,
-            checks: checks.into(),
+            checks: asked.targets.iter().map(observe).collect(),
             inside: inside(),
         };
         change(&mut answer);
-        report(&serde_json::to_string(&answer).unwrap(), HARDENED)
+        report(&serde_json::to_string(&answer).unwrap(), asked, HARDENED)
+    }
+
+    fn judged(change: impl FnOnce(&mut ProbeReport)) -> Judged {
+        answered(&request(), change)
     }
 
     fn saw(answer: &mut ProbeReport, check: Check, saw: Saw) {
@@ -355,11 +423,55 @@ mod tests {
         });
         assert_eq!(partial.outcome, Outcome::Inconclusive);
         assert!(partial.fault.contains("not looked at"));
-        assert_eq!(report("", HARDENED).outcome, Outcome::Inconclusive);
+        let empty = report("", &request(), HARDENED);
+        assert_eq!(empty.outcome, Outcome::Inconclusive);
         assert_eq!(
             judged(|answer| answer.version += 1).outcome,
             Outcome::Inconclusive
         );
+    }
+
+    #[test]
+    fn an_answer_to_another_question_proves_nothing_and_says_where() {
+        type Stray = fn(&mut Vec<Observation>);
+        let strayed: [(&str, Stray); 7] = [
+            ("Kubelet 192.0.2.1:1 (Blocked): not looked at", |all| {
+                all.pop();
+            }),
+            ("asked for Dns 192.0.2.1:1 (Reachable)", |all| {
+                all.remove(0);
+            }),
+            ("Dns 192.0.2.1:1 (Reachable): not asked for", |all| {
+                all.push(all[0].clone());
+            }),
+            ("answered on Dns 192.0.2.1:1", |all| {
+                all.insert(1, all[0].clone());
+            }),
+            ("answered on OtherTenant 192.0.2.1:2", |all| {
+                all[3].address = "192.0.2.1:2".into();
+            }),
+            ("answered on Outside 192.0.2.1:1", |all| {
+                all[3].check = Check::Outside;
+            }),
+            ("answered on OtherTenant 192.0.2.1:1 (Reachable)", |all| {
+                all[3].expect = Expect::Reachable;
+                all[3].saw = Saw::Connected;
+            }),
+        ];
+        for (fault, stray) in strayed {
+            let judged = judged(|answer| stray(&mut answer.checks));
+            assert_eq!(judged.outcome, Outcome::Inconclusive, "{fault}");
+            assert!(judged.fault.contains(fault), "{}", judged.fault);
+        }
+    }
+
+    #[test]
+    fn a_request_without_a_required_check_is_no_proof() {
+        let mut asked = request();
+        asked.targets.pop();
+        let partial = answered(&asked, |_| ());
+        assert_eq!(partial.outcome, Outcome::Inconclusive);
+        assert_eq!(partial.fault, "Kubelet: not looked at");
     }
 
     #[test]

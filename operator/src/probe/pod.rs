@@ -20,7 +20,7 @@ use super::Confinement;
 use crate::{
     meta::Owner,
     names,
-    world::facts::{BOUNDARY_ANNOTATION, LiveNode, NODE_ANNOTATION},
+    world::facts::{BOUNDARY_ANNOTATION, LiveNode, NODE_ANNOTATION, REQUEST_OPTION},
 };
 
 /// User and group of every pod that Cloister makes. Any but 0.
@@ -128,7 +128,7 @@ fn container(probe: &Probe) -> Container {
         image: Some(probe.image.clone()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
         command: Some(vec!["/cloister-sandbox".to_owned()]),
-        args: Some(vec!["probe".to_owned(), "--request".to_owned(), request]),
+        args: Some(vec!["probe".to_owned(), REQUEST_OPTION.to_owned(), request]),
         resources: Some(ResourceRequirements {
             limits: Some(quantities(CPU_MILLIS, MEMORY_MIB)),
             requests: Some(quantities(10, 16)),

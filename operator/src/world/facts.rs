@@ -29,7 +29,7 @@ use serde_json::{Value, json};
 
 pub use self::{
     node::LiveNode,
-    pod::{BOUNDARY_ANNOTATION, LivePod, LiveProbe, NODE_ANNOTATION},
+    pod::{BOUNDARY_ANNOTATION, LivePod, LiveProbe, NODE_ANNOTATION, REQUEST_OPTION},
 };
 use crate::digest;
 

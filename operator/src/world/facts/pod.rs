@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use contract::ProbeRequest;
 use crds::well_known::{ROLE_LABEL, ROLE_PROBE};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -36,6 +37,8 @@ pub struct LiveProbe {
     pub boundary: String,
     /// Node that it was sent to.
     pub node: String,
+    /// What it was asked, as far as this operator can read it.
+    pub asked: Option<ProbeRequest>,
     /// What it left as its termination message.
     pub report: Option<String>,
     /// When it left it.
@@ -48,6 +51,8 @@ pub struct LiveProbe {
 pub const BOUNDARY_ANNOTATION: &str = "cloister.dev/boundary";
 /// Annotation of a probe pod: the node it was sent to.
 pub const NODE_ANNOTATION: &str = "cloister.dev/node";
+/// Option of the probe; the argument after it is the request.
+pub const REQUEST_OPTION: &str = "--request";
 
 impl LivePod {
     /// Boils a pod down.
@@ -129,10 +134,20 @@ impl LiveProbe {
         Self {
             boundary: annotation(BOUNDARY_ANNOTATION),
             node: annotation(NODE_ANNOTATION),
+            asked: asked(pod),
             report: reported(),
             ended: current()
                 .find_map(|state| Some(state.terminated.as_ref()?.finished_at.as_ref()?.0)),
             waiting: ended_early().or_else(not_placed).or_else(not_started),
         }
     }
+}
+
+/// The request, from the arguments: they are the whole of what the probe was told, and
+/// nobody can change them once the pod exists, as anybody who may edit it could an annotation.
+fn asked(pod: &Pod) -> Option<ProbeRequest> {
+    let container = pod.spec.as_ref()?.containers.first()?;
+    let arguments = container.args.as_deref()?;
+    let option = arguments.iter().position(|one| one == REQUEST_OPTION)?;
+    serde_json::from_str(arguments.get(option + 1)?).ok()
 }
