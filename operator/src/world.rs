@@ -356,6 +356,8 @@ mod tests {
         let meta = json!({
             "name": name, "namespace": "tenant-a", "uid": name, "labels": labels,
             "resourceVersion": version.to_string(),
+            "ownerReferences": [{"apiVersion": "cloister.dev/v1alpha1", "kind": "Tenant",
+                "name": "a", "uid": "1", "controller": true}],
         });
         serde_json::from_value(json!({"metadata": meta, "status": {"phase": phase}})).unwrap()
     }

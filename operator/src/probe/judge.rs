@@ -8,7 +8,7 @@ use crds::tenant::{CheckStatus, Evidence, IsolationStatus, Outcome, Runtime};
 use jiff::Timestamp;
 
 use super::{Confinement, PATIENCE, targets::REQUIRED};
-use crate::world::facts::{LivePod, LiveProbe};
+use crate::world::facts::{LivePod, LiveProbe, Uid};
 
 /// Most nodes whose evidence is kept in status.
 const MAX_EVIDENCE: usize = 16;
@@ -225,17 +225,24 @@ fn check(name: &str, expected: &str, saw: String, holds: bool) -> (CheckStatus, 
     (status, holds)
 }
 
+/// What the answers of probes are held against.
+#[derive(Clone, Copy, Debug)]
+pub struct Measure {
+    /// Whose probes count.
+    pub tenant: Uid,
+    /// How the tenant's pods must be confined.
+    pub confinement: Confinement,
+    /// Now.
+    pub now: Timestamp,
+}
+
 /// What a probe pod says, once it has ended or run out of time; nothing before that.
-pub fn of_pod(
-    pod: &LivePod,
-    probe: &LiveProbe,
-    wanted: Confinement,
-    now: Timestamp,
-) -> Option<Judged> {
+pub fn of_pod(pod: &LivePod, probe: &LiveProbe, measure: Measure) -> Option<Judged> {
     if let Some(text) = &probe.report {
-        return Some(answer(text, probe, wanted));
+        return Some(answer(text, probe, measure));
     }
-    let overdue = now.duration_since(pod.created).as_secs() > PATIENCE.as_secs().cast_signed();
+    let overdue =
+        measure.now.duration_since(pod.created).as_secs() > PATIENCE.as_secs().cast_signed();
     let why = match (&probe.waiting, pod.finished, overdue) {
         (Some(cause), true, _) => format!("the probe ended without a report: {cause}"),
         (None, true, _) => "the probe ended without a report".to_owned(),
@@ -246,9 +253,9 @@ pub fn of_pod(
     Some(Judged::inconclusive(why))
 }
 
-fn answer(text: &str, probe: &LiveProbe, wanted: Confinement) -> Judged {
+fn answer(text: &str, probe: &LiveProbe, measure: Measure) -> Judged {
     match &probe.asked {
-        Some(asked) => report(text, asked, wanted),
+        Some(asked) => report(text, asked, measure.confinement),
         None => Judged::inconclusive("what the probe was asked cannot be read".to_owned()),
     }
 }
@@ -258,8 +265,7 @@ pub fn collect<'a>(
     previous: Option<&IsolationStatus>,
     boundary: &str,
     pods: impl Iterator<Item = &'a LivePod>,
-    wanted: Confinement,
-    now: Timestamp,
+    measure: Measure,
 ) -> IsolationStatus {
     let known = previous.filter(|known| known.boundary == boundary);
     let mut next = known.cloned().unwrap_or_else(|| IsolationStatus {
@@ -267,15 +273,18 @@ pub fn collect<'a>(
         ..IsolationStatus::default()
     });
     for pod in pods {
-        let Some(probe) = &pod.probe else { continue };
+        let Some(probe) = pod.probe_of(measure.tenant) else {
+            continue;
+        };
         let uid = pod.uid.to_string();
         let told = next.evidence.iter().any(|one| one.probe == uid);
         if told || probe.boundary != boundary {
             continue;
         }
-        if let Some(judged) = of_pod(pod, probe, wanted, now) {
+        if let Some(judged) = of_pod(pod, probe, measure) {
             next.evidence.retain(|one| one.node != probe.node);
-            next.evidence.insert(0, evidence(probe, uid, &judged, now));
+            next.evidence
+                .insert(0, evidence(probe, uid, &judged, measure.now));
             make_room(&mut next.evidence);
             next.checks = judged.checks;
         }

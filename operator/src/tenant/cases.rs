@@ -91,6 +91,9 @@ struct ProbePod {
     node: String,
     /// Seconds since it was made.
     age: i64,
+    /// UID of the Tenant that it says it is of.
+    #[serde(default = "uid")]
+    owner: String,
     /// Whether it was sent to the boundary of today.
     #[serde(default = "yes")]
     current: bool,
@@ -113,6 +116,10 @@ struct Seen {
 
 const fn yes() -> bool {
     true
+}
+
+fn uid() -> String {
+    UID.to_owned()
 }
 
 fn folder() -> PathBuf {
@@ -215,6 +222,8 @@ fn probe_pod(context: &Context, tenant: &Tenant, probe: &ProbePod, boundary: &st
         "metadata": {"name": format!("cloister-probe-{}", probe.node),
             "creationTimestamp": Time(ago(probe.age)),
             "labels": {"cloister.dev/role": "probe"},
+            "ownerReferences": [{"apiVersion": "cloister.dev/v1alpha1", "kind": "Tenant",
+                "name": "acme", "uid": probe.owner, "controller": true}],
             "annotations": {"cloister.dev/boundary": boundary, "cloister.dev/node": probe.node}},
         "spec": {"containers": [{"name": "probe", "args": arguments}], "nodeName": probe.node},
         "status": {"containerStatuses": [{"name": "probe", "image": "", "imageID": "", "ready": false,

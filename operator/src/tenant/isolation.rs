@@ -58,11 +58,12 @@ pub fn fingerprint(valid: &ValidTenant) -> String {
 pub fn collected(valid: &ValidTenant, boundary: &str) -> IsolationStatus {
     let pods = valid.around.pods.values().map(|held| &held.fact);
     let previous = valid.isolation.as_ref();
-    let mut known = judge::collect(previous, boundary, pods, valid.confinement(), valid.now);
+    let mut known = judge::collect(previous, boundary, pods, measure(valid));
     // What was seen from a node that no pod of the tenant can be on says nothing about
     // those where one can.
     let pods = valid.around.pods.values().map(|held| &held.fact);
-    let running = pods.filter(|pod| pod.probe.is_none() && !pod.finished);
+    let tenant = valid.owner.uid;
+    let running = pods.filter(|pod| pod.probe_of(tenant).is_none() && !pod.finished);
     let in_use: BTreeSet<&str> = running.filter_map(|pod| pod.node.as_deref()).collect();
     known
         .evidence
@@ -70,28 +71,34 @@ pub fn collected(valid: &ValidTenant, boundary: &str) -> IsolationStatus {
     known
 }
 
+/// What the answers of this tenant's probes are held against.
+fn measure(valid: &ValidTenant) -> judge::Measure {
+    judge::Measure {
+        tenant: valid.owner.uid,
+        confinement: valid.confinement(),
+        now: valid.now,
+    }
+}
+
 /// The probe to send now, if any, and the ones to clear away.
 pub fn probes(valid: &ValidTenant, desired: &Boundary) -> (Option<Pod>, Vec<(String, Uid)>) {
     let boundary = fingerprint(valid);
-    let pods = valid
-        .around
-        .pods
-        .iter()
-        .filter(|(_, held)| held.fact.probe.is_some());
+    let measure = measure(valid);
+    let pods = valid.around.pods.iter().filter_map(|(name, held)| {
+        let probe = held.fact.probe_of(measure.tenant)?;
+        Some((name, &held.fact, probe))
+    });
     let noted = valid.isolation.iter().flat_map(|known| &known.evidence);
     let noted: Vec<&str> = noted.map(|one| one.probe.as_str()).collect();
     let retired = pods
         .clone()
-        .filter(|(_, held)| held.fact.deleting.is_none())
-        .filter(|(_, held)| {
-            let Some(probe) = &held.fact.probe else {
-                return false;
-            };
-            let judged = judge::of_pod(&held.fact, probe, valid.confinement(), valid.now);
+        .filter(|(_, pod, _)| pod.deleting.is_none())
+        .filter(|(_, pod, probe)| {
+            let judged = judge::of_pod(pod, probe, measure);
             let outdated = probe.boundary != boundary;
-            judged.is_some() && (outdated || noted.contains(&held.fact.uid.to_string().as_str()))
+            judged.is_some() && (outdated || noted.contains(&pod.uid.to_string().as_str()))
         })
-        .map(|(name, held)| (name.to_string(), held.fact.uid))
+        .map(|(name, pod, _)| (name.to_string(), pod.uid))
         .collect();
     let possible = validate::has_runtime(valid.runtime, &valid.cluster);
     if !possible || !in_force(&valid.around, desired) {

@@ -77,11 +77,12 @@ pub fn observe(valid: ValidTenant, applied: Applied) -> Observed {
 /// The earliest moment at which something changes by itself: a probe is due, the newest
 /// proof gets too old, or a probe has not answered in time.
 fn wake(valid: &ValidTenant, known: &IsolationStatus, probe_sent: bool) -> Timestamp {
+    let tenant = valid.owner.uid;
     let mut pods = valid
         .around
         .pods
         .values()
-        .filter_map(|held| held.fact.probe.as_ref());
+        .filter_map(|held| held.fact.probe_of(tenant));
     let under_way = probe_sent || pods.next().is_some();
     let next = match isolation::step(valid, known, under_way) {
         Step::Wait { until } => until,

@@ -7,7 +7,8 @@ use crds::well_known::{ROLE_LABEL, ROLE_PROBE};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
-use super::Uid;
+use super::{Uid, controller};
+use crate::names;
 
 /// What is kept of a pod in a tenant's namespace.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,13 +27,16 @@ pub struct LivePod {
     pub has_finalizers: bool,
     /// It has ended, one way or the other.
     pub finished: bool,
-    /// Only of a probe: what it is there for and what came of it.
+    /// Only of what has the label, the name and an owner like a probe's: what it is there
+    /// for and what came of it. Whose it is, [`LivePod::probe_of`] asks.
     pub probe: Option<Box<LiveProbe>>,
 }
 
 /// What is kept of a probe pod beyond what is kept of any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LiveProbe {
+    /// The controller it names as its owner.
+    pub owner: Uid,
     /// Boundary that it was sent to look at.
     pub boundary: String,
     /// Node that it was sent to.
@@ -60,9 +64,12 @@ impl LivePod {
         let meta = &pod.metadata;
         let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
         let labels = meta.labels.clone().unwrap_or_default();
-        let is_probe = labels
+        let labelled = labels
             .get(ROLE_LABEL)
             .is_some_and(|role| role == ROLE_PROBE);
+        let name = meta.name.as_deref().unwrap_or_default();
+        let like_a_probe = labelled && name.starts_with(names::PROBE_PREFIX);
+        let owner = controller(meta).filter(|_| like_a_probe);
         let created = meta.creation_timestamp.as_ref().map(|time| time.0);
         Self {
             uid: Uid::of(meta),
@@ -78,14 +85,20 @@ impl LivePod {
                 .as_ref()
                 .is_some_and(|list| !list.is_empty()),
             finished: matches!(phase, Some("Succeeded" | "Failed")),
-            probe: is_probe.then(|| Box::new(LiveProbe::of(pod))),
+            probe: owner.map(|owner| Box::new(LiveProbe::of(pod, owner))),
             labels,
         }
+    }
+
+    /// What is kept of it as a probe of this tenant. A label anybody can write makes no
+    /// probe: anything else is a pod like any other, and its words count for nothing.
+    pub fn probe_of(&self, tenant: Uid) -> Option<&LiveProbe> {
+        self.probe.as_deref().filter(|probe| probe.owner == tenant)
     }
 }
 
 impl LiveProbe {
-    fn of(pod: &Pod) -> Self {
+    fn of(pod: &Pod, owner: Uid) -> Self {
         let annotation = |key: &str| {
             let annotations = pod.metadata.annotations.as_ref();
             annotations
@@ -132,6 +145,7 @@ impl LiveProbe {
             Some(message.map_or_else(|| reason.clone(), |text| format!("{reason}: {text}")))
         };
         Self {
+            owner,
             boundary: annotation(BOUNDARY_ANNOTATION),
             node: annotation(NODE_ANNOTATION),
             asked: asked(pod),
@@ -150,4 +164,38 @@ fn asked(pod: &Pod) -> Option<ProbeRequest> {
     let arguments = container.args.as_deref()?;
     let option = arguments.iter().position(|one| one == REQUEST_OPTION)?;
     serde_json::from_str(arguments.get(option + 1)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const TENANT: &str = "00000000-0000-4000-8000-00000000000a";
+
+    fn is_a_probe(change: impl FnOnce(&mut Value)) -> bool {
+        let owner = json!({"apiVersion": "cloister.dev/v1alpha1", "kind": "Tenant", "name": "a",
+            "uid": TENANT, "controller": true});
+        let mut meta = json!({"name": "cloister-probe-1", "labels": {ROLE_LABEL: ROLE_PROBE},
+            "ownerReferences": [owner]});
+        change(&mut meta);
+        let pod: Pod = serde_json::from_value(json!({"metadata": meta})).unwrap();
+        LivePod::of(&pod).probe_of(Uid::parse(TENANT)).is_some()
+    }
+
+    #[test]
+    fn label_name_and_owner_together_make_a_probe() {
+        type Lack = fn(&mut Value);
+        let lacks: [Lack; 4] = [
+            |meta| meta["labels"] = json!({}),
+            |meta| meta["name"] = json!("probe-1"),
+            |meta| meta["ownerReferences"][0]["controller"] = json!(false),
+            |meta| meta["ownerReferences"][0]["uid"] = json!("another"),
+        ];
+        assert!(is_a_probe(|_| ()));
+        for lack in lacks {
+            assert!(!is_a_probe(lack));
+        }
+    }
 }
