@@ -164,8 +164,21 @@ async fn finish(admin: &Client, pod: &Value) {
         "state": {"terminated": {"exitCode": 0, "message": report.to_string()}},
     }]}});
     let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
-    let path = format!("/api/v1/namespaces/{namespace}/pods/{name}/status");
-    let content = "application/merge-patch+json";
-    // One that is gone by now needs no status.
-    let _ = send(admin, Method::PATCH, &path, content, &status).await;
+    let path = format!("/api/v1/namespaces/{namespace}/pods/{name}");
+    // On the node that it was sent to, or what it says counts for nothing.
+    let node = text("/metadata/annotations/cloister.dev~1node");
+    let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name},
+        "target": {"apiVersion": "v1", "kind": "Node", "name": node}});
+    // One that is gone by now needs neither place nor status.
+    for (method, end, content, body) in [
+        (Method::POST, "binding", "application/json", binding),
+        (
+            Method::PATCH,
+            "status",
+            "application/merge-patch+json",
+            status,
+        ),
+    ] {
+        let _ = send(admin, method, &format!("{path}/{end}"), content, &body).await;
+    }
 }

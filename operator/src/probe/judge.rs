@@ -239,7 +239,7 @@ pub struct Measure {
 /// What a probe pod says, once it has ended or run out of time; nothing before that.
 pub fn of_pod(pod: &LivePod, probe: &LiveProbe, measure: Measure) -> Option<Judged> {
     if let Some(text) = &probe.report {
-        return Some(answer(text, probe, measure));
+        return Some(answer(text, pod, probe, measure));
     }
     let overdue =
         measure.now.duration_since(pod.created).as_secs() > PATIENCE.as_secs().cast_signed();
@@ -253,7 +253,13 @@ pub fn of_pod(pod: &LivePod, probe: &LiveProbe, measure: Measure) -> Option<Judg
     Some(Judged::inconclusive(why))
 }
 
-fn answer(text: &str, probe: &LiveProbe, measure: Measure) -> Judged {
+/// What was seen from one node says nothing of another, where it would be noted.
+fn answer(text: &str, pod: &LivePod, probe: &LiveProbe, measure: Measure) -> Judged {
+    let node = pod.node.as_deref().unwrap_or("no node");
+    if node != probe.node {
+        let sent = &probe.node;
+        return Judged::inconclusive(format!("the probe ran on {node}, and was sent to {sent}"));
+    }
     match &probe.asked {
         Some(asked) => report(text, asked, measure.confinement),
         None => Judged::inconclusive("what the probe was asked cannot be read".to_owned()),

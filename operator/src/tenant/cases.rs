@@ -89,6 +89,9 @@ impl Default for Surrounds {
 #[serde(deny_unknown_fields)]
 struct ProbePod {
     node: String,
+    /// Node that it came to, if not to that one.
+    #[serde(default)]
+    came_to: Option<String>,
     /// Seconds since it was made.
     age: i64,
     /// UID of the Tenant that it says it is of.
@@ -216,6 +219,7 @@ fn probe_pod(context: &Context, tenant: &Tenant, probe: &ProbePod, boundary: &st
         || json!({"running": {}}),
         |report| json!({"terminated": {"exitCode": 0, "message": report.to_string()}}),
     );
+    let came_to = probe.came_to.as_ref().unwrap_or(&probe.node);
     let arguments = json!(["probe", "--request", json!(request).to_string()]);
     json!({
         "kind": "Pod",
@@ -225,7 +229,7 @@ fn probe_pod(context: &Context, tenant: &Tenant, probe: &ProbePod, boundary: &st
             "ownerReferences": [{"apiVersion": "cloister.dev/v1alpha1", "kind": "Tenant",
                 "name": "acme", "uid": probe.owner, "controller": true}],
             "annotations": {"cloister.dev/boundary": boundary, "cloister.dev/node": probe.node}},
-        "spec": {"containers": [{"name": "probe", "args": arguments}], "nodeName": probe.node},
+        "spec": {"containers": [{"name": "probe", "args": arguments}], "nodeName": came_to},
         "status": {"containerStatuses": [{"name": "probe", "image": "", "imageID": "", "ready": false,
             "restartCount": 0, "state": state}]},
     })
