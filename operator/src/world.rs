@@ -307,7 +307,8 @@ impl Index {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::core::v1::ServiceAccount;
+    use crds::well_known;
+    use k8s_openapi::api::{core::v1::ServiceAccount, discovery::v1::EndpointSlice};
     use kube::runtime::reflector;
     use serde_json::json;
 
@@ -315,7 +316,7 @@ mod tests {
 
     fn account(version: u32) -> ServiceAccount {
         let meta = json!({
-            "name": crds::well_known::SANDBOX_SERVICE_ACCOUNT, "namespace": "tenant-a",
+            "name": well_known::SANDBOX_SERVICE_ACCOUNT, "namespace": "tenant-a",
             "uid": "1", "resourceVersion": version.to_string(),
         });
         serde_json::from_value(json!({"metadata": meta})).unwrap()
@@ -352,7 +353,7 @@ mod tests {
     }
 
     fn probe(name: &str, version: u32, phase: &str) -> Pod {
-        let labels = json!({crds::well_known::ROLE_LABEL: crds::well_known::ROLE_PROBE});
+        let labels = json!({well_known::ROLE_LABEL: well_known::ROLE_PROBE});
         let meta = json!({
             "name": name, "namespace": "tenant-a", "uid": name, "labels": labels,
             "resourceVersion": version.to_string(),
@@ -382,5 +383,33 @@ mod tests {
         assert_eq!(seen(&probe(b, 6, "Running"), 1), 1);
         world.change(|index| Pod::swept(index, 2));
         assert_eq!(world.probes_under_way(), 0, "a listing did not bring it");
+    }
+
+    fn decoy(version: u32, ready: bool) -> EndpointSlice {
+        let (namespace, service) = (well_known::DECOY_NAMESPACE, well_known::DECOY);
+        let slice = json!({
+            "metadata": {"name": service, "namespace": namespace,
+                "resourceVersion": version.to_string(),
+                "labels": {"kubernetes.io/service-name": service}},
+            "addressType": "IPv4", "ports": [{"port": 7003}],
+            "endpoints": [{"addresses": ["198.51.100.2"], "conditions": {"ready": ready}}],
+        });
+        serde_json::from_value(slice).unwrap()
+    }
+
+    #[test]
+    fn a_decoy_that_was_away_is_not_the_one_that_it_was() {
+        let (store, _) = reflector::store();
+        let world = World::new(store);
+        let known = |slice: EndpointSlice| {
+            world.see(&slice);
+            world.cluster()
+        };
+        let before = known(decoy(5, true));
+        assert_eq!(known(decoy(5, true)), before, "nothing happened");
+        assert!(known(decoy(6, false)).decoys.is_empty());
+        let after = known(decoy(7, true));
+        assert_eq!(after.decoys, before.decoys);
+        assert_ne!(after.decoys_version, before.decoys_version);
     }
 }

@@ -232,6 +232,8 @@ pub struct Measure {
     pub tenant: Uid,
     /// How the tenant's pods must be confined.
     pub confinement: Confinement,
+    /// Version of the decoy's endpoints.
+    pub decoys: u64,
     /// Now.
     pub now: Timestamp,
 }
@@ -253,17 +255,29 @@ pub fn of_pod(pod: &LivePod, probe: &LiveProbe, measure: Measure) -> Option<Judg
     Some(Judged::inconclusive(why))
 }
 
-/// What was seen from one node says nothing of another, where it would be noted.
+/// What was seen from one node says nothing of another, where it would be noted. Nor does
+/// the silence of a decoy that may have been dead, while an answer of it is one in any case.
+/// The canary needs no such care: it has to answer in the same look, on its other port.
 fn answer(text: &str, pod: &LivePod, probe: &LiveProbe, measure: Measure) -> Judged {
     let node = pod.node.as_deref().unwrap_or("no node");
     if node != probe.node {
         let sent = &probe.node;
         return Judged::inconclusive(format!("the probe ran on {node}, and was sent to {sent}"));
     }
-    match &probe.asked {
-        Some(asked) => report(text, asked, measure.confinement),
-        None => Judged::inconclusive("what the probe was asked cannot be read".to_owned()),
+    let Some(asked) = &probe.asked else {
+        return Judged::inconclusive("what the probe was asked cannot be read".to_owned());
+    };
+    let judged = report(text, asked, measure.confinement);
+    if judged.outcome == Outcome::Proven && probe.decoys != Some(measure.decoys) {
+        return Judged {
+            outcome: Outcome::Inconclusive,
+            fault: "OtherTenant: the decoy's endpoints changed during the look; it may have been \
+                    away, so its silence does not count as Blocked"
+                .to_owned(),
+            ..judged
+        };
     }
+    judged
 }
 
 /// Adds what the probe pods say to what was known, if it was about the same boundary.

@@ -20,7 +20,9 @@ use super::Confinement;
 use crate::{
     meta::Owner,
     names,
-    world::facts::{BOUNDARY_ANNOTATION, LiveNode, NODE_ANNOTATION, REQUEST_OPTION},
+    world::facts::{
+        BOUNDARY_ANNOTATION, DECOYS_ANNOTATION, LiveNode, NODE_ANNOTATION, REQUEST_OPTION,
+    },
 };
 
 /// User and group of every pod that Cloister makes. Any but 0.
@@ -42,6 +44,8 @@ pub struct Probe {
     pub node: String,
     /// Labels of that node.
     pub place: LiveNode,
+    /// Version of the decoy's endpoints, which must be the same at the end of the look.
+    pub decoys: u64,
     /// Distinguishes this look from the next one at the same node.
     pub slot: i64,
     /// What to look at.
@@ -63,6 +67,7 @@ pub fn pod(probe: &Probe) -> Pod {
         [
             (BOUNDARY_ANNOTATION, probe.boundary.clone()),
             (NODE_ANNOTATION, probe.node.clone()),
+            (DECOYS_ANNOTATION, probe.decoys.to_string()),
         ]
         .map(|(key, value)| (key.to_owned(), value))
         .into(),

@@ -100,6 +100,9 @@ struct ProbePod {
     /// Whether it was sent to the boundary of today.
     #[serde(default = "yes")]
     current: bool,
+    /// Whether the decoy is as it was when it was sent.
+    #[serde(default = "yes")]
+    same_decoy: bool,
     /// What it saw: `all-well`, `kubelet-open`, `no-dns`, `all-but-one` of what it was asked,
     /// or nothing yet.
     #[serde(default)]
@@ -219,6 +222,7 @@ fn probe_pod(context: &Context, tenant: &Tenant, probe: &ProbePod, boundary: &st
         || json!({"running": {}}),
         |report| json!({"terminated": {"exitCode": 0, "message": report.to_string()}}),
     );
+    let decoys = cluster.decoys_version + u64::from(!probe.same_decoy);
     let came_to = probe.came_to.as_ref().unwrap_or(&probe.node);
     let arguments = json!(["probe", "--request", json!(request).to_string()]);
     json!({
@@ -228,7 +232,8 @@ fn probe_pod(context: &Context, tenant: &Tenant, probe: &ProbePod, boundary: &st
             "labels": {"cloister.dev/role": "probe"},
             "ownerReferences": [{"apiVersion": "cloister.dev/v1alpha1", "kind": "Tenant",
                 "name": "acme", "uid": probe.owner, "controller": true}],
-            "annotations": {"cloister.dev/boundary": boundary, "cloister.dev/node": probe.node}},
+            "annotations": {"cloister.dev/boundary": boundary, "cloister.dev/node": probe.node,
+                "cloister.dev/decoys": decoys.to_string()}},
         "spec": {"containers": [{"name": "probe", "args": arguments}], "nodeName": came_to},
         "status": {"containerStatuses": [{"name": "probe", "image": "", "imageID": "", "ready": false,
             "restartCount": 0, "state": state}]},

@@ -76,6 +76,7 @@ fn measure(valid: &ValidTenant) -> judge::Measure {
     judge::Measure {
         tenant: valid.owner.uid,
         confinement: valid.confinement(),
+        decoys: valid.cluster.decoys_version,
         now: valid.now,
     }
 }
@@ -120,6 +121,7 @@ fn next_probe(valid: &ValidTenant, boundary: String, under_way: bool) -> Option<
         boundary,
         node,
         place,
+        decoys: valid.cluster.decoys_version,
         slot: valid.now.as_second(),
         request,
         image: valid.probing.image.clone(),

@@ -29,7 +29,9 @@ use serde_json::{Value, json};
 
 pub use self::{
     node::LiveNode,
-    pod::{BOUNDARY_ANNOTATION, LivePod, LiveProbe, NODE_ANNOTATION, REQUEST_OPTION},
+    pod::{
+        BOUNDARY_ANNOTATION, DECOYS_ANNOTATION, LivePod, LiveProbe, NODE_ANNOTATION, REQUEST_OPTION,
+    },
 };
 use crate::digest;
 
@@ -327,6 +329,9 @@ pub struct Cluster {
     pub canaries: Vec<IpAddr>,
     /// Ready pods of the decoy.
     pub decoys: Vec<IpAddr>,
+    /// Version of the slice that says so. While it is the same, the same pods have been ready
+    /// without a break: becoming unready, and ready again, would each have been written to it.
+    pub decoys_version: u64,
     /// Names of the runtime classes.
     pub runtime_classes: BTreeSet<String>,
 }

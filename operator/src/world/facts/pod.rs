@@ -41,6 +41,8 @@ pub struct LiveProbe {
     pub boundary: String,
     /// Node that it was sent to.
     pub node: String,
+    /// [`Cluster::decoys_version`](super::Cluster::decoys_version) when it was sent.
+    pub decoys: Option<u64>,
     /// What it was asked, as far as this operator can read it.
     pub asked: Option<ProbeRequest>,
     /// What it left as its termination message.
@@ -55,6 +57,8 @@ pub struct LiveProbe {
 pub const BOUNDARY_ANNOTATION: &str = "cloister.dev/boundary";
 /// Annotation of a probe pod: the node it was sent to.
 pub const NODE_ANNOTATION: &str = "cloister.dev/node";
+/// Annotation of a probe pod: the version of the decoy's endpoints when it was sent.
+pub const DECOYS_ANNOTATION: &str = "cloister.dev/decoys";
 /// Option of the probe; the argument after it is the request.
 pub const REQUEST_OPTION: &str = "--request";
 
@@ -148,6 +152,7 @@ impl LiveProbe {
             owner,
             boundary: annotation(BOUNDARY_ANNOTATION),
             node: annotation(NODE_ANNOTATION),
+            decoys: annotation(DECOYS_ANNOTATION).parse().ok(),
             asked: asked(pod),
             report: reported(),
             ended: current()

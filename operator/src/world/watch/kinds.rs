@@ -264,7 +264,10 @@ fn endpoints(slice: &EndpointSlice, index: &mut Index, ready: Vec<SocketAddr>) -
         match (namespace.as_str(), service.as_str()) {
             ("default", "kubernetes") => cluster.api_servers = ready,
             (well_known::SYSTEM_NAMESPACE, well_known::CANARY) => cluster.canaries = addresses,
-            (well_known::DECOY_NAMESPACE, well_known::DECOY) => cluster.decoys = addresses,
+            (well_known::DECOY_NAMESPACE, well_known::DECOY) => {
+                cluster.decoys = addresses;
+                cluster.decoys_version = facts::version(&slice.metadata);
+            }
             _ => {}
         }
     })
