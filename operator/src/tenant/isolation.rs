@@ -61,14 +61,19 @@ pub fn collected(valid: &ValidTenant, boundary: &str) -> IsolationStatus {
     let mut known = judge::collect(previous, boundary, pods, measure(valid));
     // What was seen from a node that no pod of the tenant can be on says nothing about
     // those where one can.
-    let pods = valid.around.pods.values().map(|held| &held.fact);
-    let tenant = valid.owner.uid;
-    let running = pods.filter(|pod| pod.probe_of(tenant).is_none() && !pod.finished);
-    let in_use: BTreeSet<&str> = running.filter_map(|pod| pod.node.as_deref()).collect();
+    let in_use = in_use(valid);
     known
         .evidence
         .retain(|one| valid.nodes.contains_key(&one.node) || in_use.contains(&*one.node));
     known
+}
+
+/// Nodes that pods of the tenant are on, probes apart.
+fn in_use(valid: &ValidTenant) -> BTreeSet<&str> {
+    let pods = valid.around.pods.values().map(|held| &held.fact);
+    let tenant = valid.owner.uid;
+    let running = pods.filter(|pod| pod.probe_of(tenant).is_none() && !pod.finished);
+    running.filter_map(|pod| pod.node.as_deref()).collect()
 }
 
 /// What the answers of this tenant's probes are held against.
@@ -271,9 +276,7 @@ fn proof(valid: &ValidTenant, known: &IsolationStatus) -> Said {
     match known.evidence.first() {
         Some(newest) if fresh(&newest) => {
             let proven = known.evidence.iter().filter(fresh);
-            let mut nodes: Vec<&str> = proven.map(|one| &*one.node).collect();
-            nodes.sort_unstable();
-            let message = format!("proven from inside, on {}", listed(&nodes));
+            let message = extent(valid, &proven.map(|one| &*one.node).collect());
             (Verdict::True, TenantReason::Proven, message)
         }
         newest => {
@@ -293,6 +296,21 @@ fn proof(valid: &ValidTenant, known: &IsolationStatus) -> Said {
             }
         }
     }
+}
+
+/// Where the boundary is proven, and where it may matter and is not. One node is enough for
+/// True: the policies are the same on each, and a round of all of them can take longer than a
+/// proof counts. What is claimed of which node must therefore be said.
+fn extent(valid: &ValidTenant, proven: &BTreeSet<&str>) -> String {
+    let usable = valid.nodes.keys().map(String::as_str);
+    let mut others: BTreeSet<&str> = usable.chain(in_use(valid)).collect();
+    others.retain(|node| !proven.contains(node));
+    let listed = |nodes: &BTreeSet<&str>| listed(&nodes.iter().copied().collect::<Vec<_>>());
+    let message = format!("proven from inside, on {}", listed(proven));
+    if others.is_empty() {
+        return message;
+    }
+    format!("{message}; not lately proven on {}", listed(&others))
 }
 
 /// Names, the first few of them.
