@@ -43,7 +43,7 @@ fn operate(arguments: &OperatorArguments) -> Result<(), String> {
         .build()
         .map_err(|error| format!("failed to start the runtime: {error}"))?;
     let ended = runtime.block_on(runtime::run(Settings::from(arguments)));
-    if let Some(Err(error)) = traces.map(|traces| traces.shutdown()) {
+    if let Err(error) = telemetry::stop(&traces) {
         tracing::warn!(%error, "the last traces were not sent");
     }
     ended.map_err(|error| error.to_string())
