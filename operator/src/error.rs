@@ -4,9 +4,7 @@
 //! events and metrics; [`Error::retry`] says who can help: the user's fault waits for a
 //! change, the world's fault is tried again.
 
-use std::time::Duration;
-
-use kube::runtime::controller::Action;
+use crate::retry::Retry;
 
 /// Why a reconcile stopped.
 #[derive(Debug, thiserror::Error)]
@@ -82,13 +80,9 @@ fn words(error: &kube::Error) -> String {
     }
 }
 
-/// What a failure means for the next attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retry {
-    /// Only a change of the object or of what it refers to can help; that change wakes us.
-    OnChange,
-    /// The world may be better soon.
-    Soon,
+/// Whether somebody else's write came first.
+fn conflicts(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.is_conflict())
 }
 
 impl Error {
@@ -106,26 +100,16 @@ impl Error {
     }
 
     /// Who can help.
-    pub const fn retry(&self) -> Retry {
+    pub fn retry(&self) -> Retry {
         match self {
             Self::Invalid { .. } | Self::NamespaceTaken { .. } | Self::Foreign { .. } => {
                 Retry::OnChange
             }
+            Self::Write { source, .. } if conflicts(source) => Retry::AtOnce,
             Self::StillDeleting { .. }
             | Self::Unrepaired { .. }
             | Self::Unseen { .. }
             | Self::Write { .. } => Retry::Soon,
-        }
-    }
-}
-
-impl Retry {
-    /// What to tell the scheduler. `OnChange` still looks again after ten minutes, because
-    /// a watch can miss what it was not told.
-    pub const fn action(self) -> Action {
-        match self {
-            Self::OnChange => Action::requeue(Duration::from_mins(10)),
-            Self::Soon => Action::requeue(Duration::from_secs(2)),
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod probe;
 mod recording;
 pub mod render;
 pub mod report;
+pub mod retry;
 pub mod room;
 pub mod rules;
 pub mod runtime;

@@ -22,7 +22,7 @@ use k8s_openapi::api::{
     rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding},
 };
 use kube::{
-    Api, Client,
+    Api, Client, ResourceExt,
     runtime::{
         controller::{self, Action, applier},
         reflector::{self, store::Writer},
@@ -40,6 +40,7 @@ use crate::{
     error::Error as PassError,
     lease::Candidate,
     report::Report,
+    retry::Failures,
     room::{self, Context, Room, Teardown},
     tenant::TenantRoom,
     world::{
@@ -202,15 +203,25 @@ async fn reconcile_all(context: Arc<Context>, stopped: oneshot::Receiver<()>) {
         .take_until(stopped);
     let store = context.world.tenants().clone();
     let config = controller::Config::default().concurrency(CONCURRENCY);
+    let failures = Failures::default();
     applier(
         |tenant: Arc<Tenant>, context: Arc<Context>| Box::pin(pass::<TenantRoom>(tenant, context)),
-        |_, error: &PassError, _| error.retry().action(),
+        |tenant: Arc<Tenant>, error: &PassError, _| {
+            Action::requeue(failures.one_more(&tenant.name_any(), error.retry()))
+        },
         context,
         store,
         queue,
         config,
     )
-    .for_each(|_| std::future::ready(()))
+    .for_each(|ended| {
+        match ended {
+            Ok((well, _)) => failures.forget(&well.name),
+            Err(controller::Error::ObjectNotFound(gone)) => failures.forget(&gone.name),
+            Err(_) => {}
+        }
+        std::future::ready(())
+    })
     .await;
 }
 
@@ -219,7 +230,6 @@ async fn pass<R>(object: Arc<R::Kind>, context: Arc<Context>) -> Result<Action, 
 where
     R: Room + Teardown,
 {
-    use kube::ResourceExt;
     let span = tracing::info_span!("pass", room = R::NAME, object = object.name_any());
     let report = context.report.clone();
     async move {
