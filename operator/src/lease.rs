@@ -2,12 +2,15 @@
 //!
 //! A lease is judged by what this process saw and when (client-go's rule): whoever has not
 //! seen it renewed for its whole duration may take it. No two clocks are ever compared.
-//! The holder stops acting before anyone else may begin: it gives up [`GIVE_UP`] after its
-//! last successful renewal, and others wait for [`DURATION`].
+//! The holder stops acting before anyone else may begin: it gives up [`GIVE_UP`] after it
+//! began its last successful renewal, and others wait for [`DURATION`]. What it writes goes
+//! through a [`Fence`], which lets nothing out after that.
 #![expect(
     clippy::disallowed_methods,
     reason = "a lease is time itself: it is written here, by this process alone"
 )]
+
+mod fence;
 
 use std::time::{Duration, Instant};
 
@@ -19,6 +22,8 @@ use k8s_openapi::{
 };
 use kube::{Api, Client, api::PostParams};
 use tokio::time::{sleep, timeout};
+
+pub use self::fence::Fence;
 
 /// How long a lease is good for after its last renewal.
 pub const DURATION: Duration = Duration::from_secs(7);
@@ -41,6 +46,9 @@ pub struct Candidate {
     me: String,
     /// The version last seen, and when it was first seen.
     seen: Option<(String, Instant)>,
+    /// When the last renewal that succeeded was begun: the server counts from later on.
+    renewed: Instant,
+    fence: Fence,
 }
 
 impl Candidate {
@@ -50,14 +58,22 @@ impl Candidate {
             api: Api::namespaced(client, namespace),
             me: me.to_owned(),
             seen: None,
+            renewed: Instant::now(),
+            fence: Fence::default(),
         }
     }
 
-    /// Returns once the lease is held.
+    /// What everything has to go through that only the holder may write.
+    pub const fn fence(&self) -> &Fence {
+        &self.fence
+    }
+
+    /// Returns once the lease is held, with the fence open.
     pub async fn acquired(&mut self) {
         loop {
+            let begun = Instant::now();
             match timeout(REQUEST, self.attempt(false)).await {
-                Ok(Ok(true)) => return,
+                Ok(Ok(true)) => return self.renewed_at(begun),
                 Ok(Ok(false)) => {}
                 Ok(Err(error)) => tracing::warn!(%error, "lease could not be looked at"),
                 Err(_) => tracing::warn!("lease could not be looked at in time"),
@@ -66,25 +82,30 @@ impl Candidate {
         }
     }
 
-    /// Renews for ever; returns when the lease can no longer be counted on. Whatever is
-    /// under way then, it returns [`GIVE_UP`] after the last renewal at the latest.
+    /// Renews for ever; returns when the lease can no longer be counted on, with the fence
+    /// shut. Whatever is under way then, it returns [`GIVE_UP`] after the last renewal at
+    /// the latest.
     pub async fn lost(&mut self) {
-        let mut renewed = Instant::now();
+        self.renew().await;
+        self.fence.shut();
+    }
+
+    async fn renew(&mut self) {
         loop {
-            let begun = Instant::now();
-            let left = GIVE_UP.saturating_sub(renewed.elapsed());
+            let left = GIVE_UP.saturating_sub(self.renewed.elapsed());
             let attempt = async {
                 sleep(PAUSE).await;
                 let begun = Instant::now();
                 (begun, timeout(REQUEST, self.attempt(false)).await)
             };
-            match timeout(left, attempt).await {
-                Ok((begun, Ok(Ok(true)))) => renewed = begun,
+            let answer = timeout(left, attempt).await;
+            match answer {
+                Ok((begun, Ok(Ok(true)))) => self.renewed_at(begun),
                 Ok((_, Ok(Ok(false)))) => return,
                 Ok((_, Ok(Err(error)))) => tracing::warn!(%error, "lease could not be renewed"),
                 Ok((_, Err(_))) => tracing::warn!("lease could not be renewed in time"),
                 Err(_) => {
-                    let late = begun.elapsed();
+                    let late = self.renewed.elapsed();
                     tracing::warn!(?late, "lease could not be renewed before its end");
                     return;
                 }
@@ -92,8 +113,14 @@ impl Candidate {
         }
     }
 
+    fn renewed_at(&mut self, begun: Instant) {
+        self.renewed = begun;
+        self.fence.open_until(begun + GIVE_UP);
+    }
+
     /// Gives the lease back, so that the next one need not wait.
     pub async fn release(&mut self) {
+        self.fence.shut();
         match timeout(REQUEST, self.attempt(true)).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => tracing::warn!(%error, "lease could not be given back"),
@@ -171,5 +198,63 @@ fn accepted(answer: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
             Ok(false)
         }
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http::{Method, Request, Response};
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::*;
+
+    /// How long the server takes to take a lease down.
+    const SLOW: Duration = Duration::from_millis(300);
+
+    /// An API server that has no lease, takes what it is sent, and lets one wait for it.
+    fn server() -> Client {
+        let service = tower::service_fn(async |request: Request<Body>| {
+            let (code, answer) = if *request.method() == Method::GET {
+                let gone = json!({"status": "Failure", "code": 404, "reason": "NotFound"});
+                (404, gone.to_string().into_bytes())
+            } else {
+                sleep(SLOW).await;
+                (
+                    201,
+                    request.into_body().collect_bytes().await.unwrap().to_vec(),
+                )
+            };
+            let answer = Response::builder().status(code).body(Body::from(answer));
+            Ok::<_, Infallible>(answer.unwrap())
+        });
+        Client::new(service, "default")
+    }
+
+    #[tokio::test]
+    async fn the_lease_is_counted_from_before_it_was_asked_for() {
+        let begun = Instant::now();
+        let mut candidate = Candidate::new(server(), "cloister-system", "operator-0");
+        assert!(!candidate.fence().is_open());
+        candidate.acquired().await;
+        assert!(begun.elapsed() >= SLOW);
+        let counted = candidate.renewed.duration_since(begun);
+        assert!(counted < SLOW, "{counted:?} after it was asked for");
+        assert!(candidate.fence().is_open());
+        candidate.release().await;
+        assert!(!candidate.fence().is_open());
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_ends_shuts_the_fence() {
+        let mut candidate = Candidate::new(server(), "cloister-system", "operator-0");
+        let begun = Instant::now();
+        candidate.renewed_at(begun.checked_sub(GIVE_UP).unwrap() + SLOW);
+        assert!(candidate.fence().is_open());
+        candidate.lost().await;
+        assert!(begun.elapsed() < PAUSE, "{:?}", begun.elapsed());
+        assert!(!candidate.fence().is_open());
     }
 }

@@ -102,7 +102,9 @@ pub async fn serve(
 ) -> Result<(), Error> {
     let (store, writer) = reflector::store::<Tenant>();
     let world = Arc::new(World::new(store));
-    let report = Report::new(client.clone(), &settings.name);
+    let mut candidate = Candidate::new(client.clone(), &settings.namespace, &settings.name);
+    let writing = candidate.fence().around(client.clone());
+    let report = Report::new(writing.clone(), &settings.name);
     let readiness = Readiness::after(WATCHES);
     let mut tasks = JoinSet::new();
     watches(&mut tasks, &client, &world, writer, &readiness);
@@ -118,11 +120,10 @@ pub async fn serve(
             Err(source) => Error::Admin { address, source },
         }
     });
-    let mut candidate = Candidate::new(client.clone(), &settings.namespace, &settings.name);
     #[expect(clippy::disallowed_methods, reason = "the clock enters here")]
     let now = jiff::Timestamp::now;
     let context = Arc::new(Context {
-        client,
+        client: writing,
         world,
         settings,
         report,
@@ -186,6 +187,8 @@ async fn lead(
     tracing::info!("leading");
     context.report.leading(true);
     tokio::select! {
+        // A process that was halted sees the end of its lease before it goes on.
+        biased;
         () = candidate.lost() => {
             tracing::warn!("lease lost");
             Error::Ended("the lease")
