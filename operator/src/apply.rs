@@ -93,8 +93,9 @@ impl Writer<'_> {
     ///
     /// # Errors
     /// [`Error::Foreign`] if an object of that name is not the tenant's,
-    /// [`Error::Unseen`] if it was made this moment, [`Error::StillDeleting`] if it is on its way out, [`Error::Unrepaired`] if the
-    /// server holds something else after all, [`Error::Write`] if it refuses.
+    /// [`Error::Unseen`] if it was made this moment, [`Error::StillDeleting`] if it is on its
+    /// way out, [`Error::Unrepaired`] if the server holds something else after all,
+    /// [`Error::Write`] if it refuses.
     pub async fn ensure<K>(&self, desired: &K) -> Result<Change, Error>
     where
         K: Child + Observed + Resource<Scope: ScopeApi<K>>,
@@ -117,20 +118,31 @@ impl Writer<'_> {
             return Ok(Change::None);
         }
         let by = live.changed_by;
-        match self.repair(desired).await {
-            Ok(answer) if answer.fingerprint() == desired.fingerprint() => {}
-            Ok(_) => return Err(Error::Unrepaired { kind, name }),
-            // What cannot be changed back (the role of a binding) is made anew. Until then
-            // there are fewer rights, not more.
-            Err(Error::Write { source, .. }) if K::REPLACEABLE && is_final(&source) => {
-                delete::<K>(self.client, desired.meta(), live.uid, None).await?;
-                if self.create(desired).await?.is_none() {
-                    return Err(Error::StillDeleting { kind, name });
+        let repaired = if live.locked {
+            self.replace(desired, live.uid).await
+        } else {
+            match self.repair(desired).await {
+                Err(Error::Write { source, .. }) if is_fixed(&source, K::FIXED) => {
+                    self.replace(desired, live.uid).await
                 }
+                other => other,
             }
-            Err(error) => return Err(error),
+        };
+        if repaired?.fingerprint() != desired.fingerprint() {
+            return Err(Error::Unrepaired { kind, name });
         }
         Ok(Change::Repaired { by })
+    }
+
+    /// Deletes what cannot be changed back and makes it anew.
+    async fn replace<K>(&self, desired: &K, uid: Uid) -> Result<K, Error>
+    where
+        K: Child + Observed + Resource<Scope: ScopeApi<K>>,
+    {
+        delete::<K>(self.client, desired.meta(), uid, None).await?;
+        let (kind, name) = (K::KIND.as_str(), desired.name_any());
+        let made = self.create(desired).await?;
+        made.ok_or(Error::StillDeleting { kind, name })
     }
 
     /// Takes over every field that is ours to say, and then takes out what somebody put
@@ -288,10 +300,16 @@ fn overwriting(live: &serde_json::Value, desired: &serde_json::Value) -> serde_j
     serde_json::Value::Object(nulled.chain(kept).collect())
 }
 
-/// Whether the server refuses for good: a field may not change (422), or only a cluster
-/// admin may write a role that somebody has made an aggregate (403).
-fn is_final(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if matches!(status.code, 403 | 422))
+/// Whether the server refuses for no other reason than that one of these fields may not
+/// change. Any other refusal (a right, a quota, an admission policy, a value) would meet the
+/// new object as well, when the old one is gone.
+fn is_fixed(error: &kube::Error, fields: &[&str]) -> bool {
+    let kube::Error::Api(status) = error else {
+        return false;
+    };
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let mut named = causes.map(|cause| cause.field.as_str()).peekable();
+    status.is_invalid() && named.peek().is_some() && named.all(|field| fields.contains(&field))
 }
 
 /// Adds the members of `extra` to `base`. Both are objects.
@@ -320,5 +338,163 @@ fn kind_name<K: Resource<DynamicType = ()>>() -> &'static str {
     match K::kind(&()) {
         std::borrow::Cow::Borrowed(kind) => kind,
         std::borrow::Cow::Owned(_) => "object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::{
+        core::v1::ResourceQuota,
+        networking::v1::NetworkPolicy,
+        rbac::v1::{ClusterRole, RoleBinding},
+    };
+    use serde_json::Value;
+
+    use super::*;
+    use crate::recording::{Recording, UID};
+
+    /// UID of the child that is there.
+    const CHILD: &str = "00000000-0000-4000-8000-00000000000c";
+
+    /// A child of the tenant `acme`, as it must be.
+    fn child<K: Child>(name: &str, namespaced: bool, content: Value) -> K {
+        let namespace = namespaced.then_some("tenant-acme");
+        let owner = json!({"apiVersion": "cloister.dev/v1alpha1", "kind": "Tenant",
+            "name": "acme", "uid": UID, "controller": true});
+        let meta = json!({"name": name, "namespace": namespace, "ownerReferences": [owner]});
+        serde_json::from_value(merged(json!({"metadata": meta}), content)).unwrap()
+    }
+
+    /// The same child, as somebody has changed it.
+    fn changed<K: Child>(desired: &K, content: Value) -> K {
+        let mut live = merged(json!(desired), content);
+        live["metadata"]["uid"] = json!(CHILD);
+        live["metadata"]["resourceVersion"] = json!("7");
+        serde_json::from_value(live).unwrap()
+    }
+
+    /// Repairs `live` on a server that refuses to have it changed with this answer; says
+    /// what was written, by method, and what came of it.
+    async fn repaired<K>(
+        desired: &K,
+        live: &K,
+        refusal: Option<Value>,
+    ) -> (Vec<String>, Result<Change, Error>)
+    where
+        K: Child + Observed + Resource<Scope: ScopeApi<K>>,
+    {
+        let tenant = json!({"metadata": {"name": "acme"}, "spec": {"members": []}});
+        let tenant = serde_json::from_value(tenant).unwrap();
+        let server = Recording::of(&tenant);
+        let context = server.context(&tenant);
+        context.world.see(live);
+        if let Some(refusal) = refusal {
+            server.refuse_with("PATCH", refusal);
+        }
+        let writer = Writer {
+            client: &context.client,
+            world: &context.world,
+            tenant: "acme",
+            owner: Uid::parse(UID),
+        };
+        let result = writer.ensure(desired).await;
+        let sent = server.take();
+        let method = |what: &str| what.split(' ').next().map(ToOwned::to_owned);
+        let methods = sent.iter().filter_map(|write| method(&write.what));
+        (methods.collect(), result)
+    }
+
+    fn quota() -> (ResourceQuota, ResourceQuota) {
+        let desired = child(
+            "cloister-limits",
+            true,
+            json!({"spec": {"hard": {"pods": "5"}}}),
+        );
+        let spec = json!({"spec": {"hard": {"pods": "5"}, "scopes": ["NotTerminating"]}});
+        let live = changed(&desired, spec);
+        (desired, live)
+    }
+
+    fn refusal(code: u16, reason: &str, fields: &[&str]) -> Value {
+        let causes: Vec<Value> = fields
+            .iter()
+            .map(|field| json!({"reason": "FieldValueInvalid", "message": "no", "field": field}))
+            .collect();
+        json!({"status": "Failure", "code": code, "reason": reason, "message": "no",
+            "details": {"causes": causes}})
+    }
+
+    #[tokio::test]
+    async fn what_the_server_refuses_is_deleted_for_a_field_that_may_not_change_alone() {
+        for (code, reason, fields) in [
+            (400, "BadRequest", vec![]),
+            (401, "Unauthorized", vec![]),
+            (403, "Forbidden", vec![]),
+            (403, "Forbidden", vec!["spec.scopes"]),
+            (404, "NotFound", vec![]),
+            (409, "Conflict", vec!["spec.scopes"]),
+            (413, "RequestEntityTooLarge", vec![]),
+            (422, "Invalid", vec![]),
+            // So an admission policy says no.
+            (422, "Invalid", vec![""]),
+            (422, "Invalid", vec!["spec.hard[pods]"]),
+            (422, "Invalid", vec!["spec.scopes", "spec.hard[pods]"]),
+            (429, "TooManyRequests", vec![]),
+            (500, "InternalError", vec!["spec.scopes"]),
+            (503, "ServiceUnavailable", vec![]),
+            (504, "Timeout", vec![]),
+        ] {
+            let (desired, live) = quota();
+            let answer = refusal(code, reason, &fields);
+            let (writes, result) = repaired(&desired, &live, Some(answer)).await;
+            assert_eq!(writes, ["PATCH"], "{code} {reason} {fields:?}");
+            let refused = matches!(result, Err(Error::Write { .. }));
+            assert!(refused, "{code} {reason} {fields:?}: {result:?}");
+        }
+        let (desired, live) = quota();
+        let fixed = refusal(422, "Invalid", &["spec.scopes"]);
+        let (writes, result) = repaired(&desired, &live, Some(fixed)).await;
+        assert_eq!(writes, ["PATCH", "DELETE", "POST"]);
+        assert_eq!(result.unwrap(), Change::Repaired { by: None });
+    }
+
+    #[tokio::test]
+    async fn a_binding_to_another_role_is_made_anew_and_a_policy_never_is() {
+        let fixed = |field| Some(refusal(422, "Invalid", &[field]));
+        let role = |name| {
+            json!({"roleRef": {"apiGroup": "rbac.authorization.k8s.io",
+                "kind": "ClusterRole", "name": name}})
+        };
+        let desired: RoleBinding = child("cloister-tenant-user", true, role("ours"));
+        let live = changed(&desired, role("admin"));
+        let (writes, _) = repaired(&desired, &live, fixed("roleRef")).await;
+        assert_eq!(writes, ["PATCH", "DELETE", "POST"]);
+
+        let selector = |labels: Value| json!({"spec": {"podSelector": {"matchLabels": labels}}});
+        let desired: NetworkPolicy = child("cloister-deny-all", true, selector(json!({})));
+        let live = changed(&desired, selector(json!({"no": "pod"})));
+        let (writes, result) = repaired(&desired, &live, fixed("spec")).await;
+        assert_eq!(writes, ["PATCH"]);
+        assert!(result.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_role_that_was_made_an_aggregate_is_made_anew_another_is_put_right() {
+        let rules =
+            |verb| json!({"rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": [verb]}]});
+        let desired: ClusterRole = child("cloister:tenant:acme:view", false, rules("get"));
+        let aggregate = json!({"aggregationRule": {"clusterRoleSelectors": []}});
+        let live = changed(&desired, aggregate);
+        let (writes, result) = repaired(&desired, &live, None).await;
+        assert_eq!(writes, ["DELETE", "POST"]);
+        assert_eq!(result.unwrap(), Change::Repaired { by: None });
+
+        let live = changed(&desired, rules("*"));
+        let (writes, result) = repaired(&desired, &live, None).await;
+        assert_eq!(writes, ["PATCH"]);
+        assert_eq!(result.unwrap(), Change::Repaired { by: None });
+        let forbidden = refusal(403, "Forbidden", &[]);
+        let (writes, _) = repaired(&desired, &live, Some(forbidden)).await;
+        assert_eq!(writes, ["PATCH"]);
     }
 }

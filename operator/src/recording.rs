@@ -44,7 +44,7 @@ pub struct Write {
 #[derive(Debug, Default)]
 struct Log {
     writes: Vec<Write>,
-    refuse: Option<String>,
+    refuse: Option<(String, Value)>,
     tenant: Value,
     count: u32,
 }
@@ -63,7 +63,14 @@ impl Recording {
 
     /// Refuses writes to paths that hold this text.
     pub fn refuse(&self, text: &str) {
-        self.0.lock().unwrap().refuse = Some(text.to_owned());
+        let refusal = json!({"kind": "Status", "status": "Failure", "code": 500,
+            "reason": "InternalError", "message": "the disk is full"});
+        self.refuse_with(text, refusal);
+    }
+
+    /// Refuses writes whose method and path hold this text, with this answer.
+    pub fn refuse_with(&self, text: &str, answer: Value) {
+        self.0.lock().unwrap().refuse = Some((text.to_owned(), answer));
     }
 
     /// What came in since the last time, events aside.
@@ -103,15 +110,17 @@ impl Recording {
 
     fn take_down(&self, method: &Method, path: &str, body: Value) -> (u16, Value) {
         let mut log = self.0.lock().unwrap();
-        log.writes.push(Write {
-            what: format!("{method} {path}"),
-            body: body.clone(),
-        });
+        let what = format!("{method} {path}");
+        let refusal = log.refuse.as_ref().filter(|(text, _)| what.contains(text));
+        let refusal = refusal.map(|(_, answer)| answer.clone());
+        let sent = body.clone();
+        log.writes.push(Write { what, body: sent });
         log.count += 1;
-        if log.refuse.as_ref().is_some_and(|text| path.contains(text)) {
-            let refusal = json!({"kind": "Status", "status": "Failure", "code": 500,
-                "reason": "InternalError", "message": "the disk is full"});
-            return (500, refusal);
+        if let Some(refusal) = refusal {
+            let code = refusal["code"]
+                .as_u64()
+                .and_then(|code| u16::try_from(code).ok());
+            return (code.unwrap(), refusal);
         }
         if *method == Method::DELETE {
             return (200, json!({"kind": "Status", "status": "Success"}));

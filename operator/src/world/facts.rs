@@ -123,14 +123,21 @@ pub trait Child:
     const KIND: ChildKind;
     /// Fields at the top of the object that hold what [`Child::governed`] looks at.
     const CONTENT: &'static [&'static str];
-    /// Some change of it can never be undone, and deleting it and making it again opens
-    /// nothing that matters for that moment.
-    const REPLACEABLE: bool = false;
+    /// Fields that can never be changed back, of a kind that may be deleted and made again
+    /// for them: for that moment there are fewer rights, or no quota. As the API server
+    /// names them.
+    const FIXED: &'static [&'static str] = &[];
 
     /// Everything about the object that must stay as Cloister wrote it, apart from labels,
     /// annotations and owner. Written in the server's own canonical form, so that what was
     /// written and what is read compare equal.
     fn governed(&self) -> Value;
+
+    /// Nobody short of a cluster admin may change the object as it is now, and it may be
+    /// deleted and made again.
+    fn locked(&self) -> bool {
+        false
+    }
 
     /// Fingerprint of [`Child::governed`] and of the metadata that is Cloister's.
     fn fingerprint(&self) -> u128 {
@@ -177,7 +184,7 @@ impl Child for NetworkPolicy {
 impl Child for ResourceQuota {
     const KIND: ChildKind = ChildKind::ResourceQuota;
     const CONTENT: &'static [&'static str] = &["spec"];
-    const REPLACEABLE: bool = true;
+    const FIXED: &'static [&'static str] = &["spec.scopes"];
     fn governed(&self) -> Value {
         json!(self.spec)
     }
@@ -202,7 +209,7 @@ impl Child for ServiceAccount {
 impl Child for RoleBinding {
     const KIND: ChildKind = ChildKind::RoleBinding;
     const CONTENT: &'static [&'static str] = &["subjects"];
-    const REPLACEABLE: bool = true;
+    const FIXED: &'static [&'static str] = &["roleRef"];
     fn governed(&self) -> Value {
         json!([self.role_ref, self.subjects])
     }
@@ -211,16 +218,19 @@ impl Child for RoleBinding {
 impl Child for ClusterRole {
     const KIND: ChildKind = ChildKind::ClusterRole;
     const CONTENT: &'static [&'static str] = &["rules", "aggregationRule"];
-    const REPLACEABLE: bool = true;
     fn governed(&self) -> Value {
         json!([self.rules, self.aggregation_rule])
+    }
+    /// An aggregate can come to hold any right, so only who has all may write one.
+    fn locked(&self) -> bool {
+        self.aggregation_rule.is_some()
     }
 }
 
 impl Child for ClusterRoleBinding {
     const KIND: ChildKind = ChildKind::ClusterRoleBinding;
     const CONTENT: &'static [&'static str] = &["subjects"];
-    const REPLACEABLE: bool = true;
+    const FIXED: &'static [&'static str] = &["roleRef"];
     fn governed(&self) -> Value {
         json!([self.role_ref, self.subjects])
     }
@@ -245,6 +255,8 @@ pub struct LiveChild {
     pub fingerprint: u128,
     /// It has a deletion timestamp.
     pub deleting: bool,
+    /// It cannot be changed as it is; see [`Child::locked`].
+    pub locked: bool,
     /// Field manager of the newest change that was not Cloister's.
     pub changed_by: Option<Box<str>>,
 }
@@ -258,6 +270,7 @@ impl LiveChild {
             owner: controller(meta),
             fingerprint: object.fingerprint(),
             deleting: meta.deletion_timestamp.is_some(),
+            locked: object.locked(),
             changed_by: changed_by(meta),
         }
     }
