@@ -121,7 +121,7 @@ impl Writer<'_> {
         let repaired = if live.locked {
             self.replace(desired, live.uid).await
         } else {
-            match self.repair(desired).await {
+            match self.repair(desired, live.uid).await {
                 Err(Error::Write { source, .. }) if is_fixed(&source, K::FIXED) => {
                     self.replace(desired, live.uid).await
                 }
@@ -147,11 +147,11 @@ impl Writer<'_> {
 
     /// Takes over every field that is ours to say, and then takes out what somebody put
     /// beside them: a rule added to a policy is theirs to server-side apply, which leaves it.
-    async fn repair<K>(&self, desired: &K) -> Result<K, Error>
+    async fn repair<K>(&self, desired: &K, uid: Uid) -> Result<K, Error>
     where
         K: Child + Observed + Resource<Scope: ScopeApi<K>>,
     {
-        let mut answer = self.patch(desired).await?;
+        let mut answer = self.patch(desired, uid).await?;
         if answer.fingerprint() != desired.fingerprint() {
             answer = self.strip(desired, &answer).await?;
         }
@@ -221,15 +221,16 @@ impl Writer<'_> {
         }
     }
 
-    /// Server-side applies, taking over every field that is ours to say. The UID and the
-    /// owner of what is there were checked by the caller.
-    async fn patch<K>(&self, desired: &K) -> Result<K, Error>
+    /// Server-side applies, taking over every field that is ours to say of the object that
+    /// the caller has looked at: another one of its name is refused by the server.
+    async fn patch<K>(&self, desired: &K, uid: Uid) -> Result<K, Error>
     where
         K: Child + Resource<Scope: ScopeApi<K>>,
     {
         let name = desired.name_any();
         let body = json!({"apiVersion": K::api_version(&()), "kind": K::kind(&())});
-        let body = merged(body, json!(desired));
+        let mut body = merged(body, json!(desired));
+        body["metadata"]["uid"] = json!(uid.to_string());
         api::<K>(self.client, desired.meta())
             .patch(
                 &name,
@@ -399,6 +400,12 @@ mod tests {
         };
         let result = writer.ensure(desired).await;
         let sent = server.take();
+        for write in &sent {
+            let of = &write.body;
+            let named = [&of["metadata"]["uid"], &of["preconditions"]["uid"]];
+            let means_it = named.contains(&&json!(CHILD)) || write.what.starts_with("POST");
+            assert!(means_it, "{write:?}");
+        }
         let method = |what: &str| what.split(' ').next().map(ToOwned::to_owned);
         let methods = sent.iter().filter_map(|write| method(&write.what));
         (methods.collect(), result)
