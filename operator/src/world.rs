@@ -64,6 +64,8 @@ pub struct Index {
     /// because every pass of every tenant asks how many there are.
     probing: HashSet<(String, Box<str>)>,
     cluster: Arc<Cluster>,
+    /// Endpoint slices, by namespace and name: what the shared addresses are made from.
+    slices: BTreeMap<(String, String), watch::LiveSlice>,
     /// When the shared objects were last listed, by kind and name.
     listed: HashMap<(String, String), u32>,
     /// By kind.
@@ -263,6 +265,12 @@ impl Index {
         self.listed.insert(key, epoch);
     }
 
+    /// Notes that a shared object is gone.
+    fn unlist<K: Resource<DynamicType = ()>>(&mut self, name: &str) {
+        let key = (K::kind(&()).into_owned(), name.to_owned());
+        self.listed.remove(&key);
+    }
+
     /// How far the watch of a kind has come.
     fn progress<K: Resource<DynamicType = ()>>(&mut self) -> &mut Progress {
         self.progress.entry(K::kind(&()).into_owned()).or_default()
@@ -345,7 +353,7 @@ mod tests {
     fn what_we_wrote_goes_when_a_later_listing_does_not_bring_it() {
         let mut index = Index::default();
         index.own_write(&account(9));
-        ServiceAccount::swept(&mut index, 1);
+        ServiceAccount::swept(&mut index, 1, None);
         assert!(!known(&index));
         let (store, _) = reflector::store();
         let world = World::new(store);
@@ -381,7 +389,7 @@ mod tests {
         assert_eq!(world.probes_under_way(), 0);
 
         assert_eq!(seen(&probe(b, 6, "Running"), 1), 1);
-        world.change(|index| Pod::swept(index, 2));
+        world.change(|index| Pod::swept(index, 2, None));
         assert_eq!(world.probes_under_way(), 0, "a listing did not bring it");
     }
 

@@ -342,7 +342,7 @@ pub struct Cluster {
     pub canaries: Vec<IpAddr>,
     /// Ready pods of the decoy.
     pub decoys: Vec<IpAddr>,
-    /// Version of the slice that says so. While it is the same, the same pods have been ready
+    /// Versions of the slices that say so, added up. While that is the same, the same pods have been ready
     /// without a break: becoming unready, and ready again, would each have been written to it.
     pub decoys_version: u64,
     /// Names of the runtime classes.

@@ -4,6 +4,7 @@
 //! that everything in them carries. What is not a tenant's is dropped as it is decoded.
 
 mod kinds;
+mod slices;
 
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 
@@ -19,6 +20,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
+pub use self::slices::LiveSlice;
 use super::{Concerns, Index, Stamped, World};
 
 /// A kind that the world keeps facts of.
@@ -27,8 +29,8 @@ pub trait Observed: Resource<DynamicType = ()> + Sized {
     fn seen(&self, index: &mut Index, epoch: u32) -> Concerns;
     /// Takes note of its end.
     fn gone(&self, index: &mut Index) -> Concerns;
-    /// Forgets what the listing `epoch` has not brought.
-    fn swept(index: &mut Index, epoch: u32) -> Concerns;
+    /// Forgets what the listing `epoch`, of one namespace or of all, has not brought.
+    fn swept(index: &mut Index, epoch: u32, namespace: Option<&str>) -> Concerns;
 }
 
 /// Puts a fact in, unless a newer one is there. Says whether that changed anything.
@@ -90,6 +92,7 @@ pub async fn follow<K>(api: Api<K>, world: Arc<World>, synced: impl FnOnce())
 where
     K: Observed + Clone + Debug + DeserializeOwned + Send + 'static,
 {
+    let within = api.namespace().map(ToOwned::to_owned);
     let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
     let mut synced = Some(synced);
     let mut epoch = 0;
@@ -113,7 +116,7 @@ where
                 object.gone(index)
             }),
             Ok(watcher::Event::InitDone) => {
-                world.change(|index| K::swept(index, epoch));
+                world.change(|index| K::swept(index, epoch, within.as_deref()));
                 if let Some(synced) = synced.take() {
                     synced();
                 }

@@ -1,11 +1,10 @@
 //! How each kind is taken note of.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use crds::well_known;
 use k8s_openapi::api::{
     core::v1::{LimitRange, Namespace, Node, Pod, ResourceQuota, ServiceAccount},
-    discovery::v1::EndpointSlice,
     networking::v1::NetworkPolicy,
     node::v1::RuntimeClass,
     rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding},
@@ -94,7 +93,7 @@ macro_rules! observed_as_child {
             fn gone(&self, index: &mut Index) -> Concerns {
                 child_gone(self, index)
             }
-            fn swept(index: &mut Index, epoch: u32) -> Concerns {
+            fn swept(index: &mut Index, epoch: u32, _: Option<&str>) -> Concerns {
                 children_swept::<Self>(index, epoch)
             }
         }
@@ -138,7 +137,7 @@ impl Observed for NetworkPolicy {
         concerns(changed || as_child != Concerns::Nobody, tenant)
     }
 
-    fn swept(index: &mut Index, epoch: u32) -> Concerns {
+    fn swept(index: &mut Index, epoch: u32, _: Option<&str>) -> Concerns {
         index.sweep(|around| {
             let children = keep_listed(&mut around.children, epoch, |(kind, _)| {
                 *kind == <Self as Child>::KIND
@@ -175,7 +174,7 @@ impl Observed for Pod {
         concerns(changed, tenant)
     }
 
-    fn swept(index: &mut Index, epoch: u32) -> Concerns {
+    fn swept(index: &mut Index, epoch: u32, _: Option<&str>) -> Concerns {
         let concerns = index.sweep(|around| keep_listed(&mut around.pods, epoch, |_| true));
         index.tally_anew();
         concerns
@@ -183,7 +182,7 @@ impl Observed for Pod {
 }
 
 /// Changes what every tenant shares; wakes all of them only if it really changed.
-fn shared(index: &mut Index, change: impl FnOnce(&mut Cluster)) -> Concerns {
+pub(super) fn shared(index: &mut Index, change: impl FnOnce(&mut Cluster)) -> Concerns {
     let mut next = (*index.cluster).clone();
     change(&mut next);
     if next == *index.cluster {
@@ -202,12 +201,13 @@ impl Observed for Node {
     }
 
     fn gone(&self, index: &mut Index) -> Concerns {
+        index.unlist::<Self>(&self.name_any());
         shared(index, |cluster| {
             cluster.nodes.remove(&self.name_any());
         })
     }
 
-    fn swept(index: &mut Index, epoch: u32) -> Concerns {
+    fn swept(index: &mut Index, epoch: u32, _: Option<&str>) -> Concerns {
         let gone = index.unlisted::<Self>(epoch);
         shared(index, |cluster| {
             cluster.nodes.retain(|name, _| !gone.contains(name));
@@ -225,65 +225,16 @@ impl Observed for RuntimeClass {
     }
 
     fn gone(&self, index: &mut Index) -> Concerns {
+        index.unlist::<Self>(&self.name_any());
         shared(index, |cluster| {
             cluster.runtime_classes.remove(&self.name_any());
         })
     }
 
-    fn swept(index: &mut Index, epoch: u32) -> Concerns {
+    fn swept(index: &mut Index, epoch: u32, _: Option<&str>) -> Concerns {
         let gone = index.unlisted::<Self>(epoch);
         shared(index, |cluster| {
             cluster.runtime_classes.retain(|name| !gone.contains(name));
         })
-    }
-}
-
-/// Ready addresses of a slice, and its first port.
-fn ready(slice: &EndpointSlice) -> Vec<SocketAddr> {
-    let port = slice.ports.iter().flatten().find_map(|port| port.port);
-    let port = port
-        .and_then(|port| u16::try_from(port).ok())
-        .unwrap_or_default();
-    let endpoints = slice.endpoints.iter().filter(|endpoint| {
-        let conditions = endpoint.conditions.as_ref();
-        conditions.and_then(|c| c.ready).unwrap_or(true)
-    });
-    let addresses = endpoints.flat_map(|endpoint| &endpoint.addresses);
-    addresses
-        .filter_map(|address| Some(SocketAddr::new(address.parse().ok()?, port)))
-        .collect()
-}
-
-/// Slices of three Services are watched, each in its own namespace.
-fn endpoints(slice: &EndpointSlice, index: &mut Index, ready: Vec<SocketAddr>) -> Concerns {
-    let namespace = slice.namespace().unwrap_or_default();
-    let service = slice.labels().get("kubernetes.io/service-name").cloned();
-    let service = service.unwrap_or_default();
-    let addresses = ready.iter().map(SocketAddr::ip).collect();
-    shared(index, |cluster| {
-        match (namespace.as_str(), service.as_str()) {
-            ("default", "kubernetes") => cluster.api_servers = ready,
-            (well_known::SYSTEM_NAMESPACE, well_known::CANARY) => cluster.canaries = addresses,
-            (well_known::DECOY_NAMESPACE, well_known::DECOY) => {
-                cluster.decoys = addresses;
-                cluster.decoys_version = facts::version(&slice.metadata);
-            }
-            _ => {}
-        }
-    })
-}
-
-impl Observed for EndpointSlice {
-    fn seen(&self, index: &mut Index, _: u32) -> Concerns {
-        endpoints(self, index, ready(self))
-    }
-
-    fn gone(&self, index: &mut Index) -> Concerns {
-        endpoints(self, index, Vec::new())
-    }
-
-    /// The three Services outlive every interruption; an empty slice says they are gone.
-    fn swept(_: &mut Index, _: u32) -> Concerns {
-        Concerns::Nobody
     }
 }

@@ -1,0 +1,202 @@
+//! How the endpoints of three Services are taken note of: a Service has one slice or more
+//! for each address family, and each comes and goes by itself.
+
+use std::net::SocketAddr;
+
+use crds::well_known;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::ResourceExt;
+
+use super::Observed;
+use crate::world::{
+    Concerns, Index,
+    facts::{self, Cluster},
+    watch::kinds::shared,
+};
+
+/// Services whose endpoints matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Service {
+    ApiServer,
+    Canary,
+    Decoy,
+}
+
+/// What is kept of a slice of one of them.
+#[derive(Clone, Debug)]
+pub struct LiveSlice {
+    service: Service,
+    /// Ready addresses, with its first port.
+    ready: Vec<SocketAddr>,
+    /// Of the object.
+    version: u64,
+    /// The listing in which it was last seen.
+    epoch: u32,
+}
+
+impl Service {
+    fn of(slice: &EndpointSlice) -> Option<Self> {
+        let namespace = slice.metadata.namespace.as_deref()?;
+        let service = slice.labels().get("kubernetes.io/service-name")?;
+        match (namespace, service.as_str()) {
+            ("default", "kubernetes") => Some(Self::ApiServer),
+            (well_known::SYSTEM_NAMESPACE, well_known::CANARY) => Some(Self::Canary),
+            (well_known::DECOY_NAMESPACE, well_known::DECOY) => Some(Self::Decoy),
+            _ => None,
+        }
+    }
+}
+
+/// Namespace and name.
+fn key(slice: &EndpointSlice) -> (String, String) {
+    (slice.namespace().unwrap_or_default(), slice.name_any())
+}
+
+/// Ready addresses of a slice, and its first port.
+fn ready(slice: &EndpointSlice) -> Vec<SocketAddr> {
+    let port = slice.ports.iter().flatten().find_map(|port| port.port);
+    let port = port
+        .and_then(|port| u16::try_from(port).ok())
+        .unwrap_or_default();
+    let endpoints = slice.endpoints.iter().filter(|endpoint| {
+        let conditions = endpoint.conditions.as_ref();
+        conditions.and_then(|c| c.ready).unwrap_or(true)
+    });
+    let addresses = endpoints.flat_map(|endpoint| &endpoint.addresses);
+    addresses
+        .filter_map(|address| Some(SocketAddr::new(address.parse().ok()?, port)))
+        .collect()
+}
+
+/// Tells the cluster's facts what all slices together say.
+fn gathered(index: &mut Index) -> Concerns {
+    let ready = |service| {
+        let slices = index.slices.values().filter(|held| held.service == service);
+        let mut all: Vec<SocketAddr> = slices.flat_map(|held| held.ready.clone()).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    };
+    let addresses = |service| ready(service).iter().map(SocketAddr::ip).collect();
+    let (api_servers, canaries) = (ready(Service::ApiServer), addresses(Service::Canary));
+    let decoys = addresses(Service::Decoy);
+    let versions = index.slices.values();
+    let versions = versions.filter(|held| held.service == Service::Decoy);
+    // Versions only grow: whichever slice changes, comes or goes, the sum is another.
+    let decoys_version = versions.fold(0, |sum: u64, held| sum.wrapping_add(held.version));
+    shared(index, |cluster: &mut Cluster| {
+        cluster.api_servers = api_servers;
+        cluster.canaries = canaries;
+        cluster.decoys = decoys;
+        cluster.decoys_version = decoys_version;
+    })
+}
+
+impl Observed for EndpointSlice {
+    fn seen(&self, index: &mut Index, epoch: u32) -> Concerns {
+        if let Some(service) = Service::of(self) {
+            let live = LiveSlice {
+                service,
+                ready: ready(self),
+                version: facts::version(&self.metadata),
+                epoch,
+            };
+            index.slices.insert(key(self), live);
+        } else {
+            index.slices.remove(&key(self));
+        }
+        gathered(index)
+    }
+
+    fn gone(&self, index: &mut Index) -> Concerns {
+        index.slices.remove(&key(self));
+        gathered(index)
+    }
+
+    /// Each of the three namespaces is listed by itself.
+    fn swept(index: &mut Index, epoch: u32, namespace: Option<&str>) -> Concerns {
+        let outdated = |held: &LiveSlice| held.epoch != epoch;
+        index
+            .slices
+            .retain(|(within, _), held| namespace != Some(within) || !outdated(held));
+        gathered(index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn slice(namespace: &str, name: &str, service: &str, address: &str) -> EndpointSlice {
+        let family = if address.contains(':') {
+            "IPv6"
+        } else {
+            "IPv4"
+        };
+        serde_json::from_value(json!({
+            "metadata": {"name": name, "namespace": namespace,
+                "labels": {"kubernetes.io/service-name": service}},
+            "addressType": family,
+            "endpoints": [{"addresses": [address], "conditions": {"ready": true}}],
+            "ports": [{"port": 8443}],
+        }))
+        .unwrap()
+    }
+
+    fn canary(name: &str, address: &str) -> EndpointSlice {
+        let namespace = well_known::SYSTEM_NAMESPACE;
+        slice(namespace, name, well_known::CANARY, address)
+    }
+
+    fn canaries(index: &Index) -> Vec<String> {
+        let all = index.cluster.canaries.iter();
+        all.map(IpAddr::to_string).collect()
+    }
+
+    #[test]
+    fn the_slices_of_a_service_stand_beside_each_other() {
+        let mut index = Index::default();
+        let (four, six) = (canary("four", "10.0.0.1"), canary("six", "fd00::1"));
+        assert_eq!(four.seen(&mut index, 1), Concerns::Everyone);
+        assert_eq!(six.seen(&mut index, 1), Concerns::Everyone);
+        assert_eq!(canaries(&index), ["10.0.0.1", "fd00::1"]);
+        assert_eq!(four.seen(&mut index, 1), Concerns::Nobody);
+        six.gone(&mut index);
+        assert_eq!(canaries(&index), ["10.0.0.1"]);
+    }
+
+    #[test]
+    fn a_listing_sweeps_its_own_namespace_alone() {
+        let mut index = Index::default();
+        canary("four", "10.0.0.1").seen(&mut index, 1);
+        canary("six", "fd00::1").seen(&mut index, 1);
+        let api_server = slice("default", "kubernetes", "kubernetes", "192.0.2.1");
+        api_server.seen(&mut index, 1);
+
+        canary("six", "fd00::2").seen(&mut index, 2);
+        let system = Some(well_known::SYSTEM_NAMESPACE);
+        let concerns = EndpointSlice::swept(&mut index, 2, system);
+        assert_eq!(concerns, Concerns::Everyone);
+        assert_eq!(canaries(&index), ["fd00::2"]);
+        assert_eq!(
+            index.cluster.api_servers,
+            ["192.0.2.1:8443".parse().unwrap()]
+        );
+        assert_eq!(index.slices.len(), 2);
+    }
+
+    #[test]
+    fn slices_of_others_are_not_kept() {
+        let mut index = Index::default();
+        let mut other = canary("four", "10.0.0.1");
+        other.seen(&mut index, 1);
+        let labels = other.labels_mut();
+        labels.insert("kubernetes.io/service-name".to_owned(), "other".to_owned());
+        other.seen(&mut index, 1);
+        assert!(canaries(&index).is_empty() && index.slices.is_empty());
+    }
+}
