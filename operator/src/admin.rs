@@ -1,51 +1,21 @@
 //! Health and metrics, on a port of their own.
 //!
 //! `/healthz` says that the process turns; `/readyz` that it knows the cluster: a replica
-//! whose caches are not filled could not take over.
+//! whose caches are not filled, or no longer kept, could not take over.
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use tokio::net::TcpListener;
 
 use crate::{report::Report, world::World};
 
-/// Counts down to ready.
-#[derive(Clone, Debug)]
-pub struct Readiness(Arc<AtomicUsize>);
-
-impl Readiness {
-    /// Ready after so many calls of [`Readiness::one_more`].
-    pub fn after(count: usize) -> Self {
-        Self(Arc::new(AtomicUsize::new(count)))
-    }
-
-    /// One of the things waited for is there.
-    pub fn one_more(&self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-
-    /// Whether all are.
-    pub fn is_ready(&self) -> bool {
-        self.0.load(Ordering::Acquire) == 0
-    }
-}
-
 /// What the pages show.
 #[derive(Clone)]
 pub struct Admin {
-    /// Caches filled?
-    pub readiness: Readiness,
     /// Metrics.
     pub report: Report,
-    /// For what is counted when asked.
+    /// For what is counted when asked, and for what of it can be seen.
     pub world: Arc<World>,
 }
 
@@ -63,12 +33,13 @@ pub async fn serve(address: SocketAddr, admin: Admin) -> io::Result<()> {
     axum::serve(listener, pages).await
 }
 
-async fn ready(State(admin): State<Admin>) -> (StatusCode, &'static str) {
-    if admin.readiness.is_ready() {
-        (StatusCode::OK, "ok\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "caches are being filled\n")
+async fn ready(State(admin): State<Admin>) -> (StatusCode, String) {
+    let missing = admin.world.sight().missing();
+    if missing.is_empty() {
+        return (StatusCode::OK, "ok\n".to_owned());
     }
+    let why = format!("no sight of {}\n", missing.join(", "));
+    (StatusCode::SERVICE_UNAVAILABLE, why)
 }
 
 async fn metrics(State(admin): State<Admin>) -> Result<String, StatusCode> {
@@ -77,4 +48,34 @@ async fn metrics(State(admin): State<Admin>) -> Result<String, StatusCode> {
         .report
         .metrics()
         .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::recording::Recording;
+
+    #[tokio::test]
+    async fn ready_is_who_sees_everything_and_who_is_not_says_what_is_missing() {
+        let tenant = json!({"metadata": {"name": "acme"}, "spec": {"members": []}});
+        let tenant = serde_json::from_value(tenant).unwrap();
+        let context = Recording::of(&tenant).context(&tenant);
+        let (report, world) = (context.report, context.world);
+        let admin = Admin { report, world };
+        let asked = async || {
+            let (code, text) = ready(State(admin.clone())).await;
+            (code.as_u16(), text)
+        };
+        let sight = admin.world.sight();
+        sight.expect("Node");
+        sight.expect("Pod");
+        assert_eq!(asked().await, (503, "no sight of Node, Pod\n".to_owned()));
+        sight.clear("Node");
+        sight.clear("Pod");
+        assert_eq!(asked().await, (200, "ok\n".to_owned()));
+        sight.lose("Pod");
+        assert_eq!(asked().await, (503, "no sight of Pod\n".to_owned()));
+    }
 }

@@ -58,6 +58,15 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// Nothing is known any more of what these watches bring.
+    #[error(
+        "no sight of {}: the API server has not served its watch for long",
+        watches.join(", ")
+    )]
+    OutOfSight {
+        /// Their names: kinds, and namespaces.
+        watches: Vec<String>,
+    },
     /// A write failed.
     #[error("failed to {verb} {kind} {name}: {}", words(source))]
     Write {
@@ -95,6 +104,7 @@ impl Error {
             Self::StillDeleting { .. } => "StillDeleting",
             Self::Unrepaired { .. } => "Unrepaired",
             Self::Unseen { .. } => "Unseen",
+            Self::OutOfSight { .. } => "OutOfSight",
             Self::Write { .. } => "WriteFailed",
         }
     }
@@ -109,6 +119,7 @@ impl Error {
             Self::StillDeleting { .. }
             | Self::Unrepaired { .. }
             | Self::Unseen { .. }
+            | Self::OutOfSight { .. }
             | Self::Write { .. } => Retry::Soon,
         }
     }

@@ -141,6 +141,15 @@ async fn converge<R: Room>(context: &Context, object: &R::Kind) -> Result<R::Obs
     Ok(R::observe(valid, applied))
 }
 
+/// Whether all that a pass judges by can be seen.
+fn sighted(context: &Context) -> Result<(), Error> {
+    let watches = context.world.sight().lost();
+    if watches.is_empty() {
+        return Ok(());
+    }
+    Err(Error::OutOfSight { watches })
+}
+
 /// Writes the status, if it says anything new.
 async fn publish<R: Room>(
     context: &Context,
@@ -153,9 +162,11 @@ async fn publish<R: Room>(
     apply::status(&context.client, object, status).await
 }
 
-/// Converges once and states the outcome, whatever it is.
+/// Converges once and states the outcome, whatever it is. What is there is kept as well as
+/// it is known; what is claimed of it has to be seen.
 async fn settle<R: Room>(context: &Context, object: &R::Kind) -> Result<Action, Error> {
-    let outcome = converge::<R>(context, object).await;
+    let kept = converge::<R>(context, object).await;
+    let outcome = kept.and_then(|observed| sighted(context).map(|()| observed));
     let now = (context.now)();
     let status = R::status(object, outcome.as_ref(), now);
     let published = publish::<R>(context, object, &status).await;
@@ -187,7 +198,12 @@ pub async fn reconcile<R: Teardown>(
     if !R::may_go(&object) {
         return settle::<R>(&context, &object).await;
     }
-    let (progress, status) = match R::teardown(&context, &object).await {
+    // A pod that is not seen would be left without its boundary.
+    let step = match sighted(&context) {
+        Ok(()) => R::teardown(&context, &object).await,
+        Err(error) => Err(error),
+    };
+    let (progress, status) = match step {
         Ok(step) => step,
         Err(error) => {
             let status = R::status(&object, Err(&error), (context.now)());
@@ -330,6 +346,51 @@ mod tests {
         tenant.spec.members[0].role = crds::tenant::Role::User;
         let (_, _, status) = pass(&server, &context, &tenant).await;
         assert_eq!(status.unwrap().namespace.as_deref(), Some("tenant-acme"));
+    }
+
+    #[tokio::test]
+    async fn what_is_out_of_sight_is_kept_but_nothing_is_claimed_of_it() {
+        let tenant = guarded("Owner");
+        let server = Recording::of(&tenant);
+        let context = Arc::new(server.context(&tenant));
+        context.world.sight().lose("NetworkPolicy");
+        let (result, writes, status) = pass(&server, &context, &tenant).await;
+        assert_eq!(result.unwrap_err().reason(), "OutOfSight");
+        assert!(writes.iter().any(|what| what.ends_with("/networkpolicies")));
+        let status = status.unwrap();
+        for condition in &status.conditions {
+            assert_eq!(condition.status, "Unknown", "{condition:?}");
+        }
+        let said = &crds::condition::find(&status.conditions, "Ready")
+            .unwrap()
+            .message;
+        assert!(said.contains("NetworkPolicy"), "{said}");
+
+        context.world.sight().clear("NetworkPolicy");
+        let (result, _, status) = pass(&server, &context, &tenant).await;
+        result.unwrap();
+        assert_eq!(ready(&status.unwrap()), ("True", "Provisioned"));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_taken_away_while_something_is_out_of_sight() {
+        let mut tenant = guarded("Owner");
+        tenant.spec.deletion_policy = crds::tenant::DeletionPolicy::Purge;
+        tenant.metadata.deletion_timestamp =
+            Some(crate::conditions::whole_second(crate::recording::now()));
+        let server = Recording::of(&tenant);
+        let context = Arc::new(server.context(&tenant));
+        context.world.sight().lose("Pod");
+        let (result, writes, _) = pass(&server, &context, &tenant).await;
+        assert_eq!(result.unwrap_err().reason(), "OutOfSight");
+        assert_eq!(writes, [STATUS]);
+        context.world.sight().clear("Pod");
+        let (result, writes, _) = pass(&server, &context, &tenant).await;
+        result.unwrap();
+        assert!(
+            writes.iter().any(|what| what.ends_with("/tenants/acme")),
+            "{writes:?}"
+        );
     }
 
     #[tokio::test]

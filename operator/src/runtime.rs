@@ -35,7 +35,7 @@ use tokio::{
 use tracing::Instrument;
 
 use crate::{
-    admin::{self, Admin, Readiness},
+    admin::{self, Admin},
     cli::Settings,
     error::Error as PassError,
     lease::Candidate,
@@ -105,11 +105,9 @@ pub async fn serve(
     let mut candidate = Candidate::new(client.clone(), &settings.namespace, &settings.name);
     let writing = candidate.fence().around(client.clone());
     let report = Report::new(writing.clone(), &settings.name);
-    let readiness = Readiness::after(WATCHES);
     let mut tasks = JoinSet::new();
-    watches(&mut tasks, &client, &world, writer, &readiness);
+    watches(&mut tasks, &client, &world, writer);
     let admin = Admin {
-        readiness: readiness.clone(),
         report: report.clone(),
         world: world.clone(),
     };
@@ -131,7 +129,7 @@ pub async fn serve(
     });
     let (stop, stopped) = oneshot::channel();
     let ended = {
-        let mut leading = std::pin::pin!(lead(&mut candidate, &context, &readiness, stopped));
+        let mut leading = std::pin::pin!(lead(&mut candidate, &context, stopped));
         tokio::select! {
             ended = tasks.join_next() => Err(outcome(ended)),
             ended = &mut leading => Err(ended),
@@ -169,13 +167,12 @@ fn outcome(ended: Option<Result<Error, tokio::task::JoinError>>) -> Error {
 async fn lead(
     candidate: &mut Candidate,
     context: &Arc<Context>,
-    readiness: &Readiness,
     mut stopped: oneshot::Receiver<()>,
 ) -> Error {
     let acquired = async {
         // A replica that knows nothing must not lead: it would see everything as missing.
         let mut tick = tokio::time::interval(Duration::from_millis(100));
-        while !readiness.is_ready() {
+        while !context.world.sight().is_clear() {
             tick.tick().await;
         }
         candidate.acquired().await;
@@ -249,25 +246,17 @@ where
     .await
 }
 
-/// How many watches there are; see [`watches`].
-const WATCHES: usize = 15;
-
 /// Starts every watch. The three slices are in namespaces that Cloister may read.
 fn watches(
     tasks: &mut JoinSet<Error>,
     client: &Client,
     world: &Arc<World>,
     writer: Writer<Tenant>,
-    readiness: &Readiness,
 ) {
-    let ready = || {
-        let readiness = readiness.clone();
-        move || readiness.one_more()
-    };
     macro_rules! everywhere {
         ($($kind:ty),+) => { $(
             let all = Api::<$kind>::all(client.clone());
-            tasks.spawn(named(stringify!($kind), follow(all, world.clone(), ready())));
+            tasks.spawn(named(stringify!($kind), follow(all, world.clone())));
         )+ };
     }
     everywhere!(
@@ -285,12 +274,9 @@ fn watches(
     );
     for namespace in ["default", SYSTEM_NAMESPACE, DECOY_NAMESPACE] {
         let slices = Api::<EndpointSlice>::namespaced(client.clone(), namespace);
-        tasks.spawn(named(
-            "EndpointSlice",
-            follow(slices, world.clone(), ready()),
-        ));
+        tasks.spawn(named("EndpointSlice", follow(slices, world.clone())));
     }
-    let tenants = follow_tenants(client.clone(), world.clone(), writer, ready());
+    let tenants = follow_tenants(client.clone(), world.clone(), writer);
     tasks.spawn(named("Tenant", tenants));
 }
 

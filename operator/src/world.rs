@@ -5,6 +5,7 @@
 //! never replaces a newer one, so the order in which the two arrive does not matter.
 
 pub mod facts;
+pub mod sight;
 pub mod watch;
 
 use std::{
@@ -20,7 +21,10 @@ use kube::{
     runtime::reflector::{ObjectRef, Store},
 };
 
-use self::facts::{Child, ChildKind, Cluster, LiveChild, LivePod, LivePolicy};
+use self::{
+    facts::{Child, ChildKind, Cluster, LiveChild, LivePod, LivePolicy},
+    sight::Sight,
+};
 use crate::names;
 
 /// Everything in and about one tenant's namespace. Exists also for a namespace that only
@@ -95,6 +99,7 @@ pub struct World {
     wakes: Mutex<Option<UnboundedSender<ObjectRef<Tenant>>>>,
     /// Probes that are being posted and not in the index yet.
     posting: Mutex<usize>,
+    sight: Sight,
 }
 
 /// Room for one probe, from before it is posted until it is in the index.
@@ -115,7 +120,13 @@ impl World {
             tenants,
             wakes: Mutex::default(),
             posting: Mutex::default(),
+            sight: Sight::default(),
         }
+    }
+
+    /// How much of the cluster can be seen.
+    pub const fn sight(&self) -> &Sight {
+        &self.sight
     }
 
     /// Every Tenant.
@@ -189,6 +200,21 @@ impl World {
             let _ = sender.unbounded_send(ObjectRef::from_obj(&*tenant));
         }
         *wakes = Some(sender);
+    }
+
+    /// Takes note that a watch brings what it should.
+    fn sees(&self, watch: &str) {
+        if self.sight.clear(watch) {
+            tracing::info!(watch, "seen again");
+            self.wake(&Concerns::Everyone);
+        }
+    }
+
+    /// Takes note that a watch has failed for long: nobody's status is true any more.
+    fn loses(&self, watch: &str, error: &impl std::fmt::Display) {
+        tracing::error!(watch, %error, "lost sight: the watch has failed for long");
+        self.sight.lose(watch);
+        self.wake(&Concerns::Everyone);
     }
 
     /// Changes the index, then wakes whom the change concerns.

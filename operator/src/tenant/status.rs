@@ -139,6 +139,7 @@ fn of_error(error: &Error) -> (Verdict, TenantReason) {
         Error::StillDeleting { .. }
         | Error::Unrepaired { .. }
         | Error::Unseen { .. }
+        | Error::OutOfSight { .. }
         | Error::Write { .. } => (Verdict::Unknown, TenantReason::ApiError),
     }
 }

@@ -6,7 +6,12 @@
 mod kinds;
 mod slices;
 
-use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt::Debug,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crds::Tenant;
 use futures::StreamExt;
@@ -21,7 +26,10 @@ use kube::{
 use serde::de::DeserializeOwned;
 
 pub use self::slices::LiveSlice;
-use super::{Concerns, Index, Stamped, World};
+use super::{
+    Concerns, Index, Stamped, World,
+    sight::{Health, PATIENCE, Trouble},
+};
 
 /// A kind that the world keeps facts of.
 pub trait Observed: Resource<DynamicType = ()> + Sized {
@@ -86,80 +94,197 @@ fn concerns(changed: bool, tenant: String) -> Concerns {
     }
 }
 
-/// Follows one kind for ever and keeps its facts in `world`. `synced` is called once, when
-/// the first listing is in.
-pub async fn follow<K>(api: Api<K>, world: Arc<World>, synced: impl FnOnce())
+/// Follows one kind for ever and keeps its facts in `world`, which expects it from now on.
+pub fn follow<K>(api: Api<K>, world: Arc<World>) -> impl Future<Output = ()>
 where
     K: Observed + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let within = api.namespace().map(ToOwned::to_owned);
-    let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
-    let mut synced = Some(synced);
+    let watch = Watch::new(api, world.clone(), PATIENCE);
+    let within = watch.api.namespace().map(ToOwned::to_owned);
     let mut epoch = 0;
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(watcher::Event::Init) => {
-                epoch += 1;
-                world.change(|index| {
-                    index.progress::<K>().epoch = epoch;
-                    Concerns::Nobody
-                });
-            }
-            Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => {
-                world.change(|index| {
-                    index.progress::<K>().pass(object.meta());
-                    object.seen(index, epoch)
-                });
-            }
-            Ok(watcher::Event::Delete(object)) => world.change(|index| {
-                index.progress::<K>().pass(object.meta());
-                object.gone(index)
-            }),
-            Ok(watcher::Event::InitDone) => {
-                world.change(|index| K::swept(index, epoch, within.as_deref()));
-                if let Some(synced) = synced.take() {
-                    synced();
-                }
-            }
-            Err(error) => tracing::warn!(kind = %K::kind(&()), %error, "watch interrupted"),
+    watch.run(move |event| match event {
+        watcher::Event::Init => {
+            epoch += 1;
+            world.change(|index| {
+                index.progress::<K>().epoch = epoch;
+                Concerns::Nobody
+            });
         }
-    }
+        watcher::Event::Apply(object) | watcher::Event::InitApply(object) => {
+            world.change(|index| {
+                index.progress::<K>().pass(object.meta());
+                object.seen(index, epoch)
+            });
+        }
+        watcher::Event::Delete(object) => world.change(|index| {
+            index.progress::<K>().pass(object.meta());
+            object.gone(index)
+        }),
+        watcher::Event::InitDone => {
+            world.change(|index| K::swept(index, epoch, within.as_deref()));
+        }
+    })
 }
 
 /// Follows the Tenants themselves, whole, because `status` needs what was said before.
-pub async fn follow_tenants(
+pub fn follow_tenants(
     client: Client,
     world: Arc<World>,
     mut writer: Writer<Tenant>,
-    synced: impl FnOnce(),
-) {
-    let mut synced = Some(synced);
-    let api = Api::<Tenant>::all(client);
-    let mut events = std::pin::pin!(
-        watcher(api, watcher::Config::default())
-            .default_backoff()
-            .modify(|tenant| tenant.managed_fields_mut().clear())
-    );
-    while let Some(event) = events.next().await {
-        let event = match event {
-            Ok(event) => event,
-            Err(error) => {
-                tracing::warn!(kind = "Tenant", %error, "watch interrupted");
-                continue;
-            }
-        };
+) -> impl Future<Output = ()> {
+    let watch = Watch::new(Api::<Tenant>::all(client), world.clone(), PATIENCE);
+    watch.run(move |event| {
+        let event = event.modify(|tenant| tenant.managed_fields_mut().clear());
         writer.apply_watcher_event(&event);
         match event {
             watcher::Event::Apply(tenant) | watcher::Event::Delete(tenant) => {
                 world.wake(&Concerns::Tenant(ObjectRef::from_obj(&tenant).name));
             }
-            watcher::Event::InitDone => {
-                world.wake(&Concerns::Everyone);
-                if let Some(synced) = synced.take() {
-                    synced();
-                }
-            }
+            watcher::Event::InitDone => world.wake(&Concerns::Everyone),
             watcher::Event::Init | watcher::Event::InitApply(_) => {}
         }
+    })
+}
+
+/// One watch, and how it fares.
+struct Watch<K> {
+    api: Api<K>,
+    world: Arc<World>,
+    /// Kind, and namespace if it is about one.
+    name: String,
+    health: Health,
+}
+
+impl<K> Watch<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    fn new(api: Api<K>, world: Arc<World>, patience: Duration) -> Self {
+        let kind = K::kind(&());
+        let name = match api.namespace() {
+            Some(namespace) => format!("{kind} in {namespace}"),
+            None => kind.into_owned(),
+        };
+        world.sight().expect(&name);
+        Self {
+            api,
+            world,
+            name,
+            health: Health::new(patience),
+        }
+    }
+
+    async fn run(mut self, mut take: impl FnMut(watcher::Event<K>)) {
+        'listing: loop {
+            let config = watcher::Config::default();
+            let mut events = std::pin::pin!(watcher(self.api.clone(), config).default_backoff());
+            while let Some(event) = events.next().await {
+                match event {
+                    Ok(event) => {
+                        // A listing that has begun may fail yet.
+                        let listing =
+                            matches!(event, watcher::Event::Init | watcher::Event::InitApply(_));
+                        take(event);
+                        if !listing && self.health.well() {
+                            self.world.sees(&self.name);
+                        }
+                    }
+                    Err(error) => {
+                        if self.failed(&error) == Trouble::Doubtful {
+                            continue 'listing;
+                        }
+                    }
+                }
+            }
+            return;
+        }
+    }
+
+    fn failed(&mut self, error: &watcher::Error) -> Trouble {
+        let (trouble, watch) = (self.health.failed(Instant::now()), &self.name);
+        match trouble {
+            Trouble::Begins => tracing::warn!(watch, %error, "watch interrupted"),
+            Trouble::GoesOn => tracing::debug!(watch, %error, "watch interrupted"),
+            Trouble::Doubtful => tracing::warn!(watch, %error, "watch interrupted; listing anew"),
+            Trouble::Lost => self.world.loses(watch, error),
+        }
+        trouble
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        sync::atomic::{AtomicBool, Ordering},
+    };
+
+    use http::{Request, Response};
+    use k8s_openapi::api::core::v1::Node;
+    use kube::{client::Body, runtime::reflector};
+    use serde_json::json;
+
+    use super::*;
+
+    /// An API server that lists no node, and nothing at all while it is `broken`; it lets
+    /// nobody watch.
+    fn server(broken: &Arc<AtomicBool>) -> Client {
+        let broken = broken.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let watches = request.uri().query().unwrap_or_default().contains("watch=");
+            let (code, answer) = if watches || broken.load(Ordering::Relaxed) {
+                (
+                    500,
+                    json!({"status": "Failure", "code": 500, "message": "no"}),
+                )
+            } else {
+                let metadata = json!({"resourceVersion": "7"});
+                (
+                    200,
+                    json!({"kind": "NodeList", "apiVersion": "v1", "metadata": metadata, "items": []}),
+                )
+            };
+            let body = Body::from(answer.to_string().into_bytes());
+            let answer = Response::builder().status(code).body(body).unwrap();
+            async move { Ok::<_, Infallible>(answer) }
+        });
+        Client::new(service, "default")
+    }
+
+    /// Waits until sight is as it must be.
+    async fn until(world: &World, lost: &[&str], clear: bool) {
+        let sight = world.sight();
+        let mut tick = tokio::time::interval(Duration::from_millis(10));
+        while sight.lost() != lost || sight.is_clear() != clear {
+            tick.tick().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_fails_for_long_is_lost_until_its_next_listing() {
+        let (store, _) = reflector::store();
+        let world = Arc::new(World::new(store));
+        let broken = Arc::new(AtomicBool::new(true));
+        let api = Api::<Node>::all(server(&broken));
+        let watch = Watch::new(api, world.clone(), Duration::ZERO);
+        assert_eq!(world.sight().missing(), ["Node"]);
+        let told = async {
+            until(&world, &["Node"], false).await;
+            broken.store(false, Ordering::Relaxed);
+            until(&world, &[], true).await;
+            broken.store(true, Ordering::Relaxed);
+            until(&world, &["Node"], false).await;
+            broken.store(false, Ordering::Relaxed);
+            until(&world, &[], true).await;
+        };
+        let watched = async {
+            tokio::select! {
+                () = watch.run(|_| {}) => panic!("a watch never ends"),
+                () = told => {}
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), watched)
+            .await
+            .unwrap();
     }
 }
