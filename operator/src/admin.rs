@@ -43,10 +43,10 @@ async fn ready(State(admin): State<Admin>) -> (StatusCode, String) {
 }
 
 async fn metrics(State(admin): State<Admin>) -> Result<String, StatusCode> {
-    admin.report.count_tenants(&admin.world.tenants().state());
+    let tenants = admin.world.tenants().state();
     admin
         .report
-        .metrics()
+        .metrics(&tenants)
         .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
 }
 

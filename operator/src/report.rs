@@ -3,7 +3,7 @@
 //! An event that cannot be written is logged and forgotten: no pass fails for one.
 
 use std::{
-    sync::{Arc, atomic::AtomicI64},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicI64},
     time::Duration,
 };
 
@@ -52,6 +52,8 @@ pub struct Report {
     tenants: Family<Standing, Gauge>,
     leader: Gauge<i64, AtomicI64>,
     memory: Gauge<i64, AtomicI64>,
+    /// Held while what is counted when asked is counted and read.
+    asked: Arc<Mutex<()>>,
 }
 
 impl Report {
@@ -108,14 +110,17 @@ impl Report {
             tenants,
             leader,
             memory,
+            asked: Arc::default(),
         }
     }
 
-    /// All metrics as `OpenMetrics` text.
+    /// All metrics as `OpenMetrics` text, with how many of `tenants` stand how.
     ///
     /// # Errors
     /// None that a `String` as target could cause.
-    pub fn metrics(&self) -> Result<String, std::fmt::Error> {
+    pub fn metrics(&self, tenants: &[Arc<Tenant>]) -> Result<String, std::fmt::Error> {
+        let _asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        self.count(tenants);
         self.memory.set(resident());
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
@@ -134,7 +139,7 @@ impl Report {
     }
 
     /// How many tenants stand how. Computed when metrics are asked for, not kept.
-    pub fn count_tenants(&self, tenants: &[Arc<Tenant>]) {
+    fn count(&self, tenants: &[Arc<Tenant>]) {
         self.tenants.clear();
         for tenant in tenants {
             let conditions = tenant.status.iter().flat_map(|status| &status.conditions);
@@ -258,4 +263,38 @@ fn resident() -> i64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<i64>().ok());
     kibibytes.unwrap_or_default() * 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::recording::Recording;
+
+    #[tokio::test]
+    async fn tenants_are_counted_once_also_for_two_that_ask_at_the_same_time() {
+        let tenant: Tenant = serde_json::from_value(json!({
+            "metadata": {"name": "acme"}, "spec": {"members": []},
+            "status": {"conditions": [{"type": "Ready", "status": "True",
+                "reason": "Provisioned", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]},
+        }))
+        .unwrap();
+        let report = Recording::of(&tenant).context(&tenant).report;
+        let tenant = Arc::new(tenant);
+        let tenants = vec![tenant; 100];
+        let ask = || {
+            for _ in 0..300 {
+                let text = report.metrics(&tenants).unwrap();
+                let line = text
+                    .lines()
+                    .find(|line| line.starts_with("cloister_tenants{"));
+                assert!(line.unwrap_or_default().ends_with(" 100"), "{line:?}");
+            }
+        };
+        std::thread::scope(|threads| {
+            threads.spawn(ask);
+            threads.spawn(ask);
+        });
+    }
 }
