@@ -39,6 +39,17 @@ pub struct Surroundings {
     pub pods: BTreeMap<Box<str>, Stamped<LivePod>>,
 }
 
+impl Surroundings {
+    fn is_empty(&self) -> bool {
+        let Self {
+            children,
+            policies,
+            pods,
+        } = self;
+        children.is_empty() && policies.is_empty() && pods.is_empty()
+    }
+}
+
 /// A fact, how new it is, and the listing in which it was last seen: a new listing
 /// sweeps out what it did not bring.
 #[derive(Clone, Debug)]
@@ -259,7 +270,7 @@ impl Index {
                 changed.push(tenant.clone());
             }
         }
-        self.forget_empty();
+        self.tenants.retain(|_, around| !around.is_empty());
         match changed.as_slice() {
             [] => Concerns::Nobody,
             [one] => Concerns::Tenant(one.clone()),
@@ -321,15 +332,11 @@ impl Index {
         outdated.map(|((_, name), _)| name).collect()
     }
 
-    fn forget_empty(&mut self) {
-        self.tenants.retain(|_, around| {
-            let Surroundings {
-                children,
-                policies,
-                pods,
-            } = &**around;
-            !(children.is_empty() && policies.is_empty() && pods.is_empty())
-        });
+    /// Drops a tenant of which nothing is left.
+    fn forget_empty(&mut self, tenant: &str) {
+        if self.tenants.get(tenant).is_some_and(|held| held.is_empty()) {
+            self.tenants.remove(tenant);
+        }
     }
 
     /// The tenant that a namespaced object lies with, if with any.

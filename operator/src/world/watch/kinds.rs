@@ -76,7 +76,7 @@ fn child_gone<K: Placed>(object: &K, index: &mut Index) -> Concerns {
     let key = (K::KIND, object.name_any().into_boxed_str());
     let version = facts::version(object.meta());
     let changed = forget(&mut index.around(&tenant).children, &key, version);
-    index.forget_empty();
+    index.forget_empty(&tenant);
     concerns(changed, tenant)
 }
 
@@ -169,7 +169,7 @@ impl Observed for Pod {
             facts::version(&self.metadata),
         );
         let changed = forget(&mut index.around(&tenant).pods, &key, version);
-        index.forget_empty();
+        index.forget_empty(&tenant);
         index.tally(tenant.clone(), key);
         concerns(changed, tenant)
     }
