@@ -4,11 +4,11 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::control_plane::{ControlPlane, eventually, pause};
+use tests::control_plane::{ControlPlane, eventually, path_of, pause};
 
 use crate::{
     in_process::{Operator, allow_lease, pretend_probes},
-    tenants::{LIMIT, path, proven, says, state_of, tenant, with},
+    tenants::{self, LIMIT, path, proven, says, state_of, tenant, with},
 };
 
 /// Writes of the operator in the audit log, its lease aside.
@@ -308,4 +308,62 @@ async fn a_namespace_changed_or_removed_behind_admissions_back_comes_back() {
     plane.apply(&tenant(name)).await.unwrap();
     says(&plane, name, "Ready", "True", "Provisioned").await;
     assert!(plane.get(&path(name)).await.is_ok());
+}
+
+/// A policy that lets nobody change a quota.
+fn refuses_quotas() -> [Value; 2] {
+    let name = json!({"name": "nobody-changes-quotas"});
+    let version = "admissionregistration.k8s.io/v1";
+    [
+        json!({"apiVersion": version, "kind": "ValidatingAdmissionPolicy", "metadata": name,
+            "spec": {"failurePolicy": "Fail", "matchConstraints": {"resourceRules": [{
+                "apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"],
+                "resources": ["resourcequotas"]}]},
+                "validations": [{"expression": "request.userInfo.groups.exists(g, g == 'system:masters')",
+                    "message": "quotas are frozen", "reason": "Forbidden"}]}}),
+        json!({"apiVersion": version, "kind": "ValidatingAdmissionPolicyBinding", "metadata": name,
+            "spec": {"policyName": name["name"], "validationActions": ["Deny"]}}),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repair_that_is_refused_deletes_nothing_and_is_made_when_it_is_not() {
+    let plane = ControlPlane::start().await;
+    let name = "frozen";
+    let _operator = Operator::start(&plane);
+    plane.apply(&tenant(name)).await.unwrap();
+    says(&plane, name, "Ready", "True", "Provisioned").await;
+    let [policy, binding] = refuses_quotas();
+    plane.apply(&policy).await.unwrap();
+    plane.apply(&binding).await.unwrap();
+    let quota = format!("/api/v1/namespaces/tenant-{name}/resourcequotas/cloister-limits");
+    let before = plane.get(&quota).await.unwrap();
+    // Policies take their time to be in force: until then, it is put back each time.
+    let more = json!({"spec": {"hard": {"pods": "9999"}}});
+    eventually(LIMIT, async || {
+        plane
+            .merge(&quota, "mallory", &more)
+            .await
+            .map_err(|refusal| refusal.message)?;
+        pause(1000).await;
+        match tenants::condition(&plane, name, "Ready").await {
+            (status, reason) if (status.as_str(), reason.as_str()) == ("Unknown", "ApiError") => {
+                Ok(())
+            }
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    let said = tenants::message(&plane, name, "Ready").await;
+    assert!(said.contains("quotas are frozen"), "{said}");
+    let now = plane.get(&quota).await.unwrap();
+    assert_eq!(now["metadata"]["uid"], before["metadata"]["uid"]);
+
+    for object in [&binding, &policy] {
+        plane.delete(&path_of(object), &Value::Null).await.unwrap();
+    }
+    says(&plane, name, "Ready", "True", "Provisioned").await;
+    let now = plane.get(&quota).await.unwrap();
+    assert_eq!(now["metadata"]["uid"], before["metadata"]["uid"]);
+    assert_eq!(now["spec"], before["spec"]);
 }
