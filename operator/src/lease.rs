@@ -46,6 +46,8 @@ pub struct Candidate {
     me: String,
     /// The version last seen, and when it was first seen.
     seen: Option<(String, Instant)>,
+    /// The lease as this process wrote it last, while nothing says that it is another's.
+    mine: Option<Lease>,
     /// When the last renewal that succeeded was begun: the server counts from later on.
     renewed: Instant,
     fence: Fence,
@@ -58,6 +60,7 @@ impl Candidate {
             api: Api::namespaced(client, namespace),
             me: me.to_owned(),
             seen: None,
+            mine: None,
             renewed: Instant::now(),
             fence: Fence::default(),
         }
@@ -130,9 +133,14 @@ impl Candidate {
 
     /// Takes, renews or gives back, if that is ours to do. Says whether it is held now.
     async fn attempt(&mut self, release: bool) -> Result<bool, kube::Error> {
+        // Not read again while it is ours: each renewal is one request, and not two.
+        if let Some(mine) = self.mine.take()
+            && self.write(Some(&mine), release).await?
+        {
+            return Ok(true);
+        }
         let Some(lease) = self.api.get_opt(NAME).await? else {
-            let fresh = self.lease(None, release);
-            return accepted(self.api.create(&PostParams::default(), &fresh).await);
+            return self.write(None, release).await;
         };
         let version = lease.metadata.resource_version.clone().unwrap_or_default();
         if self.seen.as_ref().is_none_or(|(seen, _)| *seen != version) {
@@ -145,8 +153,34 @@ impl Candidate {
         if !self.may_write(held) || release && held != Some(&self.me) {
             return Ok(false);
         }
-        let next = self.lease(Some(&lease), release);
-        accepted(self.api.replace(NAME, &PostParams::default(), &next).await)
+        self.write(Some(&lease), release).await
+    }
+
+    /// Writes over `previous`. Says whether the server took it: a race that is lost is an
+    /// answer, not an error.
+    async fn write(
+        &mut self,
+        previous: Option<&Lease>,
+        release: bool,
+    ) -> Result<bool, kube::Error> {
+        let next = self.lease(previous, release);
+        let parameters = PostParams::default();
+        let answer = match previous {
+            Some(_) => self.api.replace(NAME, &parameters, &next).await,
+            None => self.api.create(&parameters, &next).await,
+        };
+        match answer {
+            Ok(lease) => {
+                self.mine = Some(lease);
+                Ok(true)
+            }
+            Err(kube::Error::Api(status))
+                if status.is_conflict() || status.is_already_exists() || status.is_not_found() =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether nobody else can be counting on the lease.
@@ -190,20 +224,12 @@ impl Candidate {
     }
 }
 
-/// A write that lost a race is an answer, not an error.
-fn accepted(answer: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
-    match answer {
-        Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => {
-            Ok(false)
-        }
-        Err(error) => Err(error),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
+    use std::{
+        convert::Infallible,
+        sync::{Arc, Mutex},
+    };
 
     use http::{Method, Request, Response};
     use kube::client::Body;
@@ -245,6 +271,44 @@ mod tests {
         assert!(candidate.fence().is_open());
         candidate.release().await;
         assert!(!candidate.fence().is_open());
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_is_held_is_renewed_without_being_read() {
+        let held = "operator-0";
+        let methods = Arc::new(Mutex::new(Vec::new()));
+        let asked = methods.clone();
+        // The first renewal finds that somebody else wrote; what is there then is read.
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let mut asked = asked.lock().unwrap();
+            asked.push(request.method().to_string());
+            let raced = asked.len() == 3;
+            async move {
+                let found = json!({"metadata": {"resourceVersion": "7"},
+                    "spec": {"holderIdentity": held}});
+                let answer = match (request.method(), raced) {
+                    (&Method::GET, _) => (200, found.to_string().into_bytes()),
+                    (_, true) => {
+                        let refused =
+                            json!({"status": "Failure", "code": 409, "reason": "Conflict"});
+                        (409, refused.to_string().into_bytes())
+                    }
+                    (_, false) => (
+                        200,
+                        request.into_body().collect_bytes().await.unwrap().to_vec(),
+                    ),
+                };
+                let response = Response::builder().status(answer.0);
+                Ok::<_, Infallible>(response.body(Body::from(answer.1)).unwrap())
+            }
+        });
+        let client = Client::new(service, "default");
+        let mut candidate = Candidate::new(client, "cloister-system", held);
+        for _ in 0..3 {
+            assert!(candidate.attempt(false).await.unwrap());
+        }
+        let methods = methods.lock().unwrap().join(" ");
+        assert_eq!(methods, "GET PUT PUT GET PUT PUT");
     }
 
     #[tokio::test]
