@@ -4,6 +4,7 @@
 //! [`all`], from which the CRD files are rendered. No client, no clock, no I/O.
 
 pub mod condition;
+pub mod reserved;
 pub mod scalar;
 pub mod tenant;
 pub mod well_known;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use self::status::{
     CheckStatus, Evidence, IsolationStatus, Outcome, TenantCondition, TenantReason, TenantStatus,
 };
+use crate::reserved;
 
 /// One customer: who its members are, where its pods may run and what they may reach.
 /// Cloister keeps a namespace `tenant-<name>` with a boundary around it, and proves in
@@ -231,12 +232,7 @@ pub struct EgressRule {
     #[x_kube(
         validation = Rule::new("isCIDR(self) && cidr(self) == cidr(self).masked()")
             .message("not a CIDR, or bits are set beyond its prefix; write for example 203.0.113.0/24"),
-        validation = Rule::new(
-            "!isCIDR(self) || ['0.0.0.0/8', '10.0.0.0/8', '100.64.0.0/10', '127.0.0.0/8', \
-             '169.254.0.0/16', '172.16.0.0/12', '192.0.0.0/24', '192.168.0.0/16', '198.18.0.0/15', \
-             '224.0.0.0/3', '::/127', '64:ff9b::/96', '64:ff9b:1::/48', '2002::/16', \
-             'fc00::/7', 'fe80::/10', 'ff00::/8']\
-             .all(r, !cidr(r).containsCIDR(self) && !cidr(self).containsCIDR(r))")
+        validation = Rule::new(reserved::rule())
             .message("holds private, link-local, metadata or reserved addresses, which no tenant \
                       may reach; name blocks of public addresses only"),
     )]

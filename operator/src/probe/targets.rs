@@ -3,20 +3,32 @@
 use std::net::{IpAddr, SocketAddr};
 
 use contract::{Check, Expect, ProbeRequest, Target, VERSION};
-use crds::well_known::{
-    CANARY, CANARY_FORBIDDEN_PORT, CANARY_PERMITTED_PORT, DECOY_PORT, SYSTEM_NAMESPACE,
+use crds::{
+    reserved::METADATA,
+    well_known::{
+        CANARY, CANARY_FORBIDDEN_PORT, CANARY_PERMITTED_PORT, DECOY_PORT, SYSTEM_NAMESPACE,
+    },
 };
 
 use super::{DIAL_TIMEOUT_MS, ProbeSettings};
 use crate::world::facts::{Cluster, LiveNode, Uid};
 
-/// The metadata services of the large clouds: link-local IPv4 (all of them), the IPv6
-/// address of AWS, and the IPv4 one spelled as IPv6, which some filters forget.
-const METADATA: [(Check, &str); 3] = [
-    (Check::MetadataV4, "169.254.169.254:80"),
-    (Check::MetadataV6, "[fd00:ec2::254]:80"),
-    (Check::MetadataMapped, "[::ffff:169.254.169.254]:80"),
-];
+/// The metadata services of the large clouds, and the first of them spelled as IPv6, which
+/// some filters forget.
+fn metadata() -> impl Iterator<Item = (Check, IpAddr)> {
+    let as_they_are = METADATA.into_iter().map(|address| match address {
+        IpAddr::V4(_) => (Check::MetadataV4, address),
+        IpAddr::V6(_) => (Check::MetadataV6, address),
+    });
+    let first = METADATA.into_iter().find_map(|address| match address {
+        IpAddr::V4(v4) => Some((Check::MetadataMapped, v4.to_ipv6_mapped().into())),
+        IpAddr::V6(_) => None,
+    });
+    as_they_are.chain(first)
+}
+
+/// Port of every metadata service.
+const METADATA_PORT: u16 = 80;
 
 /// Port of every kubelet (its flag `--port`, practically never changed).
 const KUBELET_PORT: u16 = 10250;
@@ -112,7 +124,7 @@ pub fn request(
         shut(Check::OtherTenant, at(decoy, DECOY_PORT)),
     ];
     targets.extend(kubelets(node).map(|address| shut(Check::Kubelet, at(address, KUBELET_PORT))));
-    targets.extend(METADATA.map(|(check, address)| shut(check, address.to_owned())));
+    targets.extend(metadata().map(|(check, address)| shut(check, at(address, METADATA_PORT))));
     let api_servers = cluster.api_servers.iter().take(MAX_API_SERVERS);
     targets.extend(api_servers.map(|a| shut(Check::ApiServerEndpoint, a.to_string())));
     let service = settings.api_service.iter();

@@ -11,7 +11,7 @@ use std::{
 };
 
 use crds::{
-    Tenant,
+    Tenant, reserved,
     scalar::{Amount, Cidr},
     tenant::{
         EgressRule, Isolation, IsolationStatus, Limits, Member, Residency, Role, Runtime, State,
@@ -96,29 +96,6 @@ pub struct Quota {
     /// Bytes.
     pub storage: Amount,
 }
-
-/// Addresses that no CIDR may open: what is private to the cluster, its nodes, the cloud's
-/// metadata or nobody's. The CRD refuses the same list at admission.
-const RESERVED: [&str; 18] = [
-    "0.0.0.0/8",      // this network, RFC 1122
-    "10.0.0.0/8",     // private, RFC 1918
-    "100.64.0.0/10",  // carrier-grade NAT, RFC 6598; some clouds' metadata and pods
-    "127.0.0.0/8",    // loopback, RFC 1122
-    "169.254.0.0/16", // link-local, RFC 3927; the clouds' metadata
-    "172.16.0.0/12",  // private, RFC 1918
-    "192.0.0.0/24",   // protocol assignments, RFC 6890; Oracle's metadata
-    "192.168.0.0/16", // private, RFC 1918
-    "198.18.0.0/15",  // benchmarking, RFC 2544
-    "224.0.0.0/3",    // multicast and reserved, RFC 5771 and RFC 1112
-    "::/127",         // unspecified and loopback, RFC 4291
-    "64:ff9b::/96",   // NAT64, RFC 6052: another way to spell an IPv4 address
-    "64:ff9b:1::/48", // local NAT64, RFC 8215
-    "2002::/16",      // 6to4, RFC 3056: another way to spell an IPv4 address
-    "fc00::/7",       // unique local, RFC 4193; AWS metadata fd00:ec2::254
-    "fe80::/10",      // link-local, RFC 4291
-    "ff00::/8",       // multicast, RFC 4291
-    "::ffff:0:0/96",  // IPv4-mapped, RFC 4291
-];
 
 /// Judges.
 ///
@@ -215,8 +192,7 @@ fn refuse_forbidden(rule: &EgressRule, cluster: &Cluster) -> Result<(), Error> {
         .cidr
         .parse()
         .map_err(|error| invalid(FIELD, format!("{error}")))?;
-    let reserved = RESERVED.iter().filter_map(|text| text.parse::<Cidr>().ok());
-    if let Some(block) = reserved.into_iter().find(|block| block.overlaps(cidr)) {
+    if let Some(block) = reserved::overlapped(cidr) {
         let problem = format!("{cidr} holds addresses of {block}, which no tenant may reach");
         return Err(invalid(FIELD, problem));
     }

@@ -31,8 +31,14 @@ pub const OUTSIDE: &str = "cl-outside";
 pub const OUTSIDE_LINK: &str = "clv-outside";
 /// The outside's address on the bridge.
 pub const OUTSIDE_ADDRESS: &str = "10.90.0.200";
-/// Addresses that only the outside has: a host of the internet, and the metadata service of a cloud.
-pub const OUTSIDE_SERVICES: [&str; 2] = ["203.0.113.10", "169.254.169.254"];
+/// Addresses that only the outside has: a host of the internet, and the metadata services of clouds.
+pub const OUTSIDE_SERVICES: [&str; 5] = [
+    "203.0.113.10",
+    "169.254.169.254",
+    "168.63.129.16",
+    "100.100.100.200",
+    "192.0.0.192",
+];
 /// Where the nodes send what goes there.
 pub const OUTSIDE_ROUTES: [&str; 2] = ["203.0.113.0/24", "169.254.169.254/32"];
 

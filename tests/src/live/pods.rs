@@ -11,7 +11,7 @@ use crate::server::unique;
 /// How long a pod may take to start and to end by itself.
 const START: Duration = Duration::from_mins(1);
 
-/// What each check saw, by name.
+/// What each check saw, by name; each different word, where its addresses do not agree.
 pub type Seen = BTreeMap<String, String>;
 
 /// A pod that conforms to everything that admission asks of a tenant's pods.
@@ -187,9 +187,16 @@ impl Live {
         let report: Value = serde_json::from_str(&report).unwrap_or(Value::String(report));
         let checks = report["checks"].as_array();
         assert!(checks.is_some(), "not a report: {report}");
-        let checks = checks.into_iter().flatten();
-        checks
-            .map(|one| (text(one, "/check"), text(one, "/saw")))
-            .collect()
+        let mut seen = Seen::new();
+        for one in checks.into_iter().flatten() {
+            let said = seen.entry(text(one, "/check")).or_default();
+            let saw = text(one, "/saw");
+            if said.is_empty() {
+                *said = saw;
+            } else if *said != saw {
+                *said = format!("{said} and {saw}");
+            }
+        }
+        seen
     }
 }
