@@ -9,6 +9,8 @@ pub mod cli;
 pub mod conditions;
 pub mod digest;
 pub mod error;
+#[cfg(test)]
+mod gatekeeper;
 pub mod lease;
 pub mod meta;
 pub mod names;

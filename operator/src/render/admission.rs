@@ -9,6 +9,7 @@
 mod namespaces;
 mod operator;
 mod pods;
+mod probes;
 mod reach;
 mod tenants;
 
@@ -34,6 +35,7 @@ use super::{
 pub fn objects() -> io::Result<Vec<Value>> {
     let policies = [
         pods::policy(),
+        probes::policy(),
         reach::services(),
         reach::tokens(),
         reach::token_secrets(),
@@ -151,6 +153,27 @@ fn variable(name: &str, expression: &str) -> Variable {
         name: name.to_owned(),
         expression: block(expression),
     }
+}
+
+/// An expression: every key of labels or annotations with one of the prefixes is as it was,
+/// in both directions.
+fn kept(map: &str, prefixes: &[&str]) -> String {
+    let reserved: Vec<String> = prefixes
+        .iter()
+        .map(|prefix| format!("k.startsWith('{prefix}')"))
+        .collect();
+    let reserved = reserved.join(" || ");
+    let each = |from: &str, to: &str| {
+        format!(
+            "{from}.metadata.?{map}.orValue({{}}).all(k, !({reserved}) ||\n  \
+             {from}.metadata.{map}[k] == {to}.metadata.?{map}[?k].orValue('absent '))"
+        )
+    };
+    format!(
+        "{} &&\n{}",
+        each("object", "oldObject"),
+        each("oldObject", "object")
+    )
 }
 
 /// A rule with a message that is always the same.

@@ -5,9 +5,9 @@
 
 use crds::well_known::{DECOY_NAMESPACE, TENANT_LABEL};
 
-use k8s_openapi::api::admissionregistration::v1::{MatchCondition, Validation, Variable};
+use k8s_openapi::api::admissionregistration::v1::{MatchCondition, Validation};
 
-use super::{Policy, Scope, condition, must, operator_user, rule, variable};
+use super::{Policy, Scope, condition, kept, must, operator_user, rule, variable};
 
 pub fn policy() -> Policy {
     Policy {
@@ -23,12 +23,11 @@ pub fn policy() -> Policy {
         scope: Scope::Cluster,
         conditions: conditions(),
         variables: vec![
-            same_keys(
+            variable(
                 "labelsKept",
-                "labels",
-                &["cloister.dev/", "pod-security.kubernetes.io/"],
+                &kept("labels", &["cloister.dev/", "pod-security.kubernetes.io/"]),
             ),
-            same_keys("annotationsKept", "annotations", &["cloister.dev/"]),
+            variable("annotationsKept", &kept("annotations", &["cloister.dev/"])),
         ],
         validations: validations(),
     }
@@ -99,27 +98,4 @@ fn validations() -> Vec<Validation> {
             "metadata.ownerReferences: belong to Cloister in a tenant's namespace",
         ),
     ]
-}
-
-/// A variable: every key with one of the prefixes is as it was, in both directions.
-fn same_keys(name: &str, map: &str, prefixes: &[&str]) -> Variable {
-    let reserved: Vec<String> = prefixes
-        .iter()
-        .map(|prefix| format!("k.startsWith('{prefix}')"))
-        .collect();
-    let reserved = reserved.join(" || ");
-    let each = |from: &str, to: &str| {
-        format!(
-            "{from}.metadata.?{map}.orValue({{}}).all(k, !({reserved}) ||\n  \
-             {from}.metadata.{map}[k] == {to}.metadata.?{map}[?k].orValue('absent '))"
-        )
-    };
-    variable(
-        name,
-        &format!(
-            "{} &&\n{}",
-            each("object", "oldObject"),
-            each("oldObject", "object")
-        ),
-    )
 }
