@@ -1,8 +1,9 @@
 //! One refusal per extra, each a single change to a pod that is admitted, and what must go
 //! on working next to them.
 
+use http::Method;
 use serde_json::{Value, json};
-use tests::server::{Patch, Scratch, assert_accepted, assert_refused, eventually};
+use tests::server::{Patch, Scratch, assert_accepted, assert_refused, eventually, unique};
 
 use super::conforming;
 
@@ -76,6 +77,21 @@ refuses! {
     rejects_a_scheduler_of_its_own: "/spec/schedulerName" = "mine", ["spec.schedulerName:"];
     rejects_a_priority_of_the_cluster: "/spec/priorityClassName" = "system-node-critical",
         ["spec.priorityClassName:"];
+    rejects_a_pod_that_tolerates_everything: "/spec/tolerations" = [{"operator": "Exists"}],
+        ["spec.tolerations:"];
+    rejects_a_pod_for_the_nodes_of_the_control_plane: "/spec/tolerations" = [{
+            "key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule",
+        }], ["spec.tolerations:", "remove: node-role.kubernetes.io/control-plane:NoSchedule"];
+    rejects_a_pod_for_the_nodes_of_somebody_else: "/spec/tolerations" = [{
+            "key": "dedicated", "operator": "Equal", "value": "payments", "effect": "NoSchedule",
+        }], ["spec.tolerations:", "remove: dedicated:NoSchedule"];
+    rejects_a_pod_for_nodes_whose_network_is_not_up: "/spec/tolerations" = [{
+            "key": "node.kubernetes.io/network-unavailable", "operator": "Exists",
+            "effect": "NoSchedule",
+        }], ["spec.tolerations:", "remove: node.kubernetes.io/network-unavailable:NoSchedule"];
+    rejects_a_pod_that_cordons_and_lost_nodes_do_not_stop: "/spec/tolerations" = [{
+            "key": "node.kubernetes.io/not-ready", "operator": "Exists",
+        }], ["spec.tolerations:", "remove: node.kubernetes.io/not-ready:"];
     rejects_a_token_for_the_api_server: "/spec/volumes" = [{
             "name": "token",
             "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]},
@@ -109,6 +125,24 @@ async fn rejects_a_foreign_service_account() {
             &scratch.admin.dry_run(&foreign).await,
             &["spec.serviceAccountName:"],
         );
+    })
+    .await;
+}
+
+/// The first two of them the API server adds where they are not said.
+#[tokio::test]
+async fn accepts_the_tolerations_that_kubernetes_itself_adds() {
+    Scratch::run(async |scratch| {
+        let pod = conforming(&scratch.namespace);
+        let added = scratch.admin.dry_run(&pod).await.unwrap();
+        let tolerations = added["spec"]["tolerations"].as_array();
+        assert_eq!(tolerations.map(Vec::len), Some(2), "{added}");
+        let pressure = json!([{
+            "key": "node.kubernetes.io/memory-pressure", "operator": "Exists",
+            "effect": "NoSchedule",
+        }]);
+        let pod = set(&pod, "/spec/tolerations", &pressure);
+        assert_accepted(&scratch.admin.dry_run(&pod).await);
     })
     .await;
 }
@@ -178,6 +212,32 @@ async fn rejects_another_runtime_where_gvisor_is_asked_for() {
             other => Err(format!("{other:?}")),
         })
         .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn rejects_a_runtime_class_where_none_is_asked_for() {
+    Scratch::run(async |scratch| {
+        // One that there is: of one that there is not, the API server says that first.
+        let name = unique("class");
+        let class = json!({
+            "apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "handler": "runc",
+            "metadata": {"name": name},
+        });
+        let classes = "/apis/node.k8s.io/v1/runtimeclasses";
+        let (content, admin) = ("application/json", &scratch.admin);
+        assert_accepted(&admin.send(Method::POST, classes, content, &class).await);
+        let pod = conforming(&scratch.namespace);
+        let pod = set(&pod, "/spec/runtimeClassName", &json!(name));
+        let answer = admin.dry_run(&pod).await;
+        let path = format!("{classes}/{name}");
+        assert_accepted(
+            &admin
+                .send(Method::DELETE, &path, content, &Value::Null)
+                .await,
+        );
+        assert_refused(&answer, &["spec.runtimeClassName:", "it is: Hardened"]);
     })
     .await;
 }

@@ -19,6 +19,15 @@ use super::{Policy, Scope, condition, must, must_or_name, operator_user, rule, v
 /// Audience of the only token that a sandbox may carry: the one it shows the operator.
 pub const DISPATCH_AUDIENCE: &str = "cloister-dispatch";
 
+/// What the API server itself lets pods tolerate, as key and effect: for a while, that their
+/// node is lost; and, where they have requests, that memory is short there. A toleration
+/// without key or effect stands for all of them, and is none of these.
+const TOLERATED: [&str; 3] = [
+    "node.kubernetes.io/not-ready:NoExecute",
+    "node.kubernetes.io/unreachable:NoExecute",
+    "node.kubernetes.io/memory-pressure:NoSchedule",
+];
+
 /// Variable that a cluster without user namespaces sets to `false`.
 pub const USER_NAMESPACES_REQUIRED: &str = "userNamespacesRequired";
 
@@ -27,7 +36,7 @@ pub fn policy() -> Policy {
         name: "cloister-pods",
         description: "Every pod in a tenant's namespace, on top of pod security restricted: no \
                       root group, no writable root, no account of its own, limits, user \
-                      namespace, the tenant's runtime, region and zone.",
+                      namespace, the tenant's runtime, region and zone, no taint ignored.",
         rules: vec![
             rule("", "v1", &["pods"], &["CREATE", "UPDATE"]),
             rule("", "v1", &["pods/ephemeralcontainers"], &["UPDATE"]),
@@ -117,6 +126,16 @@ fn namespace_variables() -> Vec<Variable> {
               .?requiredDuringSchedulingIgnoredDuringExecution.?nodeSelectorTerms.orValue([])",
         ),
         variable("runtimeClass", "object.spec.?runtimeClassName.orValue('')"),
+        variable(
+            "intolerable",
+            &format!(
+                "
+                object.spec.?tolerations.orValue([])
+                  .map(t, t.?key.orValue('') + ':' + t.?effect.orValue(''))
+                  .filter(t, !(t in ['{}']))",
+                TOLERATED.join("', '")
+            ),
+        ),
     ]
 }
 
@@ -246,17 +265,26 @@ fn pod_rules() -> Vec<Validation> {
 fn placement() -> Vec<Validation> {
     let (hardened, gvisor) = (Runtime::Hardened.as_str(), Runtime::GVisor.as_str());
     vec![
+        // No other than what probes look from: a class of its own could be any runtime.
         must_or_name(
             &format!(
                 "
-                variables.runtime == '{hardened}' ||
+                variables.runtime == '{hardened}' && variables.runtimeClass == '' ||
                 variables.runtime == '{gvisor}' && variables.runtimeClass == '{GVISOR_RUNTIME_CLASS}'"
             ),
             &format!(
-                "spec.runtimeClassName: must be {GVISOR_RUNTIME_CLASS}, because spec.isolation.runtime \
-                 of the Tenant, by annotation {RUNTIME_ANNOTATION} of the namespace, is"
+                "spec.runtimeClassName: must be {GVISOR_RUNTIME_CLASS} where spec.isolation.runtime \
+                 of the Tenant is {gvisor}, and absent where it is {hardened}; here, by annotation \
+                 {RUNTIME_ANNOTATION} of the namespace, it is"
             ),
             "(variables.runtime == '' ? 'missing' : variables.runtime)",
+        ),
+        // Tainted nodes are kept for others, and no probe looks from them.
+        must_or_name(
+            "variables.intolerable.size() == 0",
+            "spec.tolerations: only those that Kubernetes itself adds, because nodes with taints \
+             are kept for others; remove",
+            "variables.intolerable.join(', ')",
         ),
         // Whoever names the node leaves the scheduler out, and with it what is said of
         // regions and zones.
@@ -297,4 +325,89 @@ fn pinned(label: &str, list: &str, annotation: &str) -> Validation {
             "(variables.{list} == '' ? 'nothing, the annotation is missing' : variables.{list})"
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::gatekeeper::refusals;
+
+    /// What is said against a pod of a tenant with this runtime, the pod having these fields.
+    fn said(runtime: &str, fields: &Value) -> Vec<String> {
+        let restricted = json!({"runAsNonRoot": true, "runAsGroup": 65532});
+        let mut spec = json!({
+            "serviceAccountName": "cloister-sandbox", "automountServiceAccountToken": false,
+            "hostUsers": false, "securityContext": restricted,
+            "containers": [{"name": "main",
+                "resources": {"limits": {"cpu": "1", "memory": "1"}},
+                "securityContext": {"readOnlyRootFilesystem": true}}],
+        });
+        for (key, value) in fields.as_object().into_iter().flatten() {
+            spec[key] = value.clone();
+        }
+        let annotations = json!({"cloister.dev/runtime": runtime, "cloister.dev/regions": "*",
+            "cloister.dev/zones": "*"});
+        let namespace = json!({"metadata": {"labels": {"cloister.dev/state": "Active"},
+            "annotations": annotations}});
+        let request = json!({"operation": "CREATE", "userInfo": {"username": "platform"}});
+        let context = json!({"request": request, "object": {"metadata": {}, "spec": spec},
+            "namespaceObject": namespace});
+        refusals("cloister-pods", &context)
+    }
+
+    fn refused(runtime: &str, fields: &Value, word: &str) {
+        let said = said(runtime, fields);
+        assert!(
+            matches!(&*said, [one] if one.starts_with(word)),
+            "{fields}: {said:?}"
+        );
+    }
+
+    #[test]
+    fn accepts_the_one_runtime_class_that_the_tenant_has() {
+        let class = |name: &str| json!({"runtimeClassName": name});
+        assert_eq!(said("Hardened", &json!({})), [""; 0]);
+        assert_eq!(said("GVisor", &class("gvisor")), [""; 0]);
+        for (runtime, fields) in [
+            ("Hardened", class("gvisor")),
+            ("Hardened", class("privileged-vm")),
+            ("GVisor", json!({})),
+            ("GVisor", class("runc")),
+            ("", json!({})),
+        ] {
+            refused(runtime, &fields, "spec.runtimeClassName:");
+        }
+    }
+
+    #[test]
+    fn accepts_the_tolerations_of_kubernetes_itself_and_no_other() {
+        let tolerations = |list: Value| json!({"tolerations": list});
+        let added = json!([
+            {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute",
+                "tolerationSeconds": 300},
+            {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute",
+                "tolerationSeconds": 300},
+            {"key": "node.kubernetes.io/memory-pressure", "operator": "Exists",
+                "effect": "NoSchedule"},
+        ]);
+        assert_eq!(said("Hardened", &tolerations(added)), [""; 0]);
+        for toleration in [
+            json!({"operator": "Exists"}),
+            json!({"operator": "Exists", "effect": "NoExecute"}),
+            json!({"key": "node.kubernetes.io/not-ready", "operator": "Exists"}),
+            json!({"key": "node.kubernetes.io/not-ready", "operator": "Exists",
+                "effect": "NoSchedule"}),
+            json!({"key": "node.kubernetes.io/network-unavailable", "operator": "Exists",
+                "effect": "NoSchedule"}),
+            json!({"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}),
+            json!({"key": "dedicated", "value": "payments", "effect": "NoSchedule"}),
+        ] {
+            refused(
+                "Hardened",
+                &tolerations(json!([toleration])),
+                "spec.tolerations:",
+            );
+        }
+    }
 }
