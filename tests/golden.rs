@@ -187,6 +187,7 @@ fn every_value_of_the_chart_changes_what_helm_yields() {
             "\"example.test/sandbox:1\"",
             3,
         ),
+        ("probe.atOnce=16", "CLOISTER_PROBES_AT_ONCE: \"16\"", 1),
         ("probe.interval=30s", "CLOISTER_PROBE_INTERVAL: \"30s\"", 1),
         (
             "probe.outsideCanary=203.0.113.1:80",

@@ -12,7 +12,8 @@ use super::{
     OPERATOR_IMAGE, SANDBOX_IMAGE,
     operator::OPERATOR,
     settings::{
-        LOG, OUTSIDE_CANARY, PROBE_IMAGE, PROBE_INTERVAL, SETTINGS, TELEMETRY, USER_NAMESPACES,
+        LOG, OUTSIDE_CANARY, PROBE_IMAGE, PROBE_INTERVAL, PROBES_AT_ONCE, SETTINGS, TELEMETRY,
+        USER_NAMESPACES,
     },
     yaml,
 };
@@ -151,6 +152,16 @@ fn of_probes() -> Vec<Setting> {
             comment: "How often each tenant is probed when nothing changes.",
             default: json!("5m"),
             places: vec![setting(PROBE_INTERVAL)],
+        },
+        Setting {
+            group: "probe",
+            key: "atOnce",
+            comment: "Most probes at once, over all tenants, from 1 to 1000.",
+            default: json!(8),
+            places: vec![Place {
+                shape: Shape::Text,
+                ..setting(PROBES_AT_ONCE)
+            }],
         },
         Setting {
             group: "probe",
