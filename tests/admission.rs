@@ -7,6 +7,8 @@ mod cast;
 mod members;
 #[path = "admission/namespace.rs"]
 mod namespace;
+#[path = "admission/operator.rs"]
+mod operator;
 #[path = "admission/probes.rs"]
 mod probes;
 #[path = "admission/tenant.rs"]

@@ -274,7 +274,8 @@ async fn rejects_the_operator_that_writes_outside_tenants() {
         }
         assert_accepted(&operator.dry_run(&account(&scratch.namespace)).await);
         let own = format!("cloister:tenant:{}:view", scratch.tenant);
-        assert_accepted(&operator.dry_run(&cluster_role(&own, &["get"], &[])).await);
+        let view = cluster_role(&own, &["get", "list", "watch"], &[&scratch.tenant]);
+        assert_accepted(&operator.dry_run(&view).await);
         let dry = json!({"dryRun": ["All"]});
         for path in [
             "/api/v1/namespaces/kube-node-lease",

@@ -1,13 +1,14 @@
 //! Policy `cloister-operator`: no write of the operator lands outside the namespaces of
-//! tenants, whatever RBAC allows it. RBAC cannot say "these kinds, in namespaces that are a
-//! tenant's", so its rules are wider than what the operator does; this closes the gap.
+//! tenants, and it hands out no right but those of members, whatever RBAC allows it. RBAC
+//! cannot say "these kinds, in namespaces that are a tenant's", nor "roles with these rules",
+//! so its rules are wider than what the operator does; this closes the gap.
 //!
 //! In: names. Out: the policy. The operator's own Lease and its events are not looked at.
 
-use crds::well_known::{NAMESPACE_PREFIX, TENANT_LABEL};
+use crds::well_known::{ADMIN_ROLE, GROUP, NAMESPACE_PREFIX, OWNER_ROLE, TENANT_LABEL, USER_ROLE};
 use k8s_openapi::api::admissionregistration::v1::{NamedRuleWithOperations, Validation};
 
-use super::{Policy, Scope, condition, must, operator_user, rule};
+use super::{Policy, Scope, condition, must, operator_user, rule, variable};
 
 /// What the names of the cluster roles of a tenant begin with.
 const ROLE_PREFIX: &str = "cloister:tenant:";
@@ -18,15 +19,19 @@ pub fn policy() -> Policy {
     Policy {
         name: "cloister-operator",
         description: "What the operator writes is in a tenant's namespace, is that namespace, or \
-                      is a cluster role that bears a tenant's name.",
+                      is a cluster role for one Tenant, and it binds no role but a member's.",
         rules: rules(),
         scope: Scope::Cluster,
         conditions: vec![condition(
             "by-the-operator",
             &format!("request.userInfo.username == '{}'", operator_user()),
         )],
-        variables: vec![],
-        validations: validations(),
+        variables: vec![
+            // What is deleted grants nothing.
+            variable("grants", "request.operation != 'DELETE'"),
+            variable("resource", "request.resource.resource"),
+        ],
+        validations: [places(), grants()].concat(),
     }
 }
 
@@ -48,12 +53,13 @@ fn rules() -> Vec<NamedRuleWithOperations> {
     ]
 }
 
-fn validations() -> Vec<Validation> {
+/// Where its writes land.
+fn places() -> Vec<Validation> {
     vec![
         must(
             &format!(
                 "
-                !(request.resource.resource in ['clusterrolebindings', 'clusterroles']) ||
+                !(variables.resource in ['clusterrolebindings', 'clusterroles']) ||
                 request.name.startsWith('{ROLE_PREFIX}')"
             ),
             &format!(
@@ -61,23 +67,10 @@ fn validations() -> Vec<Validation> {
                  begin with {ROLE_PREFIX}"
             ),
         ),
-        // Verb bind would let it give a member's role in every namespace at once.
         must(
             &format!(
                 "
-                request.resource.resource != 'clusterrolebindings' ||
-                request.operation == 'DELETE' ||
-                dyn(object).roleRef.name.startsWith('{ROLE_PREFIX}')"
-            ),
-            &format!(
-                "the operator of Cloister may write no cluster role binding to a role whose name \
-                 does not begin with {ROLE_PREFIX}"
-            ),
-        ),
-        must(
-            &format!(
-                "
-                request.resource.resource != 'namespaces' ||
+                variables.resource != 'namespaces' ||
                 request.name.startsWith('{NAMESPACE_PREFIX}') &&
                 (oldObject == null ? object : oldObject)
                   .metadata.?labels[?'{TENANT_LABEL}'].hasValue()"
@@ -90,11 +83,53 @@ fn validations() -> Vec<Validation> {
         must(
             &format!(
                 "
-                request.resource.resource in ['clusterrolebindings', 'clusterroles', 'namespaces'] ||
+                variables.resource in ['clusterrolebindings', 'clusterroles', 'namespaces'] ||
                 request.namespace.startsWith('{NAMESPACE_PREFIX}') &&
                 namespaceObject.metadata.?labels[?'{TENANT_LABEL}'].hasValue()"
             ),
             "the operator of Cloister may write nothing in a namespace that is not a tenant's",
+        ),
+    ]
+}
+
+/// Which rights they hand out: those that `tenant/desired/access.rs` makes, to the letter.
+fn grants() -> Vec<Validation> {
+    vec![
+        must(
+            &format!(
+                "
+                variables.resource != 'clusterroles' || !variables.grants ||
+                !dyn(object).?aggregationRule.hasValue() &&
+                dyn(object).?rules.orValue([]).size() == 1 &&
+                dyn(object).rules.all(r,
+                  r.?apiGroups.orValue([]) == ['{GROUP}'] &&
+                  r.?resources.orValue([]) == ['tenants'] &&
+                  r.?resourceNames.orValue([]) == [request.name.split(':')[?2].orValue('')] &&
+                  r.verbs in [['get', 'list', 'watch'], ['update', 'patch']])"
+            ),
+            "the operator of Cloister may write no cluster role, but to see or to change the one \
+             Tenant that its name says",
+        ),
+        // Both kinds of binding bear the name of their role. Of the roles of members, verb
+        // bind would let it give one in every namespace at once.
+        must(
+            "
+            variables.resource != 'clusterrolebindings' || !variables.grants ||
+            dyn(object).roleRef.kind == 'ClusterRole' &&
+            dyn(object).roleRef.name == request.name",
+            "the operator of Cloister may write no cluster role binding, but to the cluster role of \
+             the same name",
+        ),
+        must(
+            &format!(
+                "
+                variables.resource != 'rolebindings' || !variables.grants ||
+                dyn(object).roleRef.kind == 'ClusterRole' &&
+                dyn(object).roleRef.name == request.name &&
+                request.name in ['{OWNER_ROLE}', '{ADMIN_ROLE}', '{USER_ROLE}']"
+            ),
+            "the operator of Cloister may write no role binding, but to the role of members of the \
+             same name",
         ),
     ]
 }

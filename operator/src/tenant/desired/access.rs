@@ -137,3 +137,125 @@ fn subject(kind: &str, group: Option<&str>, name: &str, namespace: Option<&str>)
         namespace: namespace.map(ToOwned::to_owned),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::Serialize;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        gatekeeper::{OPERATOR, refusals},
+        world::facts::Uid,
+    };
+
+    const TENANT_NAMESPACE: &str = "tenant-acme";
+
+    fn owner() -> Owner {
+        Owner {
+            tenant: "acme".to_owned(),
+            uid: Uid::parse("00000000-0000-4000-8000-00000000000a"),
+        }
+    }
+
+    fn members() -> Vec<Member> {
+        let member = |name: &str, role| Member {
+            kind: SubjectKind::User,
+            name: name.to_owned(),
+            namespace: String::new(),
+            role,
+        };
+        vec![
+            member("ada", Role::Owner),
+            member("ben", Role::Admin),
+            member("cyd", Role::User),
+        ]
+    }
+
+    /// What admission says when the operator writes this.
+    fn said(resource: &str, object: &Value) -> Vec<String> {
+        let labels = json!({"cloister.dev/tenant": "acme"});
+        let request = json!({"operation": "CREATE", "userInfo": {"username": OPERATOR},
+            "name": object["metadata"]["name"], "namespace": TENANT_NAMESPACE,
+            "resource": {"resource": resource}});
+        let context = json!({"request": request, "object": object,
+            "namespaceObject": {"metadata": {"labels": labels}}});
+        refusals("cloister-operator", &context)
+    }
+
+    fn objects<K: Serialize>(resource: &'static str, list: &[K]) -> Vec<(&'static str, Value)> {
+        list.iter().map(|one| (resource, json!(one))).collect()
+    }
+
+    fn everything(state: State) -> Vec<(&'static str, Value)> {
+        let (owner, members) = (owner(), members());
+        let bindings = role_bindings(&owner, TENANT_NAMESPACE, &members, state);
+        let cluster_bindings = cluster_role_bindings(&owner, &members, state);
+        [
+            objects("rolebindings", &bindings),
+            objects("clusterroles", &cluster_roles(&owner, state)),
+            objects("clusterrolebindings", &cluster_bindings),
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn admission_accepts_every_right_that_is_made_here() {
+        for state in [State::Active, State::Suspended] {
+            for (resource, object) in everything(state) {
+                assert_eq!(said(resource, &object), [""; 0], "{object}");
+            }
+        }
+    }
+
+    #[test]
+    fn admission_rejects_every_other_right_of_the_operator() {
+        let at = |resource: &str, pointer: &str, value: Value| {
+            let found = everything(State::Active).into_iter();
+            let mut found = found
+                .filter(|(of, _)| *of == resource)
+                .map(|(_, object)| object);
+            let mut object = found.next().unwrap();
+            let (parent, key) = pointer.rsplit_once('/').unwrap();
+            object.pointer_mut(parent).unwrap()[key] = value;
+            let said = said(resource, &object);
+            assert_eq!(said.len(), 1, "{resource} {pointer}: {said:?}");
+            assert!(said[0].starts_with("the operator of Cloister may write no"));
+        };
+        let everywhere = json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["delete"]});
+        at(
+            "clusterroles",
+            "/rules/0/verbs",
+            json!(["get", "list", "watch", "own"]),
+        );
+        at("clusterroles", "/rules/0/resourceNames", json!(["another"]));
+        at("clusterroles", "/rules/0/resourceNames", json!([]));
+        at(
+            "clusterroles",
+            "/rules/0/resources",
+            json!(["tenants", "tenants/status"]),
+        );
+        at("clusterroles", "/rules/0/apiGroups", json!(["*"]));
+        at("clusterroles", "/rules", json!([everywhere]));
+        at("clusterroles", "/rules", json!([]));
+        at(
+            "clusterroles",
+            "/aggregationRule",
+            json!({"clusterRoleSelectors": [{}]}),
+        );
+        at(
+            "clusterrolebindings",
+            "/roleRef/name",
+            json!("cloister-operator"),
+        );
+        at(
+            "clusterrolebindings",
+            "/roleRef/name",
+            json!("cloister:tenant:another:view"),
+        );
+        at("rolebindings", "/roleRef/name", json!("cloister-operator"));
+        at("rolebindings", "/roleRef/name", json!(USER_ROLE));
+        at("rolebindings", "/roleRef/kind", json!("Role"));
+        at("rolebindings", "/metadata/name", json!("another"));
+    }
+}
