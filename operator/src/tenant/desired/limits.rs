@@ -13,8 +13,9 @@ use crate::{
     tenant::validate::Quota,
 };
 
-/// The quota: the tenant's limits, and room for one probe, which must find a place also
-/// when the tenant uses all of its own. No service may be reachable from outside.
+/// The quota: the tenant's limits, and room for one probe, which finds a place also when the
+/// tenant uses all of its own. Nothing reserves that room: a tenant that takes it too is not
+/// probed, and status says why. No service may be reachable from outside.
 pub fn resource_quota(owner: &Owner, namespace: &str, quota: Quota) -> ResourceQuota {
     let Quota {
         pods,
