@@ -212,7 +212,15 @@ async fn a_tenant_goes_whatever_is_in_the_way_and_its_network_stays_shut() {
         policy.map(drop).map_err(|refusal| refusal.message)
     })
     .await;
-    // Members have lost their rights by now, and nothing new is admitted.
+    // Members have lost their rights by now, but to look at the Tenant, and nothing new is
+    // admitted.
+    let bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/cloister:tenant:stuck";
+    eventually(LIMIT, async || {
+        let manage = plane.get(&format!("{bindings}:manage")).await;
+        manage.map_or(Ok(()), |binding| Err(format!("still there: {binding}")))
+    })
+    .await;
+    plane.get(&format!("{bindings}:view")).await.unwrap();
     eventually(LIMIT, async || {
         let refused = plane.create(&pod("stuck", "late", &json!({}))).await;
         refused.map_or(Ok(()), |pod| Err(format!("admitted: {pod}")))

@@ -2,8 +2,9 @@
 //!
 //! Deleting the namespace at once would delete its policies at once, and pods that take
 //! their time to end would run on without a boundary. So: nothing new is admitted, members
-//! lose their rights, every pod ends, and only then the namespace goes. Each pass looks at
-//! what is left and takes the next step; a restart in between loses nothing.
+//! lose their rights but to look at the Tenant, which says how far this is, every pod ends,
+//! and only then the namespace goes. Each pass looks at what is left and takes the next
+//! step; a restart in between loses nothing.
 
 use std::time::Duration;
 
@@ -197,7 +198,7 @@ async fn execute(
     }
 }
 
-/// Nothing new is admitted, the network stays shut, and members have no rights any more.
+/// Nothing new is admitted, the network stays shut, and members can only look at the Tenant.
 async fn close(context: &Context, object: &Tenant, owner: &Owner) -> Result<(), Error> {
     let spec = &object.spec;
     let (runtime, residency) = (spec.isolation.runtime, spec.residency.as_ref());
@@ -214,6 +215,9 @@ async fn close(context: &Context, object: &Tenant, owner: &Owner) -> Result<(), 
         Err(Error::StillDeleting { .. }) => {}
         Err(error) => return Err(error),
     }
+    let view = [names::view_role(&owner.tenant)];
+    writer.prune::<ClusterRoleBinding>(None, &view).await?;
+    writer.prune::<ClusterRole>(None, &view).await?;
     writer
         .prune::<RoleBinding>(Some(&closed.name_any()), &[])
         .await
@@ -255,5 +259,50 @@ fn writer<'a>(context: &'a Context, owner: &'a Owner) -> Writer<'a> {
         world: &context.world,
         tenant: &owner.tenant,
         owner: owner.uid,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use crate::{
+        recording::{Recording, UID, now},
+        room,
+        tenant::TenantRoom,
+    };
+
+    #[tokio::test]
+    async fn members_can_look_at_a_tenant_that_goes_and_do_nothing_else() {
+        let mut tenant: crds::Tenant = serde_json::from_value(json!({
+            "apiVersion": "cloister.dev/v1alpha1", "kind": "Tenant",
+            "metadata": {"name": "acme", "uid": UID, "generation": 1, "resourceVersion": "1",
+                "finalizers": [crds::well_known::TENANT_FINALIZER]},
+            "spec": {"deletionPolicy": "Purge",
+                "members": [{"kind": "User", "name": "ada@example.com", "role": "Owner"}]},
+        }))
+        .unwrap();
+        let server = Recording::of(&tenant);
+        let context = Arc::new(server.context(&tenant));
+        let made = room::reconcile::<TenantRoom>(Arc::new(tenant.clone()), context.clone());
+        made.await.unwrap();
+        server.take();
+        tenant.metadata.deletion_timestamp = Some(crate::conditions::whole_second(now()));
+        let gone = room::reconcile::<TenantRoom>(Arc::new(tenant), context);
+        gone.await.unwrap();
+        let writes = server.take().into_iter().map(|write| write.what);
+        let deleted: Vec<String> = writes.filter(|what| what.starts_with("DELETE")).collect();
+        let rbac = "DELETE /apis/rbac.authorization.k8s.io/v1";
+        assert_eq!(
+            deleted,
+            [
+                format!("{rbac}/clusterrolebindings/cloister:tenant:acme:manage"),
+                format!("{rbac}/clusterroles/cloister:tenant:acme:manage"),
+                format!("{rbac}/namespaces/tenant-acme/rolebindings/cloister-tenant-owner"),
+                "DELETE /api/v1/namespaces/tenant-acme".to_owned(),
+            ]
+        );
     }
 }
