@@ -247,6 +247,10 @@ async fn a_tenant_that_never_had_a_namespace_goes_and_so_does_one_that_may_not_h
     never["metadata"]["finalizers"] = json!(["cloister.dev/teardown"]);
     plane.apply(&never).await.unwrap();
     purge(&plane, "never").await;
+    let none = json!({"metadata": {"finalizers": null}});
+    let refused = plane.merge(&path("never"), "impatient", &none).await;
+    let said = refused.unwrap_err().message;
+    assert!(said.contains("only the operator takes"), "{said}");
     // The namespace is somebody else's, who keeps it.
     let theirs =
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tenant-taken"}});

@@ -6,9 +6,10 @@
 //! Three kinds of people change a Tenant. Whoever may update every Tenant (a cluster admin,
 //! a controller that applies from Git) may change all of it but the Owners. A member may update this one
 //! Tenant, and so change its members, but the Owners. An Owner (custom verb `own`) may
-//! change the Owners too. The operator changes nothing but its finalizer.
+//! change the Owners too. The operator changes nothing but its finalizer, and nobody else
+//! takes that off: without it a tenant's policies go while its pods still run.
 
-use crds::well_known::{GROUP, NAMESPACE_PREFIX, OWN_VERB};
+use crds::well_known::{GROUP, NAMESPACE_PREFIX, OWN_VERB, TENANT_FINALIZER};
 use k8s_openapi::api::admissionregistration::v1::{Validation, Variable};
 
 use super::{Policy, Scope, must, must_or_name, operator_user, rule, variable};
@@ -17,12 +18,24 @@ pub fn policy() -> Policy {
     Policy {
         name: "cloister-tenants",
         description: "A Tenant is deleted only under deletionPolicy Purge; only an Owner changes \
-                      Owners; a member changes nothing but members; the operator changes no spec.",
-        rules: vec![rule(GROUP, "v1alpha1", &["tenants"], &["UPDATE", "DELETE"])],
+                      Owners; a member changes nothing but members; the operator changes no spec, \
+                      and it alone lets a Tenant go.",
+        rules: vec![rule(
+            GROUP,
+            "v1alpha1",
+            &["tenants"],
+            &["CREATE", "UPDATE", "DELETE"],
+        )],
         scope: Scope::Cluster,
         conditions: vec![],
         variables: variables(),
-        validations: [deletion(), vec![owners()], member(), operator()].concat(),
+        validations: [
+            deletion(),
+            vec![owners()],
+            member(),
+            vec![finalizer(), operator()],
+        ]
+        .concat(),
     }
 }
 
@@ -139,9 +152,9 @@ fn deletion() -> Vec<Validation> {
         ),
         must(
             "
-            request.operation != 'UPDATE' || object.metadata.?finalizers.orValue([]).all(f,
+            request.operation == 'DELETE' || object.metadata.?finalizers.orValue([]).all(f,
               !(f in ['foregroundDeletion', 'orphan']) ||
-              f in oldObject.metadata.?finalizers.orValue([]))",
+              request.operation == 'UPDATE' && f in oldObject.metadata.?finalizers.orValue([]))",
             "metadata.finalizers: foregroundDeletion and orphan are refused, because Cloister \
              itself takes a tenant's objects away, pods before their policies",
         ),
@@ -179,8 +192,24 @@ fn member() -> Vec<Validation> {
     ]
 }
 
-fn operator() -> Vec<Validation> {
-    vec![must(
+fn finalizer() -> Validation {
+    must(
+        &format!(
+            "
+            request.operation != 'UPDATE' || variables.byOperator ||
+            !('{TENANT_FINALIZER}' in oldObject.metadata.?finalizers.orValue([])) ||
+            '{TENANT_FINALIZER}' in object.metadata.?finalizers.orValue([])"
+        ),
+        &format!(
+            "metadata.finalizers: only the operator takes {TENANT_FINALIZER} off, once the tenant's \
+             pods have ended; leave it where it is (apply instead of replace). Where no operator \
+             will run again, see docs/operations.md, Uninstall"
+        ),
+    )
+}
+
+fn operator() -> Validation {
+    must(
         "
         request.operation != 'UPDATE' || !variables.byOperator ||
         object.spec == oldObject.spec &&
@@ -188,5 +217,53 @@ fn operator() -> Vec<Validation> {
         object.metadata.?annotations == oldObject.metadata.?annotations &&
         object.metadata.?ownerReferences == oldObject.metadata.?ownerReferences",
         "the operator itself may change nothing of a Tenant but its finalizer and its status",
-    )]
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::gatekeeper::{OPERATOR, refusals};
+
+    /// What is said of finalizers when these become those.
+    fn said(user: &str, operation: &str, before: &[&str], after: &[&str]) -> Vec<String> {
+        let tenant = |finalizers: &[&str]| {
+            json!({"metadata": {"name": "acme", "finalizers": finalizers},
+                "spec": {"members": [], "deletionPolicy": "Purge"}})
+        };
+        let old = match operation {
+            "CREATE" => Value::Null,
+            _ => tenant(before),
+        };
+        let request = json!({"operation": operation, "userInfo": {"username": user}});
+        let context = json!({"request": request, "object": tenant(after), "oldObject": old});
+        let mut said = refusals("cloister-tenants", &context);
+        said.retain(|one| one.starts_with("metadata.finalizers:"));
+        said
+    }
+
+    #[test]
+    fn rejects_everybody_but_the_operator_who_takes_its_finalizer_off() {
+        let ours = "cloister.dev/teardown";
+        let theirs = "example.com/theirs";
+        assert_eq!(said("admin", "UPDATE", &[ours], &[]).len(), 1);
+        assert_eq!(said("admin", "UPDATE", &[ours, theirs], &[theirs]).len(), 1);
+        assert_eq!(said(OPERATOR, "UPDATE", &[ours], &[]), [""; 0]);
+        assert_eq!(said("admin", "UPDATE", &[ours, theirs], &[ours]), [""; 0]);
+        assert_eq!(said("admin", "UPDATE", &[ours], &[theirs, ours]), [""; 0]);
+        assert_eq!(said("admin", "UPDATE", &[], &[]), [""; 0]);
+    }
+
+    #[test]
+    fn rejects_at_creation_what_would_take_the_objects_in_another_order() {
+        for finalizer in ["foregroundDeletion", "orphan"] {
+            assert_eq!(said("admin", "CREATE", &[], &[finalizer]).len(), 1);
+            assert_eq!(said("admin", "UPDATE", &[], &[finalizer]).len(), 1);
+            assert_eq!(said("admin", "UPDATE", &[finalizer], &[finalizer]), [""; 0]);
+        }
+        for finalizer in ["cloister.dev/teardown", "example.com/theirs"] {
+            assert_eq!(said("admin", "CREATE", &[], &[finalizer]), [""; 0]);
+        }
+    }
 }
