@@ -331,6 +331,9 @@ mod tests {
         }
     }
 
+    /// What takes longer does not go on: an exporter that is waited for has no end.
+    const A_HANG: Duration = Duration::from_secs(10);
+
     #[test]
     fn a_collector_that_is_gone_or_hangs_keeps_nothing_from_going_on_and_ending() {
         let (gone, listener) = listen();
@@ -347,16 +350,17 @@ mod tests {
                 }
                 pass("acme", || tracing::info!("done"));
             });
+            assert!(begun.elapsed() < A_HANG, "{:?}", begun.elapsed());
+            // Among lines of the exporter's own, about spans that it had to drop.
+            let done = lines.iter().find(|line| line["message"] == "done");
+            assert_eq!(id(done.unwrap(), "trace_id").len(), 32);
+            let begun = Instant::now();
+            let _lost = stop(&exporting);
             assert!(
-                begun.elapsed() < Duration::from_secs(2),
+                begun.elapsed() < LAST_EXPORT + A_HANG,
                 "{:?}",
                 begun.elapsed()
             );
-            assert_eq!(id(&lines[0], "trace_id").len(), 32);
-            let begun = Instant::now();
-            let _lost = stop(&exporting);
-            let limit = LAST_EXPORT + Duration::from_secs(1);
-            assert!(begun.elapsed() < limit, "{:?}", begun.elapsed());
         }
     }
 }
