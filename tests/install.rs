@@ -85,7 +85,7 @@ fn rounds() -> u32 {
     let asked = std::env::var_os("INSTALL_ROUNDS");
     asked
         .and_then(|text| text.to_str()?.parse().ok())
-        .unwrap_or(3)
+        .unwrap_or(2)
 }
 
 #[tokio::test]
