@@ -24,6 +24,8 @@ pub struct Judged {
     pub fault: String,
     /// Everything it looked at.
     pub checks: Vec<CheckStatus>,
+    /// Whether it says nothing at all, so that an earlier proof stands until its own end.
+    pub void: bool,
 }
 
 impl Judged {
@@ -32,6 +34,7 @@ impl Judged {
             outcome: Outcome::Inconclusive,
             fault,
             checks: Vec::new(),
+            void: false,
         }
     }
 }
@@ -66,6 +69,7 @@ pub fn report(text: &str, asked: &ProbeRequest, wanted: Confinement) -> Judged {
         outcome,
         fault,
         checks,
+        void: false,
     }
 }
 
@@ -274,6 +278,7 @@ fn answer(text: &str, pod: &LivePod, probe: &LiveProbe, measure: Measure) -> Jud
             fault: "OtherTenant: the decoy's endpoints changed during the look; it may have been \
                     away, so its silence does not count as Blocked"
                 .to_owned(),
+            void: true,
             ..judged
         };
     }
@@ -302,6 +307,13 @@ pub fn collect<'a>(
             continue;
         }
         if let Some(judged) = of_pod(pod, probe, measure) {
+            let mut evidence_of_node = next.evidence.iter_mut();
+            let earlier = evidence_of_node.find(|one| one.node == probe.node);
+            if let Some(proof) = earlier.filter(|one| judged.void && one.outcome == Outcome::Proven)
+            {
+                proof.probe = uid;
+                continue;
+            }
             next.evidence.retain(|one| one.node != probe.node);
             next.evidence
                 .insert(0, evidence(probe, uid, &judged, measure.now));

@@ -149,14 +149,18 @@ async fn look(
     };
     match writer.pod(&pod).await {
         Ok(()) => Ok(Sent::Yes),
-        // The boundary stands all the same; what is missing is the proof. The name changes
-        // from probe to probe, and would make every word a new one.
-        Err(error @ Error::Write { .. }) => {
-            let words = error.to_string().replace(&pod.name_any(), "of a probe");
-            Ok(Sent::Refused(words))
-        }
+        // The boundary stands all the same; what is missing is the proof.
+        Err(error @ Error::Write { .. }) => Ok(Sent::Refused(lasting(&error, &pod.name_any()))),
         Err(error) => Err(error),
     }
+}
+
+/// Words that stay the same from probe to probe: without its name, and without what a quota
+/// counts at the moment.
+fn lasting(error: &Error, probe: &str) -> String {
+    let words = error.to_string().replace(probe, "of a probe");
+    let counted = words.find(", requested: ");
+    words[..counted.unwrap_or(words.len())].to_owned()
 }
 
 async fn ensure<K>(writer: &Writer<'_>, child: &K) -> Result<Repair, Error>

@@ -61,11 +61,15 @@ pub fn collected(valid: &ValidTenant, boundary: &str) -> IsolationStatus {
     let mut known = judge::collect(previous, boundary, pods, measure(valid));
     // What was seen from a node that no pod of the tenant can be on says nothing about
     // those where one can.
+    let matters = matters(valid);
+    known.evidence.retain(|one| matters(&one.node));
+    known
+}
+
+/// Whether pods of the tenant can be on a node, or are.
+fn matters(valid: &ValidTenant) -> impl Fn(&str) -> bool {
     let in_use = in_use(valid);
-    known
-        .evidence
-        .retain(|one| valid.nodes.contains_key(&one.node) || in_use.contains(&*one.node));
-    known
+    move |node| valid.nodes.contains_key(node) || in_use.contains(node)
 }
 
 /// Nodes that pods of the tenant are on, probes apart.
@@ -86,7 +90,8 @@ fn measure(valid: &ValidTenant) -> judge::Measure {
     }
 }
 
-/// The probe to send now, if any, and the ones to clear away.
+/// The probe to send now, if any, and the ones to clear away: those that have spoken, once
+/// what they said is noted or if it is of no account.
 pub fn probes(valid: &ValidTenant, desired: &Boundary) -> (Option<Pod>, Vec<(String, Uid)>) {
     let boundary = fingerprint(valid);
     let measure = measure(valid);
@@ -96,13 +101,14 @@ pub fn probes(valid: &ValidTenant, desired: &Boundary) -> (Option<Pod>, Vec<(Str
     });
     let noted = valid.isolation.iter().flat_map(|known| &known.evidence);
     let noted: Vec<&str> = noted.map(|one| one.probe.as_str()).collect();
+    let matters = matters(valid);
     let retired = pods
         .clone()
         .filter(|(_, pod, _)| pod.deleting.is_none())
         .filter(|(_, pod, probe)| {
             let judged = judge::of_pod(pod, probe, measure);
-            let outdated = probe.boundary != boundary;
-            judged.is_some() && (outdated || noted.contains(&pod.uid.to_string().as_str()))
+            let void = probe.boundary != boundary || !matters(&probe.node);
+            judged.is_some() && (void || noted.contains(&pod.uid.to_string().as_str()))
         })
         .map(|(name, pod, _)| (name.to_string(), pod.uid))
         .collect();
@@ -268,9 +274,6 @@ fn proof(valid: &ValidTenant, known: &IsolationStatus) -> Said {
         let message = format!("nothing on {node} counts as proven: {fault}");
         return unknown(TenantReason::ProbeInconclusive, message);
     }
-    if let Some(words) = &valid.refused {
-        return unknown(TenantReason::ProbeInconclusive, words.clone());
-    }
     let limit = valid.probing.evidence_limit();
     let fresh = |one: &&Evidence| one.time + limit > valid.now;
     match known.evidence.first() {
@@ -279,21 +282,22 @@ fn proof(valid: &ValidTenant, known: &IsolationStatus) -> Said {
             let message = extent(valid, &proven.map(|one| &*one.node).collect());
             (Verdict::True, TenantReason::Proven, message)
         }
-        newest => {
-            let why = match targets::peers(&valid.cluster, valid.owner.uid) {
-                Err(missing) => missing.remedy().to_owned(),
-                Ok(_) if valid.nodes.is_empty() => {
-                    "no node that the residency allows is ready".to_owned()
-                }
-                Ok(_) => "waiting for a probe".to_owned(),
-            };
-            match newest {
-                None => unknown(TenantReason::ProbePending, why),
-                Some(_) => unknown(
-                    TenantReason::EvidenceStale,
-                    format!("the last proof is too old; {why}"),
-                ),
-            }
+        None => unknown(TenantReason::ProbePending, hindrance(valid)),
+        Some(_) => unknown(
+            TenantReason::EvidenceStale,
+            format!("the last proof is too old; {}", hindrance(valid)),
+        ),
+    }
+}
+
+/// What keeps the next probe from being sent, and what to do about it.
+fn hindrance(valid: &ValidTenant) -> String {
+    match targets::peers(&valid.cluster, valid.owner.uid) {
+        Err(missing) => missing.remedy().to_owned(),
+        Ok(_) if valid.nodes.is_empty() => "no node that the residency allows is ready".to_owned(),
+        Ok(_) => {
+            let waiting = || "waiting for a probe".to_owned();
+            valid.refused.clone().unwrap_or_else(waiting)
         }
     }
 }

@@ -74,8 +74,8 @@ pub fn observe(valid: ValidTenant, applied: Applied) -> Observed {
     }
 }
 
-/// The earliest moment at which something changes by itself: a probe is due, the newest
-/// proof gets too old, or a probe has not answered in time.
+/// The earliest moment at which something changes by itself: a probe is due, what was proven
+/// of a node gets too old, or a probe has not answered in time.
 fn wake(valid: &ValidTenant, known: &IsolationStatus, probe_sent: bool) -> Timestamp {
     let tenant = valid.owner.uid;
     let mut pods = valid
@@ -88,13 +88,10 @@ fn wake(valid: &ValidTenant, known: &IsolationStatus, probe_sent: bool) -> Times
         Step::Wait { until } => until,
         Step::Launch { .. } | Step::Nowhere => valid.now + valid.probing.retry(),
     };
-    let stale = known
-        .evidence
-        .first()
-        .map(|newest| newest.time + valid.probing.evidence_limit());
-    stale
-        .filter(|stale| *stale > valid.now)
-        .map_or(next, |stale| stale.min(next))
+    let limit = valid.probing.evidence_limit();
+    let ends = known.evidence.iter().map(|one| one.time + limit);
+    let stale = ends.filter(|end| *end > valid.now).min();
+    stale.map_or(next, |stale| stale.min(next))
 }
 
 /// When to look again: at the latest after ten minutes, because a watch can miss what it

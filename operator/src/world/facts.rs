@@ -342,8 +342,8 @@ pub struct Cluster {
     pub canaries: Vec<IpAddr>,
     /// Ready pods of the decoy.
     pub decoys: Vec<IpAddr>,
-    /// Versions of the slices that say so, added up. While that is the same, the same pods have been ready
-    /// without a break: becoming unready, and ready again, would each have been written to it.
+    /// Versions of the slices that say so, added up. While that is the same, nobody has
+    /// seen one of the pods not ready.
     pub decoys_version: u64,
     /// Names of the runtime classes.
     pub runtime_classes: BTreeSet<String>,
