@@ -155,18 +155,23 @@ fn variable(name: &str, expression: &str) -> Variable {
     }
 }
 
-/// An expression: every key of labels or annotations with one of the prefixes is as it was,
-/// in both directions.
-fn kept(map: &str, prefixes: &[&str]) -> String {
-    let reserved: Vec<String> = prefixes
-        .iter()
+/// An expression: the key `k` begins with one of these.
+fn begins(prefixes: &[&str]) -> String {
+    let each = prefixes.iter();
+    let each: Vec<String> = each
         .map(|prefix| format!("k.startsWith('{prefix}')"))
         .collect();
-    let reserved = reserved.join(" || ");
+    each.join(" || ")
+}
+
+/// An expression: every key `k` of labels or annotations that is `reserved` is as it was, in
+/// both directions.
+fn kept(map: &str, reserved: &str) -> String {
     let each = |from: &str, to: &str| {
         format!(
             "{from}.metadata.?{map}.orValue({{}}).all(k, !({reserved}) ||\n  \
-             {from}.metadata.{map}[k] == {to}.metadata.?{map}[?k].orValue('absent '))"
+             {to}.metadata.?{map}[?k].hasValue() &&\n  \
+             {to}.metadata.{map}[k] == {from}.metadata.{map}[k])"
         )
     };
     format!(

@@ -7,8 +7,9 @@ use crds::well_known::{DECOY_NAMESPACE, TENANT_LABEL};
 
 use k8s_openapi::api::admissionregistration::v1::{MatchCondition, Validation};
 
-use super::{Policy, Scope, condition, kept, must, operator_user, rule, variable};
+use super::{Policy, Scope, begins, condition, kept, must, operator_user, rule, variable};
 
+/// The policy.
 pub fn policy() -> Policy {
     Policy {
         name: "cloister-namespaces",
@@ -25,9 +26,15 @@ pub fn policy() -> Policy {
         variables: vec![
             variable(
                 "labelsKept",
-                &kept("labels", &["cloister.dev/", "pod-security.kubernetes.io/"]),
+                &kept(
+                    "labels",
+                    &begins(&["cloister.dev/", "pod-security.kubernetes.io/"]),
+                ),
             ),
-            variable("annotationsKept", &kept("annotations", &["cloister.dev/"])),
+            variable(
+                "annotationsKept",
+                &kept("annotations", &begins(&["cloister.dev/"])),
+            ),
         ],
         validations: validations(),
     }

@@ -15,6 +15,7 @@ const ROLE_PREFIX: &str = "cloister:tenant:";
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 
+/// The policy.
 pub fn policy() -> Policy {
     Policy {
         name: "cloister-operator",

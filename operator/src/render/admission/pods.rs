@@ -31,6 +31,7 @@ const TOLERATED: [&str; 3] = [
 /// Variable that a cluster without user namespaces sets to `false`.
 pub const USER_NAMESPACES_REQUIRED: &str = "userNamespacesRequired";
 
+/// The policy.
 pub fn policy() -> Policy {
     Policy {
         name: "cloister-pods",

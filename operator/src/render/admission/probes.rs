@@ -6,15 +6,16 @@
 
 use crds::well_known::GROUP;
 
-use super::{Policy, Scope, condition, kept, must, operator_user, rule, variable};
+use super::{Policy, Scope, begins, condition, kept, must, operator_user, rule, variable};
 use crate::names::PROBE_PREFIX;
 
+/// The policy.
 pub fn policy() -> Policy {
     let prefix = format!("{GROUP}/");
     let marks = |name, map| {
         let none =
             format!("object.metadata.?{map}.orValue({{}}).all(k, !k.startsWith('{prefix}'))");
-        let same = kept(map, &[&prefix]);
+        let same = kept(map, &begins(&[&prefix]));
         variable(
             name,
             &format!("request.operation == 'CREATE' ?\n({none}) :\n({same})"),
@@ -134,5 +135,13 @@ mod tests {
         );
         assert!(by("kubelet", "UPDATE", &marked, &renamed).is_empty());
         assert!(by("kubelet", "UPDATE", &marked, &marked).is_empty());
+
+        let annotated = |value| pod("a", &json!({}), &json!({"cloister.dev/node": value}));
+        for value in ["", "absent ", "node-a"] {
+            let (bare, annotated) = (pod("a", &json!({}), &json!({})), annotated(value));
+            for (before, after) in [(&bare, &annotated), (&annotated, &bare)] {
+                assert_eq!(by("kubelet", "UPDATE", before, after).len(), 1, "{value:?}");
+            }
+        }
     }
 }

@@ -12,8 +12,9 @@
 use crds::well_known::{GROUP, NAMESPACE_PREFIX, OWN_VERB, TENANT_FINALIZER};
 use k8s_openapi::api::admissionregistration::v1::{Validation, Variable};
 
-use super::{Policy, Scope, must, must_or_name, operator_user, rule, variable};
+use super::{Policy, Scope, kept, must, must_or_name, operator_user, rule, variable};
 
+/// The policy.
 pub fn policy() -> Policy {
     Policy {
         name: "cloister-tenants",
@@ -81,7 +82,14 @@ fn variables() -> Vec<Variable> {
             object.metadata.?finalizers == oldObject.metadata.?finalizers &&
             object.metadata.?ownerReferences == oldObject.metadata.?ownerReferences",
         ),
-        variable("annotationsKept", &annotations_kept()),
+        // kubectl keeps what was last applied in one, also when a member applies.
+        variable(
+            "annotationsKept",
+            &kept(
+                "annotations",
+                "k != 'kubectl.kubernetes.io/last-applied-configuration'",
+            ),
+        ),
     ]
 }
 
@@ -111,22 +119,6 @@ fn spec_fields() -> Vec<String> {
         })
         .flat_map(|spec| spec.properties.unwrap_or_default().into_keys())
         .collect()
-}
-
-/// kubectl keeps what was last applied in an annotation, also when a member applies.
-fn annotations_kept() -> String {
-    let each = |from: &str, to: &str| {
-        format!(
-            "{from}.metadata.?annotations.orValue({{}}).all(k,\n  \
-             k == 'kubectl.kubernetes.io/last-applied-configuration' ||\n  \
-             {to}.metadata.?annotations[?k] == {from}.metadata.?annotations[?k])"
-        )
-    };
-    format!(
-        "{} &&\n{}",
-        each("object", "oldObject"),
-        each("oldObject", "object")
-    )
 }
 
 fn deletion() -> Vec<Validation> {
