@@ -52,7 +52,7 @@ Options:
                     {\"version\":1,\"timeoutMs\":1000,\"targets\":[
                       {\"check\":\"Kubelet\",\"address\":\"10.0.0.1:10250\",\"expect\":\"Blocked\"}]}
                     Timeout 1 to 10000 ms, at most 64 targets, and no more than a report holds.
-                    Addresses are ip:port, the ip in brackets if it is (or may be) IPv6;
+                    Addresses are ip:port, the ip in brackets if it is IPv6;
                     for the check Dns, a name.
   --report <FILE>   Where the report goes [default: /dev/termination-log]
   -h, --help        Print help

@@ -32,7 +32,7 @@ pub struct ProbeRequest {
 pub struct Target {
     /// Which promise this target stands for.
     pub check: Check,
-    /// `ip:port` to dial (IPv6, and if one likes IPv4, in brackets), or for [`Check::Dns`] the name to resolve.
+    /// `ip:port` to dial (IPv6 in brackets), or for [`Check::Dns`] the name to resolve.
     pub address: String,
     /// What must be seen.
     pub expect: Expect,

@@ -75,24 +75,12 @@ pub fn dial(target: &Target, timeout: Duration) -> Seen {
 }
 
 fn reach(address: &str, timeout: Duration) -> Result<TcpStream, Seen> {
-    let Some(address) = socket_address(address) else {
+    let Ok(address) = address.parse::<SocketAddr>() else {
         return Err(Seen::error("the address is no ip:port".to_owned()));
     };
     connect::connect(&address, timeout).map_err(|errno| Seen {
         saw: classify::connect_error(errno),
         why: errno.to_string(),
-    })
-}
-
-/// `ip:port`, IPv6 in brackets. IPv4 in brackets too: who writes `[$(HOST_IP)]:10250` into
-/// a pod does not know the family of the node that the pod will come to.
-fn socket_address(text: &str) -> Option<SocketAddr> {
-    text.parse().ok().or_else(|| {
-        let (ip, port) = text.strip_prefix('[')?.split_once("]:")?;
-        Some(SocketAddr::new(
-            IpAddr::V4(ip.parse().ok()?),
-            port.parse().ok()?,
-        ))
     })
 }
 
@@ -181,31 +169,6 @@ fn resolved(found: io::Result<Vec<IpAddr>>) -> Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reads_addresses_of_both_families() {
-        for (text, address) in [
-            ("192.0.2.1:80", Some("192.0.2.1:80")),
-            ("[192.0.2.1]:80", Some("192.0.2.1:80")),
-            ("[fd00:ec2::254]:80", Some("[fd00:ec2::254]:80")),
-            (
-                "[::ffff:169.254.169.254]:80",
-                Some("[::ffff:169.254.169.254]:80"),
-            ),
-            ("fd00:ec2::254:80", None),
-            ("$(HOST_IP):10250", None),
-            ("[$(HOST_IP)]:10250", None),
-            ("[192.0.2.1]:65536", None),
-            ("localhost:80", None),
-            ("", None),
-        ] {
-            assert_eq!(
-                socket_address(text),
-                address.map(|a| a.parse().unwrap()),
-                "{text}"
-            );
-        }
-    }
 
     #[test]
     fn a_name_that_is_an_address_is_no_control() {

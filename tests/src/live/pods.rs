@@ -78,8 +78,8 @@ pub fn targets_of(tenant: &Value) -> Vec<Value> {
         .map(|check| {
             let name = text(check, "/check");
             let address = if name == "Kubelet" {
-                // Of whatever node the pod comes to, and whatever family its address is of.
-                "[$(HOST_IP)]:10250".to_owned()
+                // Of whatever node the pod comes to.
+                "$(HOST_IP):10250".to_owned()
             } else {
                 text(check, "/target")
             };
