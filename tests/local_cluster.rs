@@ -8,15 +8,20 @@
 use std::{
     collections::BTreeSet,
     fs,
+    io::{BufRead as _, BufReader},
     path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-/// Moments to kill an `up` at, in ms after its start: amid keys and cables, amid the
-/// starting of nodes, amid the waiting for them.
-const KILLED_AFTER: [u64; 3] = [300, 2500, 9000];
+/// What an `up` has just said when it is killed: amid keys and cables, amid the starting of
+/// nodes, amid the waiting for them.
+const KILLED_AFTER: [&str; 3] = [
+    "API server and container runtimes",
+    " s  nodes",
+    "waiting for",
+];
 /// For what the kernel takes away on its own time: a namespace goes after its last process.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -95,9 +100,16 @@ fn nothing_is_left(before: &BTreeSet<String>, after: &str) {
     }
 }
 
-fn kill(mut child: Child) {
-    child.kill().unwrap();
-    child.wait().unwrap();
+/// Starts `up` and ends it without mercy soon after it has said this.
+fn killed_up(after: &str) {
+    let mut up = tool(&["up"]).stdout(Stdio::piped()).spawn().unwrap();
+    let said = BufReader::new(up.stdout.take().unwrap());
+    let mut lines = said.lines().map(Result::unwrap);
+    let there = lines.any(|line| line.contains(after));
+    assert!(there, "never said: {after}");
+    thread::sleep(Duration::from_millis(300));
+    up.kill().unwrap();
+    up.wait().unwrap();
 }
 
 #[test]
@@ -109,19 +121,16 @@ fn comes_twice_as_once_and_goes_without_a_trace() {
     succeed(&["down"]);
     let before = traces();
     for after in KILLED_AFTER {
-        let up = tool(&["up"]).stdout(Stdio::null()).spawn().unwrap();
-        thread::sleep(Duration::from_millis(after));
-        kill(up);
-        if after != KILLED_AFTER[0] {
-            assert_ne!(traces(), before, "killed before it had begun");
-        }
+        killed_up(after);
+        assert_ne!(traces(), before, "killed before it had begun");
         succeed(&["down"]);
-        nothing_is_left(&before, &format!("by `down` after {after} ms of `up`"));
+        nothing_is_left(
+            &before,
+            &format!("by `down` after an `up` that came to: {after}"),
+        );
     }
 
-    let up = tool(&["up"]).stdout(Stdio::null()).spawn().unwrap();
-    thread::sleep(Duration::from_millis(KILLED_AFTER[1]));
-    kill(up);
+    killed_up(KILLED_AFTER[1]);
     succeed(&["up"]);
     let running = programs();
     assert!(running.len() > 10, "{running:#?}");
