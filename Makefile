@@ -70,7 +70,7 @@ fmt: ## Format
 
 .PHONY: generate
 generate: ## Write again what is rendered from the code: CRDs, manifests, chart
-	UPDATE_GOLDEN=1 cargo test $(CARGO_FLAGS) --quiet --test golden
+	UPDATE_GOLDEN=1 cargo test $(CARGO_FLAGS) --quiet --test golden -- render
 
 .PHONY: deny
 deny: ## Licences, sources and bans of every dependency
