@@ -3,6 +3,8 @@
 
 #[path = "admission/cast.rs"]
 mod cast;
+#[path = "admission/egress.rs"]
+mod egress;
 #[path = "admission/finalizers.rs"]
 mod finalizers;
 #[path = "admission/members.rs"]

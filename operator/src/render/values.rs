@@ -20,11 +20,15 @@ use super::{
 
 /// One value of the chart.
 pub struct Setting {
+    /// First part of its path.
     pub group: &'static str,
+    /// Second and last part.
     pub key: &'static str,
     /// Comment in `values.yaml`.
     pub comment: &'static str,
+    /// What the kustomization has.
     pub default: Value,
+    /// Where it goes.
     pub places: Vec<Place>,
 }
 
@@ -37,9 +41,13 @@ impl Setting {
 
 /// Where a value goes.
 pub struct Place {
+    /// Kind of the object.
     pub kind: &'static str,
+    /// Its name.
     pub name: &'static str,
+    /// Field in it (RFC 6901).
     pub pointer: String,
+    /// What it becomes there.
     pub shape: Shape,
 }
 

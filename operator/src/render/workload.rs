@@ -29,19 +29,26 @@ const USER: i64 = 65532;
 
 /// One component that runs all the time.
 pub struct Workload {
+    /// Where it runs.
     pub namespace: &'static str,
     /// Name of every object, and value of the component label.
     pub name: &'static str,
+    /// Pods of it.
     pub replicas: i32,
+    /// As whom they ask.
     pub service_account: &'static str,
     /// Whether its pods talk to the API server.
     pub token: bool,
+    /// Who stays when a node runs out.
     pub priority_class: Option<&'static str>,
+    /// From the request to end to the kill, in seconds.
     pub grace_seconds: i64,
+    /// Its only container, without what confines it.
     pub container: Container,
 }
 
 impl Workload {
+    /// Confined as a tenant's pods are, and spread over zones.
     pub fn deployment(self) -> Deployment {
         Deployment {
             metadata: meta::namespaced(self.namespace, self.name),

@@ -276,7 +276,8 @@ impl LiveChild {
     }
 }
 
-/// `metadata.resourceVersion`, by which an older answer is told from a newer one: the number it is on every API server with etcd (KEP-5504).
+/// `metadata.resourceVersion`, by which an older answer is told from a newer one: the number
+/// it is on every API server with etcd (KEP-5504).
 pub fn version(meta: &ObjectMeta) -> u64 {
     let version = meta.resource_version.as_deref().unwrap_or_default();
     version.parse().unwrap_or_default()
