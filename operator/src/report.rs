@@ -164,8 +164,13 @@ impl Report {
     }
 
     /// Tells what a pass over a Tenant repaired, and which condition turned.
+    ///
+    /// What a pass writes for a new spec, or to make a tenant at all, repairs nothing.
     pub async fn tenant(&self, tenant: &Tenant, repairs: &[Repair], status: &TenantStatus) {
-        for repair in repairs {
+        let stood = tenant.status.as_ref().is_some_and(|before| {
+            before.namespace.is_some() && before.observed_generation == tenant.metadata.generation
+        });
+        for repair in repairs.iter().filter(|_| stood) {
             self.repaired(tenant, repair).await;
         }
         self.turns(tenant, status).await;
@@ -186,14 +191,14 @@ impl Report {
                 "Undo".to_owned(),
                 format!("put back {kind} {name}"),
             ),
-            // The first pass makes everything; what it then misses, somebody had removed.
-            Change::Created if tenant.status.is_some() => (
+            Change::Created => (
                 "Restored",
                 "Restore".to_owned(),
                 format!("made {kind} {name} again, which was missing"),
             ),
-            Change::Created | Change::None => return,
+            Change::None => return,
         };
+        tracing::info!(kind, name, reason, note, "repaired");
         self.repairs.get_or_create(&Kind { kind }).inc();
         let cluster_scoped = kind.starts_with("Cluster") || *kind == "Namespace";
         let related = ObjectReference {
@@ -241,6 +246,14 @@ impl Report {
                 action: format!("Judge {}", condition.type_),
                 secondary: None,
             };
+            let (status, reason) = (&condition.status, &condition.reason);
+            tracing::info!(
+                condition = condition.type_,
+                status,
+                reason,
+                "{}",
+                condition.message
+            );
             self.publish(tenant, event).await;
         }
     }
