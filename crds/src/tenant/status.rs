@@ -136,6 +136,8 @@ closed_list! {
         PolicyNotInForce,
         /// A pod of the namespace is not selected by the policy that denies by default.
         PodNotCovered,
+        /// A pod runs on the node's kernel, where the spec asks for gVisor. Delete it.
+        PodNotConfined,
         /// A policy that is not Cloister's lets something through. Remove it.
         WidenedByOthers,
 

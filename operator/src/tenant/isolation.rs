@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crds::{
     condition::{Finding, Verdict},
-    tenant::{Evidence, IsolationStatus, Outcome, TenantCondition, TenantReason},
+    tenant::{Evidence, IsolationStatus, Outcome, Runtime, TenantCondition, TenantReason},
 };
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::LabelSelector};
 use kube::{
@@ -179,6 +179,7 @@ pub fn finding(
     known: &IsolationStatus,
 ) -> Finding<TenantCondition, TenantReason> {
     let (verdict, reason, message) = self_check(&valid.around, valid.owner.uid)
+        .or_else(|| on_the_nodes_kernel(valid))
         .or_else(|| breach(known))
         .unwrap_or_else(|| proof(valid, known));
     Finding {
@@ -248,6 +249,25 @@ fn self_check(around: &Surroundings, owner: Uid) -> Option<Said> {
     (!uncovered.is_empty()).then(|| {
         let message = format!("pods that no deny-all selects: {}", listed(&uncovered));
         (Verdict::False, TenantReason::PodNotCovered, message)
+    })
+}
+
+/// Pods from before the spec asked for gVisor: a probe says nothing of them.
+fn on_the_nodes_kernel(valid: &ValidTenant) -> Option<Said> {
+    let pods = valid.around.pods.iter();
+    let bare: Vec<&str> = pods
+        .filter(|(_, pod)| pod.fact.probe_of(valid.owner.uid).is_none())
+        .filter(|(_, pod)| !pod.fact.finished && !pod.fact.gvisor)
+        .map(|(name, _)| &**name)
+        .collect();
+    let asked = valid.runtime == Runtime::GVisor;
+    (asked && !bare.is_empty()).then(|| {
+        let message = format!(
+            "pods on the node's kernel, where spec.isolation.runtime asks for GVisor: {}; delete \
+             them",
+            listed(&bare)
+        );
+        (Verdict::False, TenantReason::PodNotConfined, message)
     })
 }
 

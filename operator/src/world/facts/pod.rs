@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use contract::ProbeRequest;
-use crds::well_known::{ROLE_LABEL, ROLE_PROBE};
+use crds::well_known::{GVISOR_RUNTIME_CLASS, ROLE_LABEL, ROLE_PROBE};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
@@ -19,6 +19,8 @@ pub struct LivePod {
     pub labels: BTreeMap<String, String>,
     /// Node it was placed on.
     pub node: Option<Box<str>>,
+    /// Whether a kernel of its own stands between it and the node's.
+    pub gvisor: bool,
     /// When it was made.
     pub created: Timestamp,
     /// When it was asked to go, its grace period included.
@@ -82,6 +84,11 @@ impl LivePod {
                 .as_ref()
                 .and_then(|spec| spec.node_name.as_deref())
                 .map(Into::into),
+            gvisor: pod
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.runtime_class_name.as_deref())
+                == Some(GVISOR_RUNTIME_CLASS),
             created: created.unwrap_or_default(),
             deleting: meta.deletion_timestamp.as_ref().map(|time| time.0),
             has_finalizers: meta
