@@ -132,6 +132,16 @@ fn deletion() -> Vec<Validation> {
             "spec.deletionPolicy: is Retain, which refuses deletion; set spec.deletionPolicy to \
              Purge, then delete again",
         ),
+        // What is half removed cannot be kept any more.
+        must(
+            "
+            request.operation != 'UPDATE' ||
+            !oldObject.metadata.?deletionTimestamp.hasValue() ||
+            oldObject.spec.?deletionPolicy.orValue('Retain') != 'Purge' ||
+            object.spec.?deletionPolicy.orValue('Retain') == 'Purge'",
+            "spec.deletionPolicy: the tenant is being removed, which cannot be stopped half-way; \
+             leave it at Purge, and make the tenant anew once it is gone",
+        ),
         // Foreground: the garbage collector takes the policies while pods still run. Orphan:
         // it makes the namespace nobody's.
         must(
