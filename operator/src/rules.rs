@@ -6,8 +6,7 @@
 
 use crds::well_known::{ADMIN_ROLE, GROUP, OWN_VERB, OWNER_ROLE, USER_ROLE};
 
-/// Name of the operator's Lease.
-pub const OPERATOR_LEASE: &str = "cloister-operator";
+use crate::lease;
 
 /// One right, and what it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,7 +171,7 @@ pub fn operator_in_system() -> Vec<Rule> {
             group: "coordination.k8s.io",
             resources: &["leases"],
             verbs: &["get", "update"],
-            names: &[OPERATOR_LEASE],
+            names: &[lease::NAME],
             why: "one leader",
         },
         endpoints("addresses of the canary, the positive control of every probe"),
