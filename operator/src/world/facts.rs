@@ -343,8 +343,8 @@ pub struct Cluster {
     pub canaries: Vec<IpAddr>,
     /// Ready pods of the decoy.
     pub decoys: Vec<IpAddr>,
-    /// Versions of the slices that say so, added up. While that is the same, nobody has
-    /// seen one of the pods not ready.
+    /// Fingerprint of the slices that say so, with their versions. While that is the same,
+    /// nobody has seen one of the pods not ready.
     pub decoys_version: u64,
     /// Names of the runtime classes.
     pub runtime_classes: BTreeSet<String>,

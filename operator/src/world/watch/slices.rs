@@ -8,10 +8,13 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 
 use super::Observed;
-use crate::world::{
-    Concerns, Index,
-    facts::{self, Cluster},
-    watch::kinds::shared,
+use crate::{
+    digest,
+    world::{
+        Concerns, Index,
+        facts::{self, Cluster},
+        watch::kinds::shared,
+    },
 };
 
 /// Services whose endpoints matter.
@@ -68,6 +71,14 @@ fn ready(slice: &EndpointSlice) -> Vec<SocketAddr> {
         .collect()
 }
 
+/// Fingerprint of the slices of a service: another one whenever one changes, comes or goes.
+fn version(index: &Index, service: Service) -> u64 {
+    let slices = index.slices.iter();
+    let slices = slices.filter(|(_, held)| held.service == service);
+    let versions: Vec<_> = slices.map(|(key, held)| (key, held.version)).collect();
+    u64::try_from(digest::number(&versions) >> u64::BITS).unwrap_or_default()
+}
+
 /// Tells the cluster's facts what all slices together say.
 fn gathered(index: &mut Index) -> Concerns {
     let ready = |service| {
@@ -80,10 +91,7 @@ fn gathered(index: &mut Index) -> Concerns {
     let addresses = |service| ready(service).iter().map(SocketAddr::ip).collect();
     let (api_servers, canaries) = (ready(Service::ApiServer), addresses(Service::Canary));
     let decoys = addresses(Service::Decoy);
-    let versions = index.slices.values();
-    let versions = versions.filter(|held| held.service == Service::Decoy);
-    // Versions only grow: whichever slice changes, comes or goes, the sum is another.
-    let decoys_version = versions.fold(0, |sum: u64, held| sum.wrapping_add(held.version));
+    let decoys_version = version(index, Service::Decoy);
     shared(index, |cluster: &mut Cluster| {
         cluster.api_servers = api_servers;
         cluster.canaries = canaries;
@@ -187,6 +195,23 @@ mod tests {
             ["192.0.2.1:8443".parse().unwrap()]
         );
         assert_eq!(index.slices.len(), 2);
+    }
+
+    #[test]
+    fn a_slice_that_goes_is_not_made_up_for_by_one_that_changes() {
+        let mut index = Index::default();
+        let decoy = |name: &str, version: &str| {
+            let namespace = well_known::DECOY_NAMESPACE;
+            let mut slice = slice(namespace, name, well_known::DECOY, "10.0.0.1");
+            slice.metadata.resource_version = Some(version.to_owned());
+            slice
+        };
+        decoy("four", "5").seen(&mut index, 1);
+        decoy("six", "7").seen(&mut index, 1);
+        let before = index.cluster.decoys_version;
+        decoy("six", "12").seen(&mut index, 1);
+        decoy("four", "5").gone(&mut index);
+        assert_ne!(index.cluster.decoys_version, before);
     }
 
     #[test]
