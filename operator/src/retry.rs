@@ -11,13 +11,15 @@ use std::{
 
 use crate::digest;
 
-/// The first pause, before jitter. Each one after it is twice as long.
+/// The first pause before what may help by itself, before jitter. Each one after it is
+/// twice as long.
 const FIRST: Duration = Duration::from_millis(500);
 
 /// What a failure means for the next attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
     /// Only a change of the object or of what it refers to can help; that change wakes us.
+    /// The pause is the longest from the first on.
     OnChange,
     /// The world may be better soon.
     Soon,
@@ -42,7 +44,10 @@ impl Retry {
             return Duration::ZERO;
         }
         let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
-        let whole = FIRST.saturating_mul(doubled).min(self.most());
+        let whole = match self {
+            Self::OnChange => self.most(),
+            Self::Soon | Self::AtOnce => FIRST.saturating_mul(doubled).min(self.most()),
+        };
         let spread = u32::try_from(digest::number(&(seed, failures)) % 1000).unwrap_or_default();
         whole / 2 + whole / 2 * spread / 1000
     }
@@ -80,18 +85,23 @@ mod tests {
 
     #[test]
     fn the_first_is_short_each_is_twice_as_long_and_there_is_a_longest() {
-        for retry in [Retry::Soon, Retry::OnChange] {
-            let mut whole = FIRST;
-            for pause in pauses(retry, 40) {
-                assert!(
-                    whole / 2 <= pause && pause <= whole,
-                    "{pause:?} of {whole:?}"
-                );
-                whole = (whole * 2).min(retry.most());
-            }
+        let mut whole = FIRST;
+        for pause in pauses(Retry::Soon, 40) {
+            assert!(
+                whole / 2 <= pause && pause <= whole,
+                "{pause:?} of {whole:?}"
+            );
+            whole = (whole * 2).min(Retry::Soon.most());
         }
         assert!(Retry::Soon.pause(u32::MAX, "acme") >= Duration::from_secs(30));
-        assert!(Retry::OnChange.pause(u32::MAX, "acme") >= Duration::from_secs(150));
+    }
+
+    #[test]
+    fn what_only_a_change_can_help_is_left_alone_from_the_first() {
+        let most = Retry::OnChange.most();
+        for pause in pauses(Retry::OnChange, 40) {
+            assert!(most / 2 <= pause && pause <= most, "{pause:?}");
+        }
     }
 
     #[test]
