@@ -237,88 +237,89 @@ mod tests {
 
     use super::*;
 
-    /// How long the server takes to take a lease down.
-    const SLOW: Duration = Duration::from_millis(300);
+    const ME: &str = "operator-0";
 
-    /// An API server that has no lease, takes what it is sent, and lets one wait for it.
-    fn server() -> Client {
-        let service = tower::service_fn(async |request: Request<Body>| {
-            let (code, answer) = if *request.method() == Method::GET {
-                let gone = json!({"status": "Failure", "code": 404, "reason": "NotFound"});
-                (404, gone.to_string().into_bytes())
-            } else {
-                sleep(SLOW).await;
-                (
-                    201,
-                    request.into_body().collect_bytes().await.unwrap().to_vec(),
-                )
-            };
-            let answer = Response::builder().status(code).body(Body::from(answer));
-            Ok::<_, Infallible>(answer.unwrap())
-        });
-        Client::new(service, "default")
+    /// An API server with a lease that `holder` has. It takes what it is sent, unless the
+    /// request of this number, from 1 on, is one of those that come `late`.
+    struct Server {
+        client: Client,
+        asked: Arc<Mutex<Vec<(Method, Instant)>>>,
+    }
+
+    impl Server {
+        fn with(holder: &'static str, late: &'static [usize]) -> Self {
+            let asked = Arc::new(Mutex::new(Vec::new()));
+            let log = asked.clone();
+            let service = tower::service_fn(move |request: Request<Body>| {
+                let mut log = log.lock().unwrap();
+                log.push((request.method().clone(), Instant::now()));
+                let late = late.contains(&log.len());
+                async move { Ok::<_, Infallible>(answer(request, holder, late).await) }
+            });
+            let client = Client::new(service, "default");
+            Self { client, asked }
+        }
+
+        fn candidate(&self) -> Candidate {
+            Candidate::new(self.client.clone(), "cloister-system", ME)
+        }
+
+        fn methods(&self) -> String {
+            let asked = self.asked.lock().unwrap();
+            let methods: Vec<_> = asked.iter().map(|(method, _)| method.as_str()).collect();
+            methods.join(" ")
+        }
+    }
+
+    async fn answer(request: Request<Body>, holder: &str, late: bool) -> Response<Body> {
+        let found =
+            json!({"metadata": {"resourceVersion": "7"}, "spec": {"holderIdentity": holder}});
+        let refused = json!({"status": "Failure", "code": 409, "reason": "Conflict"});
+        let (code, body) = match (request.method(), late) {
+            (&Method::GET, _) => (200, found.to_string().into_bytes()),
+            (_, true) => (409, refused.to_string().into_bytes()),
+            (_, false) => {
+                let sent = request.into_body().collect_bytes().await.unwrap();
+                (200, sent.to_vec())
+            }
+        };
+        let response = Response::builder().status(code);
+        response.body(Body::from(body)).unwrap()
     }
 
     #[tokio::test]
     async fn the_lease_is_counted_from_before_it_was_asked_for() {
-        let begun = Instant::now();
-        let mut candidate = Candidate::new(server(), "cloister-system", "operator-0");
-        assert!(!candidate.fence().is_open());
+        let server = Server::with("", &[]);
+        let mut candidate = server.candidate();
+        assert_eq!(candidate.fence().end(), None);
         candidate.acquired().await;
-        assert!(begun.elapsed() >= SLOW);
-        let counted = candidate.renewed.duration_since(begun);
-        assert!(counted < SLOW, "{counted:?} after it was asked for");
-        assert!(candidate.fence().is_open());
+        let (_, asked) = server.asked.lock().unwrap()[0];
+        assert!(candidate.renewed <= asked);
+        let end = candidate.renewed + GIVE_UP;
+        assert_eq!(candidate.fence().end(), Some(end));
         candidate.release().await;
-        assert!(!candidate.fence().is_open());
+        assert_eq!(candidate.fence().end(), None);
     }
 
     #[tokio::test]
     async fn a_lease_that_is_held_is_renewed_without_being_read() {
-        let held = "operator-0";
-        let methods = Arc::new(Mutex::new(Vec::new()));
-        let asked = methods.clone();
         // The first renewal finds that somebody else wrote; what is there then is read.
-        let service = tower::service_fn(move |request: Request<Body>| {
-            let mut asked = asked.lock().unwrap();
-            asked.push(request.method().to_string());
-            let raced = asked.len() == 3;
-            async move {
-                let found = json!({"metadata": {"resourceVersion": "7"},
-                    "spec": {"holderIdentity": held}});
-                let answer = match (request.method(), raced) {
-                    (&Method::GET, _) => (200, found.to_string().into_bytes()),
-                    (_, true) => {
-                        let refused =
-                            json!({"status": "Failure", "code": 409, "reason": "Conflict"});
-                        (409, refused.to_string().into_bytes())
-                    }
-                    (_, false) => (
-                        200,
-                        request.into_body().collect_bytes().await.unwrap().to_vec(),
-                    ),
-                };
-                let response = Response::builder().status(answer.0);
-                Ok::<_, Infallible>(response.body(Body::from(answer.1)).unwrap())
-            }
-        });
-        let client = Client::new(service, "default");
-        let mut candidate = Candidate::new(client, "cloister-system", held);
+        let server = Server::with(ME, &[3]);
+        let mut candidate = server.candidate();
         for _ in 0..3 {
             assert!(candidate.attempt(false).await.unwrap());
         }
-        let methods = methods.lock().unwrap().join(" ");
-        assert_eq!(methods, "GET PUT PUT GET PUT PUT");
+        assert_eq!(server.methods(), "GET PUT PUT GET PUT PUT");
     }
 
     #[tokio::test]
     async fn a_lease_that_ends_shuts_the_fence() {
-        let mut candidate = Candidate::new(server(), "cloister-system", "operator-0");
-        let begun = Instant::now();
-        candidate.renewed_at(begun.checked_sub(GIVE_UP).unwrap() + SLOW);
-        assert!(candidate.fence().is_open());
+        let server = Server::with(ME, &[]);
+        let mut candidate = server.candidate();
+        candidate.renewed_at(Instant::now().checked_sub(GIVE_UP).unwrap());
+        assert!(candidate.fence().end().is_some());
         candidate.lost().await;
-        assert!(begun.elapsed() < PAUSE, "{:?}", begun.elapsed());
-        assert!(!candidate.fence().is_open());
+        assert_eq!(candidate.fence().end(), None);
+        assert_eq!(server.methods(), "", "it was not renewed in the end");
     }
 }

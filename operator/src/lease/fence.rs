@@ -43,8 +43,11 @@ impl Fence {
 
     /// Whether writes are let out now.
     pub fn is_open(&self) -> bool {
-        let end = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        end.is_some_and(|end| Instant::now() < end)
+        self.end().is_some_and(|end| Instant::now() < end)
+    }
+
+    pub(super) fn end(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A client that sends what `client` would, while the fence is open.
@@ -101,12 +104,12 @@ mod tests {
             never_led.to_string().contains("hold the lease"),
             "{never_led}"
         );
-        fence.open_until(Instant::now() + Duration::from_secs(5));
+        fence.open_until(Instant::now() + Duration::from_hours(1));
         write().await.unwrap();
         assert_eq!(server.take().len(), 1);
         fence.open_until(Instant::now());
         write().await.unwrap_err();
-        fence.open_until(Instant::now() + Duration::from_secs(5));
+        fence.open_until(Instant::now() + Duration::from_hours(1));
         fence.shut();
         write().await.unwrap_err();
         assert_eq!(server.take(), []);
