@@ -39,6 +39,17 @@ const REQUEST: Duration = Duration::from_secs(2);
 /// Name of the Lease.
 pub const NAME: &str = OPERATOR_SERVICE_ACCOUNT;
 
+/// What came of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// The server took what was sent.
+    Written,
+    /// Not ours to write: somebody else has it, or may be counting on it.
+    Others,
+    /// Somebody wrote between the look and the write.
+    Raced,
+}
+
 /// This process, as a candidate.
 #[derive(Debug)]
 pub struct Candidate {
@@ -76,8 +87,8 @@ impl Candidate {
         loop {
             let begun = Instant::now();
             match timeout(REQUEST, self.attempt(false)).await {
-                Ok(Ok(true)) => return self.renewed_at(begun),
-                Ok(Ok(false)) => {}
+                Ok(Ok(Outcome::Written)) => return self.renewed_at(begun),
+                Ok(Ok(Outcome::Others | Outcome::Raced)) => {}
                 Ok(Err(error)) => tracing::warn!(%error, "lease could not be looked at"),
                 Err(_) => tracing::warn!("lease could not be looked at in time"),
             }
@@ -103,8 +114,8 @@ impl Candidate {
             };
             let answer = timeout(left, attempt).await;
             match answer {
-                Ok((begun, Ok(Ok(true)))) => self.renewed_at(begun),
-                Ok((_, Ok(Ok(false)))) => return,
+                Ok((begun, Ok(Ok(Outcome::Written)))) => self.renewed_at(begun),
+                Ok((_, Ok(Ok(Outcome::Others | Outcome::Raced)))) => return,
                 Ok((_, Ok(Err(error)))) => tracing::warn!(%error, "lease could not be renewed"),
                 Ok((_, Err(_))) => tracing::warn!("lease could not be renewed in time"),
                 Err(_) => {
@@ -124,20 +135,28 @@ impl Candidate {
     /// Gives the lease back, so that the next one need not wait.
     pub async fn release(&mut self) {
         self.fence.shut();
-        match timeout(REQUEST, self.attempt(true)).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "lease could not be given back"),
-            Err(_) => tracing::warn!("lease could not be given back in time"),
+        // A renewal that was dropped midway may arrive between our look and our write. It is
+        // the only one under way, so that a second look is enough.
+        for _ in 0..2 {
+            match timeout(REQUEST, self.attempt(true)).await {
+                Ok(Ok(Outcome::Written | Outcome::Others)) => return,
+                Ok(Ok(Outcome::Raced)) => {}
+                Ok(Err(error)) => {
+                    return tracing::warn!(%error, "lease could not be given back");
+                }
+                Err(_) => return tracing::warn!("lease could not be given back in time"),
+            }
         }
+        tracing::warn!("lease could not be given back: written by somebody else meanwhile");
     }
 
-    /// Takes, renews or gives back, if that is ours to do. Says whether it is held now.
-    async fn attempt(&mut self, release: bool) -> Result<bool, kube::Error> {
+    /// Takes, renews or gives back, if that is ours to do.
+    async fn attempt(&mut self, release: bool) -> Result<Outcome, kube::Error> {
         // Not read again while it is ours: each renewal is one request, and not two.
         if let Some(mine) = self.mine.take()
-            && self.write(Some(&mine), release).await?
+            && self.write(Some(&mine), release).await? == Outcome::Written
         {
-            return Ok(true);
+            return Ok(Outcome::Written);
         }
         let Some(lease) = self.api.get_opt(NAME).await? else {
             return self.write(None, release).await;
@@ -151,18 +170,17 @@ impl Candidate {
             .as_ref()
             .and_then(|spec| spec.holder_identity.as_deref());
         if !self.may_write(held) || release && held != Some(&self.me) {
-            return Ok(false);
+            return Ok(Outcome::Others);
         }
         self.write(Some(&lease), release).await
     }
 
-    /// Writes over `previous`. Says whether the server took it: a race that is lost is an
-    /// answer, not an error.
+    /// Writes over `previous`. A race that is lost is an answer, not an error.
     async fn write(
         &mut self,
         previous: Option<&Lease>,
         release: bool,
-    ) -> Result<bool, kube::Error> {
+    ) -> Result<Outcome, kube::Error> {
         let next = self.lease(previous, release);
         let parameters = PostParams::default();
         let answer = match previous {
@@ -172,12 +190,12 @@ impl Candidate {
         match answer {
             Ok(lease) => {
                 self.mine = Some(lease);
-                Ok(true)
+                Ok(Outcome::Written)
             }
             Err(kube::Error::Api(status))
                 if status.is_conflict() || status.is_already_exists() || status.is_not_found() =>
             {
-                Ok(false)
+                Ok(Outcome::Raced)
             }
             Err(error) => Err(error),
         }
@@ -307,9 +325,20 @@ mod tests {
         let server = Server::with(ME, &[3]);
         let mut candidate = server.candidate();
         for _ in 0..3 {
-            assert!(candidate.attempt(false).await.unwrap());
+            assert_eq!(candidate.attempt(false).await.unwrap(), Outcome::Written);
         }
         assert_eq!(server.methods(), "GET PUT PUT GET PUT PUT");
+    }
+
+    #[tokio::test]
+    async fn a_renewal_that_comes_late_does_not_keep_the_lease_from_being_given_back() {
+        let server = Server::with(ME, &[2]);
+        server.candidate().release().await;
+        assert_eq!(server.methods(), "GET PUT GET PUT");
+        // Whose it is not, looks and leaves it.
+        let server = Server::with("operator-1", &[]);
+        server.candidate().release().await;
+        assert_eq!(server.methods(), "GET");
     }
 
     #[tokio::test]
