@@ -7,6 +7,7 @@ pub mod admin;
 pub mod apply;
 pub mod cli;
 pub mod conditions;
+pub mod deadline;
 pub mod digest;
 pub mod error;
 #[cfg(test)]

@@ -37,6 +37,7 @@ use tracing::Instrument;
 use crate::{
     admin::{self, Admin},
     cli::Settings,
+    deadline,
     error::Error as PassError,
     lease::Candidate,
     report::Report,
@@ -100,6 +101,7 @@ pub async fn serve(
     settings: Settings,
     asked: impl Future<Output = ()>,
 ) -> Result<(), Error> {
+    let client = deadline::around(client, deadline::ANSWER);
     let (store, writer) = reflector::store::<Tenant>();
     let world = Arc::new(World::new(store));
     let mut candidate = Candidate::new(client.clone(), &settings.namespace, &settings.name);

@@ -31,6 +31,11 @@ use super::{
     sight::{Health, PATIENCE, Trouble},
 };
 
+/// How long one request watches, in seconds; the next one goes on where it ended. A stream
+/// that falls silent is noticed 5 s after its end, by kube; when nobody answers the next
+/// request either, that is a failure, by [`deadline`](crate::deadline).
+const OPEN: u32 = 60;
+
 /// A kind that the world keeps facts of.
 pub trait Observed: Resource<DynamicType = ()> + Sized {
     /// Takes note of an object as a listing, an event or an answer shows it.
@@ -176,7 +181,7 @@ where
 
     async fn run(mut self, mut take: impl FnMut(watcher::Event<K>)) {
         'listing: loop {
-            let config = watcher::Config::default();
+            let config = watcher::Config::default().timeout(OPEN);
             let mut events = std::pin::pin!(watcher(self.api.clone(), config).default_backoff());
             while let Some(event) = events.next().await {
                 match event {
@@ -225,6 +230,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::deadline;
 
     /// An API server that lists no node, and nothing at all while it is `broken`; it lets
     /// nobody watch.
@@ -258,6 +264,26 @@ mod tests {
         while sight.lost() != lost || sight.is_clear() != clear {
             tick.tick().await;
         }
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_nobody_answers_is_lost() {
+        let (store, _) = reflector::store();
+        let world = Arc::new(World::new(store));
+        let silent = tower::service_fn(async |_: Request<Body>| {
+            std::future::pending::<Result<Response<Body>, Infallible>>().await
+        });
+        let client = Client::new(silent, "default");
+        let api = Api::<Node>::all(deadline::around(client, Duration::from_millis(10)));
+        let watched = async {
+            tokio::select! {
+                () = Watch::new(api, world.clone(), Duration::ZERO).run(|_| {}) => panic!("a watch never ends"),
+                () = until(&world, &["Node"], false) => {}
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), watched)
+            .await
+            .unwrap();
     }
 
     #[tokio::test]
