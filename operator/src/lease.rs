@@ -33,6 +33,8 @@ pub const GIVE_UP: Duration = Duration::from_secs(5);
 /// Pause between renewals, and between looks at somebody else's lease. A lease given back
 /// is taken within one such pause.
 const PAUSE: Duration = Duration::from_millis(800);
+/// Pause between two questions whether this process is fit to lead.
+const UNFIT: Duration = Duration::from_millis(100);
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(2);
 
@@ -82,9 +84,14 @@ impl Candidate {
         &self.fence
     }
 
-    /// Returns once the lease is held, with the fence open.
-    pub async fn acquired(&mut self) {
+    /// Returns once the lease is held, with the fence open. It is asked for only while this
+    /// process is `fit` to lead.
+    pub async fn acquired(&mut self, fit: impl Fn() -> bool) {
         loop {
+            if !fit() {
+                sleep(UNFIT).await;
+                continue;
+            }
             let begun = Instant::now();
             match timeout(REQUEST, self.attempt(false)).await {
                 Ok(Ok(Outcome::Written)) => return self.renewed_at(begun),
@@ -310,13 +317,27 @@ mod tests {
         let server = Server::with("", &[]);
         let mut candidate = server.candidate();
         assert_eq!(candidate.fence().end(), None);
-        candidate.acquired().await;
+        candidate.acquired(|| true).await;
         let (_, asked) = server.asked.lock().unwrap()[0];
         assert!(candidate.renewed <= asked);
         let end = candidate.renewed + GIVE_UP;
         assert_eq!(candidate.fence().end(), Some(end));
         candidate.release().await;
         assert_eq!(candidate.fence().end(), None);
+    }
+
+    #[tokio::test]
+    async fn who_is_not_fit_to_lead_does_not_ask_for_the_lease() {
+        let server = Server::with("", &[]);
+        let asked = Mutex::new(0);
+        let fit = || {
+            let mut asked = asked.lock().unwrap();
+            *asked += 1;
+            assert_eq!(server.methods(), "");
+            *asked > 3
+        };
+        server.candidate().acquired(fit).await;
+        assert_eq!(server.methods(), "GET PUT");
     }
 
     #[tokio::test]

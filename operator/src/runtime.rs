@@ -1,8 +1,12 @@
 //! The process around the rooms: watches, lease, controller, health.
 //!
 //! Every replica keeps its caches filled; the one that holds the lease reconciles. The
-//! first task that ends ends the process: a replica that has lost its lease, or a watch,
-//! is worth nothing, and Kubernetes starts a new one.
+//! first task that ends ends the process, and Kubernetes starts it anew.
+//!
+//! Only who sees everything takes the lease. A leader that loses sight leads on for
+//! [`FAREWELL`], repairs nothing, and says Unknown of every Tenant; if it still does not see
+//! then, it gives the lease back and ends, for one that sees may be waiting. Where nobody
+//! sees, nobody leads until somebody does, and what was claimed has been taken back.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -56,6 +60,9 @@ const CONCURRENCY: u16 = 24;
 /// How long passes that are under way may take to end at shutdown.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// How long a leader that has lost sight goes on: time to say so of ten thousand Tenants.
+const FAREWELL: Duration = Duration::from_secs(30);
+
 /// Why the process ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -78,7 +85,7 @@ pub enum Error {
     Ended(&'static str),
 }
 
-/// Runs until a signal, the loss of the lease, or a failure.
+/// Runs until a signal, the loss of the lease or of sight, or a failure.
 ///
 /// # Errors
 /// Whatever ended it, unless it was a signal.
@@ -91,7 +98,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     serve(client, settings, either(&mut terminate, &mut interrupt)).await
 }
 
-/// Runs until `asked` to end, the loss of the lease, or a failure. Dropped in the middle,
+/// Runs until `asked` to end, the loss of the lease or of sight, or a failure. Dropped in the middle,
 /// it is gone as after a kill: nothing is written any more, and the lease stays taken.
 ///
 /// # Errors
@@ -131,7 +138,8 @@ pub async fn serve(
     });
     let (stop, stopped) = oneshot::channel();
     let ended = {
-        let mut leading = std::pin::pin!(lead(&mut candidate, &context, stopped));
+        let blind = context.world.sight().lost_for(FAREWELL);
+        let mut leading = std::pin::pin!(lead(&mut candidate, &context, blind, stopped));
         tokio::select! {
             ended = tasks.join_next() => Err(outcome(ended)),
             ended = &mut leading => Err(ended),
@@ -164,23 +172,18 @@ fn outcome(ended: Option<Result<Error, tokio::task::JoinError>>) -> Error {
     }
 }
 
-/// Waits for full caches and the lease, then reconciles until the lease is lost, or until
-/// told to stop and the passes that are under way have ended.
+/// Waits for full caches and the lease, then reconciles until the lease is lost, until it is
+/// `blind`, or until told to stop and the passes that are under way have ended.
 async fn lead(
     candidate: &mut Candidate,
     context: &Arc<Context>,
+    blind: impl Future<Output = ()>,
     mut stopped: oneshot::Receiver<()>,
 ) -> Error {
-    let acquired = async {
-        // A replica that knows nothing must not lead: it would see everything as missing.
-        let mut tick = tokio::time::interval(Duration::from_millis(100));
-        while !context.world.sight().is_clear() {
-            tick.tick().await;
-        }
-        candidate.acquired().await;
-    };
+    // A replica that knows nothing must not lead: it would see everything as missing.
+    let sees = || context.world.sight().is_clear();
     tokio::select! {
-        () = acquired => {}
+        () = candidate.acquired(sees) => {}
         _ = &mut stopped => return Error::Ended("the wait for the lease"),
     }
     tracing::info!("leading");
@@ -191,6 +194,10 @@ async fn lead(
         () = candidate.lost() => {
             tracing::warn!("lease lost");
             Error::Ended("the lease")
+        }
+        () = blind => {
+            tracing::error!("no sight for long; the lease is for one who sees");
+            Error::Ended("the sight")
         }
         () = reconcile_all(context.clone(), stopped) => Error::Ended("the tenant room"),
     }
@@ -286,4 +293,43 @@ async fn named(kind: &'static str, watch: impl Future<Output = ()>) -> Error {
     watch.await;
     tracing::error!(kind, "watch ended");
     Error::Ended("a watch")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::recording::{Recording, UID};
+
+    #[tokio::test]
+    async fn who_does_not_see_neither_takes_the_lease_nor_keeps_it() {
+        let tenant = json!({"metadata": {"name": "acme", "uid": UID}, "spec": {"members": []}});
+        let tenant = serde_json::from_value(tenant).unwrap();
+        let server = Recording::of(&tenant);
+        let context = Arc::new(server.context(&tenant));
+        let client = context.client.clone();
+        let mut candidate = Candidate::new(client, "cloister-system", "operator-0");
+        let (fence, sight) = (candidate.fence().clone(), context.world.sight());
+        let mut tick = tokio::time::interval(Duration::from_millis(10));
+        sight.expect("Pod");
+        sight.lose("Pod");
+        let (_stop, stopped) = oneshot::channel();
+        let blind = sight.lost_for(Duration::ZERO);
+        let told = async {
+            for _ in 0..20 {
+                tick.tick().await;
+                assert!(!fence.is_open(), "leads without seeing");
+            }
+            sight.clear("Pod");
+            while !fence.is_open() {
+                tick.tick().await;
+            }
+            sight.lose("Pod");
+        };
+        let both = async { tokio::join!(lead(&mut candidate, &context, blind, stopped), told) };
+        let ended = tokio::time::timeout(Duration::from_secs(30), both).await;
+        let (ended, ()) = ended.unwrap();
+        assert!(matches!(ended, Error::Ended("the sight")), "{ended}");
+    }
 }

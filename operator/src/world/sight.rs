@@ -49,6 +49,15 @@ impl Sight {
         self.that(|view| view == View::Lost)
     }
 
+    /// Returns once something has been lost for so `long` without a break.
+    pub async fn lost_for(&self, long: Duration) {
+        let mut blindness = Blindness::default();
+        let mut tick = tokio::time::interval(Duration::from_millis(500));
+        while blindness.lasts(!self.lost().is_empty(), Instant::now()) < Some(long) {
+            tick.tick().await;
+        }
+    }
+
     /// This one brings what it should. Says whether it was lost.
     pub fn clear(&self, watch: &str) -> bool {
         self.set(watch, View::Clear) == Some(View::Lost)
@@ -68,6 +77,18 @@ impl Sight {
         let views = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let these = views.iter().filter(|(_, view)| of_this_kind(**view));
         these.map(|(watch, _)| watch.clone()).collect()
+    }
+}
+
+/// Since when something has been lost.
+#[derive(Debug, Default)]
+struct Blindness(Option<Instant>);
+
+impl Blindness {
+    /// How long it has lasted, if it does.
+    fn lasts(&mut self, lost: bool, now: Instant) -> Option<Duration> {
+        self.0 = lost.then(|| self.0.unwrap_or(now));
+        self.0.map(|since| now.duration_since(since))
     }
 }
 
@@ -182,6 +203,17 @@ mod tests {
         assert_eq!(health.failed(now + PATIENCE * 2), Trouble::Lost);
         assert_eq!(health.failed(now + PATIENCE * 9), Trouble::GoesOn);
         assert!(health.well());
+    }
+
+    #[test]
+    fn blindness_is_counted_from_its_beginning_and_anew_after_its_end() {
+        let (mut blindness, now) = (Blindness::default(), Instant::now());
+        assert_eq!(blindness.lasts(false, now), None);
+        assert_eq!(blindness.lasts(true, now), Some(Duration::ZERO));
+        assert_eq!(blindness.lasts(true, now + PATIENCE), Some(PATIENCE));
+        assert_eq!(blindness.lasts(false, now + PATIENCE), None);
+        let later = now + PATIENCE * 2;
+        assert_eq!(blindness.lasts(true, later), Some(Duration::ZERO));
     }
 
     #[test]
