@@ -95,3 +95,38 @@ async fn rejects_the_operator_that_binds_another_role() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn rejects_the_operator_that_would_have_the_nodes() {
+    Scratch::run(async |scratch| {
+        let operator = scratch.admin.operator();
+        let namespace = scratch.namespace_object();
+        for labels in [
+            json!({"pod-security.kubernetes.io/enforce": "privileged"}),
+            json!({"pod-security.kubernetes.io/enforce": null}),
+            json!({"pod-security.kubernetes.io/enforce-version": "v1.20"}),
+        ] {
+            let change = json!({"metadata": {"labels": labels}});
+            let answer = operator.patch(&namespace, Patch::Merge, &change).await;
+            assert_refused(&answer, REFUSED);
+        }
+        let pod = |name: &str, role: &str| {
+            json!({
+                "apiVersion": "v1", "kind": "Pod",
+                "metadata": {"name": name, "namespace": scratch.namespace,
+                    "labels": {"cloister.dev/role": role}},
+                "spec": {"containers": [{"name": "main", "image": "example.test/any"}]},
+            })
+        };
+        for (name, role) in [("other", "probe"), ("cloister-probe-a", "other")] {
+            let answer = operator.dry_run(&pod(name, role)).await;
+            assert_refused(
+                &answer,
+                &["the operator of Cloister may make no pod but probes"],
+            );
+        }
+        let harmless = json!({"metadata": {"labels": {"a": "b"}}});
+        assert_accepted(&operator.patch(&namespace, Patch::Merge, &harmless).await);
+    })
+    .await;
+}

@@ -5,15 +5,22 @@
 //!
 //! In: names. Out: the policy. The operator's own Lease and its events are not looked at.
 
-use crds::well_known::{ADMIN_ROLE, GROUP, NAMESPACE_PREFIX, OWNER_ROLE, TENANT_LABEL, USER_ROLE};
+use crds::well_known::{
+    ADMIN_ROLE, GROUP, NAMESPACE_PREFIX, OWNER_ROLE, POD_SECURITY_VERSION, ROLE_LABEL, ROLE_PROBE,
+    TENANT_LABEL, USER_ROLE,
+};
 use k8s_openapi::api::admissionregistration::v1::{NamedRuleWithOperations, Validation};
 
 use super::{Policy, Scope, condition, must, operator_user, rule, variable};
+use crate::names::PROBE_PREFIX;
 
 /// What the names of the cluster roles of a tenant begin with.
 const ROLE_PREFIX: &str = "cloister:tenant:";
 
 const RBAC: &str = "rbac.authorization.k8s.io";
+
+/// What the labels of Pod Security Admission begin with.
+const POD_SECURITY: &str = "pod-security.kubernetes.io/";
 
 /// The policy.
 pub fn policy() -> Policy {
@@ -32,7 +39,7 @@ pub fn policy() -> Policy {
             variable("grants", "request.operation != 'DELETE'"),
             variable("resource", "request.resource.resource"),
         ],
-        validations: [places(), grants()].concat(),
+        validations: [places(), pods(), grants()].concat(),
     }
 }
 
@@ -93,6 +100,35 @@ fn places() -> Vec<Validation> {
     ]
 }
 
+/// What may run there: nothing less confined than a tenant's pods are, and of its own nothing
+/// but probes. Else whoever takes the operator over has the nodes.
+fn pods() -> Vec<Validation> {
+    vec![
+        must(
+            &format!(
+                "
+                variables.resource != 'namespaces' || !variables.grants ||
+                dyn(object).metadata.?labels[?'{POD_SECURITY}enforce'].orValue('') == 'restricted' &&
+                dyn(object).metadata.?labels[?'{POD_SECURITY}enforce-version'].orValue('') ==
+                  '{POD_SECURITY_VERSION}'"
+            ),
+            &format!(
+                "the operator of Cloister may write no namespace whose pods are not held to \
+                 {POD_SECURITY}enforce: restricted, in the version of this release"
+            ),
+        ),
+        must(
+            &format!(
+                "
+                variables.resource != 'pods' || request.operation != 'CREATE' ||
+                dyn(object).metadata.?name.orValue('').startsWith('{PROBE_PREFIX}') &&
+                dyn(object).metadata.?labels[?'{ROLE_LABEL}'].orValue('') == '{ROLE_PROBE}'"
+            ),
+            "the operator of Cloister may make no pod but probes",
+        ),
+    ]
+}
+
 /// Which rights they hand out: those that `tenant/desired/access.rs` makes, to the letter.
 fn grants() -> Vec<Validation> {
     vec![
@@ -101,6 +137,7 @@ fn grants() -> Vec<Validation> {
                 "
                 variables.resource != 'clusterroles' || !variables.grants ||
                 !dyn(object).?aggregationRule.hasValue() &&
+                dyn(object).metadata.?labels.orValue({{}}).all(k, !k.startsWith('{RBAC}/')) &&
                 dyn(object).?rules.orValue([]).size() == 1 &&
                 dyn(object).rules.all(r,
                   r.?apiGroups.orValue([]) == ['{GROUP}'] &&
