@@ -86,6 +86,24 @@ async fn rejects_an_admin_who_goes_through_the_status() {
     .await;
 }
 
+/// Rights follow the spec a moment later; whoever was taken out must not put itself back.
+#[tokio::test]
+async fn rejects_an_admin_who_is_one_no_more_and_still_has_the_rights() {
+    Cast::run(async |cast| {
+        let demoted = cast.but("Admin", Some("User"));
+        let change = json!({"spec": {"members": demoted}});
+        assert_accepted(&cast.root.patch(&cast.object, Patch::Merge, &change).await);
+        let back = cast.with(&[("new@example.com", "Admin")]);
+        let answers = cast.every_way(&cast.admin, &back).await;
+        all_refused(
+            &answers,
+            &["neither Owner nor Admin of the tenant any more"],
+        );
+        all_accepted(&cast.every_way(&cast.owner, &back).await);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn accepts_an_admin_who_manages_the_others() {
     Cast::run(async |cast| {
@@ -179,14 +197,15 @@ async fn rejects_a_member_who_changes_anything_but_members() {
                     .await;
                 assert_refused(&answer, MEMBERS_ONLY);
             }
-            // What kubectl leaves behind when a member applies.
+            // What the next apply of somebody else would go by.
             let applied = json!({"metadata": {"annotations": {
                 "kubectl.kubernetes.io/last-applied-configuration": "{}",
             }}});
-            assert_accepted(
+            assert_refused(
                 &cast
                     .dry(who, "application/merge-patch+json", "", &applied)
                     .await,
+                MEMBERS_ONLY,
             );
             assert_refused(&who.delete(&cast.object).await, &["forbidden"]);
         }

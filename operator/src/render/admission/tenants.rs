@@ -72,6 +72,9 @@ fn variables() -> Vec<Variable> {
                   .name(oldObject.metadata.name).check('{OWN_VERB}').allowed()"
             ),
         ),
+        // RBAC follows the spec a moment later: until then, who was removed still has rights.
+        standing("isOwner", "m.role == 'Owner'"),
+        standing("isManager", "m.role != 'User'"),
         owners("ownersBefore", "oldObject"),
         owners("ownersAfter", "object"),
         variable("changed", &changed()),
@@ -82,15 +85,25 @@ fn variables() -> Vec<Variable> {
             object.metadata.?finalizers == oldObject.metadata.?finalizers &&
             object.metadata.?ownerReferences == oldObject.metadata.?ownerReferences",
         ),
-        // kubectl keeps what was last applied in one, also when a member applies.
-        variable(
-            "annotationsKept",
-            &kept(
-                "annotations",
-                "k != 'kubectl.kubernetes.io/last-applied-configuration'",
-            ),
-        ),
+        // What kubectl applied last is among them: the next apply of whoever manages the
+        // platform would take out of the spec what somebody else has put in there.
+        variable("annotationsKept", &kept("annotations", "true")),
     ]
+}
+
+/// A variable: whoever asks is a member by the spec as it stands, in such a role.
+fn standing(name: &str, role: &str) -> Variable {
+    variable(
+        name,
+        &format!(
+            "
+            oldObject.spec.members.exists(m, {role} && (
+              m.kind == 'User' && m.name == request.userInfo.username ||
+              m.kind == 'Group' && m.name in request.userInfo.?groups.orValue([]) ||
+              m.kind == 'ServiceAccount' && request.userInfo.username ==
+                'system:serviceaccount:' + m.?namespace.orValue('') + ':' + m.name))"
+        ),
+    )
 }
 
 /// A list of the fields of the spec, members apart, that differ.
@@ -168,7 +181,7 @@ fn owners() -> Validation {
         "
         request.operation != 'UPDATE' ||
         sets.equivalent(variables.ownersBefore, variables.ownersAfter) ||
-        variables.byOwner",
+        variables.byOwner && (!variables.byMember || variables.isOwner)",
         &format!(
             "spec.members: only an Owner of the tenant, or whoever holds the verb {OWN_VERB} on \
              tenants.{GROUP}, may add, change or remove an Owner; ask one of the Owners"
@@ -178,6 +191,10 @@ fn owners() -> Validation {
 
 fn member() -> Vec<Validation> {
     vec![
+        must(
+            "request.operation != 'UPDATE' || !variables.byMember || variables.isManager",
+            "spec.members: whoever asks is neither Owner nor Admin of the tenant any more",
+        ),
         must_or_name(
             "request.operation != 'UPDATE' || !variables.byMember || variables.changed.size() == 0",
             "a member of the tenant may change spec.members and nothing else; ask who manages the \
