@@ -71,6 +71,10 @@ refuses! {
         ["resources.limits:", "containers: main"];
     rejects_a_container_without_memory_limit:
         "/spec/containers/0/resources/limits" = {"cpu": "1"}, ["resources.limits:"];
+    rejects_a_cpu_limit_that_is_none:
+        "/spec/containers/0/resources/limits" = {"cpu": "0", "memory": "32Mi"}, ["resources.limits:"];
+    rejects_a_memory_limit_that_is_none:
+        "/spec/containers/0/resources/limits" = {"cpu": "1", "memory": "0"}, ["resources.limits:"];
     rejects_a_pod_that_names_its_node: "/spec/nodeName" = "somewhere", ["spec.nodeName:"];
     rejects_a_shared_process_namespace: "/spec/shareProcessNamespace" = true,
         ["spec.shareProcessNamespace:"];

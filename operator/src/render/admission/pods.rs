@@ -99,8 +99,8 @@ fn container_variables() -> Vec<Variable> {
             "unlimited",
             "
             variables.containers.filter(c,
-              !c.?resources.?limits[?'cpu'].hasValue() ||
-              !c.?resources.?limits[?'memory'].hasValue()
+              ['cpu', 'memory'].exists(r, !c.?resources.?limits[?r].hasValue() ||
+                !quantity(string(c.resources.limits[r])).isGreaterThan(quantity('0')))
             ).map(c, c.name)",
         ),
     ]
@@ -219,7 +219,7 @@ fn container_rules() -> Vec<Validation> {
         ),
         none(
             "unlimited",
-            "resources.limits: cpu and memory must be set on each container; wrong in containers",
+            "resources.limits: cpu and memory must be set, above 0, on each container; wrong in containers",
         ),
         // They cannot have limits, and they are a way into a pod that is running.
         must(
