@@ -10,7 +10,7 @@ use crate::scalar::Cidr;
 
 /// Blocks with which no CIDR of a Tenant may share an address: what is private to the
 /// cluster, its nodes', the cloud's metadata, or nobody's.
-pub const RESERVED: [&str; 17] = [
+pub const RESERVED: [&str; 18] = [
     "0.0.0.0/8",        // this network, RFC 1122
     "10.0.0.0/8",       // private, RFC 1918
     "100.64.0.0/10",    // carrier-grade NAT, RFC 6598; Alibaba's metadata, some clouds' pods
@@ -25,11 +25,12 @@ pub const RESERVED: [&str; 17] = [
     // Reserved, RFC 4291: loopback, and other ways to spell an IPv4 address: IPv4-mapped
     // ::ffff:0:0/96, NAT64 64:ff9b::/96 (RFC 6052) and 64:ff9b:1::/48 (RFC 8215).
     "::/8",
-    "2001::/32", // Teredo, RFC 4380: another way to spell an IPv4 address
-    "2002::/16", // 6to4, RFC 3056: another way to spell an IPv4 address
-    "fc00::/7",  // unique local, RFC 4193; AWS' metadata
-    "fe80::/10", // link-local, RFC 4291
-    "ff00::/8",  // multicast, RFC 4291
+    "2001::/32",     // Teredo, RFC 4380: another way to spell an IPv4 address
+    "2001:db8::/32", // documentation, RFC 3849
+    "2002::/16",     // 6to4, RFC 3056: another way to spell an IPv4 address
+    "fc00::/7",      // unique local, RFC 4193; AWS' metadata
+    "fe80::/9",      // link-local and what was site-local, RFC 4291 and RFC 3879
+    "ff00::/8",      // multicast, RFC 4291
 ];
 
 /// Where the large clouds' nodes ask for their metadata, each on port 80.

@@ -13,6 +13,9 @@ use crate::{
     tenant::validate::Quota,
 };
 
+/// Most Secrets of a tenant; each may hold 1 MiB.
+const SECRETS: u32 = 100;
+
 /// The quota: the tenant's limits, and room for one probe, which finds a place also when the
 /// tenant uses all of its own. Nothing reserves that room: a tenant that takes it too is not
 /// probed, and status says why. No service may be reachable from outside.
@@ -28,6 +31,8 @@ pub fn resource_quota(owner: &Owner, namespace: &str, quota: Quota) -> ResourceQ
     let memory = memory.plus(Amount::mebibytes(MEMORY_MIB));
     let hard = [
         ("count/executions.cloister.dev", Amount::count(executions)),
+        // They fill the store that all tenants share, and no member can delete one.
+        ("count/secrets", Amount::count(SECRETS)),
         ("limits.cpu", cpu),
         ("limits.memory", memory),
         ("pods", Amount::count(pods.saturating_add(1))),
