@@ -3,7 +3,10 @@
 //! In: nothing; this crate is types. Out: [`ProbeRequest`], which the operator writes
 //! into the arguments of a probe pod, and [`ProbeReport`], which the probe leaves as its
 //! termination message. Both carry [`VERSION`]; a side that reads another version
-//! refuses, because a half-understood proof proves nothing.
+//! refuses, because a half-understood proof proves nothing. [`run`] holds what a sandbox is
+//! told to run, under a version of its own.
+
+pub mod run;
 
 use serde::{Deserialize, Serialize};
 
