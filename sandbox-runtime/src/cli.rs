@@ -11,6 +11,7 @@ use lexopt::Arg::{Long, Short, Value};
 use lexopt::{Parser, ValueExt as _};
 
 use crate::greeting::Role;
+use crate::run::Source;
 
 /// Where the kubelet looks for a termination message unless a pod says otherwise.
 const TERMINATION_LOG: &str = "/dev/termination-log";
@@ -25,6 +26,7 @@ Cloister's binary inside a pod.
 Usage: cloister-sandbox <COMMAND> [OPTIONS]
 
 Commands:
+  run      Run one command in its jail, as process 1 of a container, and report
   probe    Look at the network and at this process from inside, once, and report
   canary   Answer every connection with a line that a probe recognizes
 
@@ -35,7 +37,22 @@ Options:
 Exit codes:
   0  done: a report was written, whatever it says; or the canary was asked to stop
   1  failed: no report was written; or the canary could not listen
-  2  wrong arguments or a wrong request
+  2  wrong arguments or a wrong request; of `run`, too, if the report says that nothing ran
+";
+
+const RUN_HELP: &str = "\
+Run one command in its jail, as process 1 of a container, and report how it ended.
+
+The command's stdout and stderr are passed on. SIGTERM and SIGINT from outside the
+container cancel the run. When it is over, the report, JSON, replaces the content of the
+report file.
+
+Usage: cloister-sandbox run --contract <FILE> --report <FILE>
+
+Options:
+  --contract <FILE>  What to run, JSON, at most 1 MiB; `-` is stdin
+  --report <FILE>    Where the report goes, at most 28672 bytes
+  -h, --help         Print help
 ";
 
 const PROBE_HELP: &str = "\
@@ -79,6 +96,8 @@ pub enum Command {
     Probe(ProbeArguments),
     /// Be a canary.
     Canary(CanaryArguments),
+    /// Run a command in its jail.
+    Run(RunArguments),
 }
 
 /// Arguments of `probe`.
@@ -99,14 +118,23 @@ pub struct CanaryArguments {
     pub role: Role,
 }
 
+/// Arguments of `run`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RunArguments {
+    /// Where a `RunContract` is to be had.
+    pub contract: Source,
+    /// File that receives the report.
+    pub report: PathBuf,
+}
+
 /// What is wrong with what was typed.
 #[derive(Debug, thiserror::Error)]
 pub enum UsageError {
     /// Not a known command.
-    #[error("`{0}` is not a command; they are `probe` and `canary`, see --help")]
+    #[error("`{0}` is not a command; they are `run`, `probe` and `canary`, see --help")]
     UnknownCommand(String),
     /// No command at all.
-    #[error("a command is missing: `probe` or `canary`, see --help")]
+    #[error("a command is missing: `run`, `probe` or `canary`, see --help")]
     MissingCommand,
     /// A required option is missing.
     #[error("`{command}` needs {option}, see `{command} --help`")]
@@ -127,6 +155,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let mut parser = Parser::from_args(arguments);
     match parser.next()? {
+        Some(Value(command)) if command == "run" => run(&mut parser),
         Some(Value(command)) if command == "probe" => probe(&mut parser),
         Some(Value(command)) if command == "canary" => canary(&mut parser),
         Some(Value(command)) => Err(UsageError::UnknownCommand(
@@ -137,6 +166,29 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
         Some(other) => Err(other.unexpected().into()),
         None => Err(UsageError::MissingCommand),
     }
+}
+
+fn run(parser: &mut Parser) -> Result<Command, UsageError> {
+    let mut contract = None;
+    let mut report = None;
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("contract") => contract = Some(parser.value()?),
+            Long("report") => report = Some(parser.value()?.into()),
+            Long("help") | Short('h') => return Ok(Command::Print(RUN_HELP)),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let missing = |option| UsageError::MissingOption {
+        command: "run",
+        option,
+    };
+    let contract = match contract.ok_or(missing("--contract <FILE>"))? {
+        stdin if stdin == "-" => Source::Stdin,
+        file => Source::File(file.into()),
+    };
+    let report = report.ok_or(missing("--report <FILE>"))?;
+    Ok(Command::Run(RunArguments { contract, report }))
 }
 
 fn probe(parser: &mut Parser) -> Result<Command, UsageError> {
@@ -234,10 +286,25 @@ mod tests {
     }
 
     #[test]
+    fn accepts_a_run_from_a_file_or_from_stdin() {
+        let expected = |contract| {
+            let report = "/r".into();
+            Ok(Command::Run(RunArguments { contract, report }))
+        };
+        let file = Source::File("/c".into());
+        assert_eq!(typed("run --contract /c --report /r"), expected(file));
+        assert_eq!(
+            typed("run --report /r --contract -"),
+            expected(Source::Stdin)
+        );
+    }
+
+    #[test]
     fn answers_help_everywhere() {
         assert_eq!(typed("--help"), Ok(Command::Print(HELP)));
         assert_eq!(typed("probe -h"), Ok(Command::Print(PROBE_HELP)));
         assert_eq!(typed("canary --help"), Ok(Command::Print(CANARY_HELP)));
+        assert_eq!(typed("run --help"), Ok(Command::Print(RUN_HELP)));
         assert_eq!(typed("--version"), Ok(Command::Print(VERSION)));
     }
 
@@ -251,6 +318,10 @@ mod tests {
             "probe --request",
             "probe --request {} extra",
             "probe --request {} --timeout 3",
+            "run",
+            "run --contract -",
+            "run --report /r",
+            "run --contract - --report /r true",
             "canary --role a",
             "canary --listen 0.0.0.0:1",
             "canary --listen 7001 --role a",

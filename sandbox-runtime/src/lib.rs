@@ -4,10 +4,31 @@
 //! at its own process and reports; [`canary`] is the peer that probes look for. The probe
 //! states facts and judges nothing: the operator compares them with what has to be.
 //!
-//! [`policy`] is the list of system calls that a user's command is refused.
+//! [`run`] is the jail: [`kernel`] → [`plan`] → [`prepare`] → [`enforce`] → [`supervise`].
 
 pub mod canary;
 pub mod cli;
+pub mod enforce;
 pub mod greeting;
+pub mod kernel;
+pub mod output;
+pub mod plan;
 pub mod policy;
+pub mod prepare;
 pub mod probe;
+pub mod run;
+pub mod step;
+pub mod supervise;
+pub mod sys;
+
+/// An error with all its causes, on one line.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        line.push_str(": ");
+        line.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    line
+}

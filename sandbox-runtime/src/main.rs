@@ -1,13 +1,14 @@
 //! `cloister-sandbox`: parses, dispatches, and turns the outcome into an exit code.
 //!
 //! 0: a report was written, or the canary was asked to stop. 1: this process failed.
-//! 2: it was asked for something that it does not do.
+//! 2: it was asked for something that it does not do; `run` has written a report on that.
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use contract::run::{Outcome, RunReport};
 use sandbox_runtime::cli::{self, Command};
-use sandbox_runtime::{canary, probe};
+use sandbox_runtime::{canary, probe, run, with_causes};
 
 /// This process failed at what it was rightly asked to do.
 const FAILED: u8 = 1;
@@ -32,7 +33,35 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(FAILED, &error),
         },
+        Ok(Command::Run(arguments)) => match run::run(&arguments.contract, &arguments.report) {
+            Ok(report) => ran(&report),
+            Err(error) => fail(FAILED, &error),
+        },
         Err(error) => fail(BAD_REQUEST, &error),
+    }
+}
+
+/// The report says it all; for people, what they would look for in the log.
+fn ran(report: &RunReport) -> ExitCode {
+    match &report.outcome {
+        Outcome::Refused(refusal) => {
+            let message = &refusal.message;
+            let _ = writeln!(std::io::stderr(), "cloister-sandbox: not run: {message}");
+            ExitCode::from(BAD_REQUEST)
+        }
+        // Whoever does not take the output would not take this line, and hold up the end.
+        Outcome::Ended(ending) if ending.output.delivered && ending.output.dropped_bytes > 0 => {
+            let output = &ending.output;
+            let _ = writeln!(
+                std::io::stderr(),
+                "cloister-sandbox: output beyond its bounds: {} of {} lines dropped, {} cut",
+                output.dropped_lines,
+                output.lines,
+                output.cut_lines
+            );
+            ExitCode::SUCCESS
+        }
+        Outcome::Ended(_) => ExitCode::SUCCESS,
     }
 }
 
@@ -43,13 +72,10 @@ fn say(text: &str) {
 
 /// Writes an error with all its sources to stderr, on one line.
 fn fail(code: u8, error: &dyn std::error::Error) -> ExitCode {
-    let mut line = format!("cloister-sandbox: {error}");
-    let mut source = error.source();
-    while let Some(cause) = source {
-        line.push_str(": ");
-        line.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(
+        std::io::stderr(),
+        "cloister-sandbox: {}",
+        with_causes(error)
+    );
     ExitCode::from(code)
 }

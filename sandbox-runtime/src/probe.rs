@@ -19,7 +19,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use contract::{Observation, ProbeReport, ProbeRequest, VERSION};
+use contract::{Observation, ProbeReport, ProbeRequest, SeenRuntime, VERSION};
 
 use self::dial::Seen;
 
@@ -53,6 +53,14 @@ impl ProbeError {
             Self::Inside(_) | Self::Report(_) | Self::Write { .. } => false,
         }
     }
+}
+
+/// Which kernel answers this process, by the same signature as the report's `inside`.
+pub fn runtime() -> io::Result<SeenRuntime> {
+    let proc_version = std::fs::read_to_string("/proc/version")?;
+    let uname = rustix::system::uname();
+    let kernel_version = uname.version().to_string_lossy();
+    Ok(inside::runtime(&proc_version, &kernel_version))
 }
 
 /// Probes and writes the report; gives back the log, a line per check and one for the

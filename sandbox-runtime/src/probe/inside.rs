@@ -110,7 +110,7 @@ impl<'a> Status<'a> {
 
 /// gVisor only if its system call and its `/proc` agree. `uname` cannot be covered by a
 /// mount, as a file can; `/proc/version` cannot be altered by a personality.
-fn runtime(proc_version: &str, kernel_version: &str) -> SeenRuntime {
+pub(super) fn runtime(proc_version: &str, kernel_version: &str) -> SeenRuntime {
     if kernel_version == GVISOR_VERSION && proc_version.trim_end().ends_with(GVISOR_VERSION) {
         SeenRuntime::GVisor
     } else {

@@ -1,0 +1,127 @@
+//! What the command says → numbered lines, within bounds, to a [`Sink`].
+//!
+//! A thread a stream reads a chunk, cuts it into lines and gives them on before it reads the
+//! next: who is slow to take them slows the command down, through the pipe and nothing else.
+//! Beyond the bounds everything is read, counted and dropped, so that the command is not held
+//! up by what nobody will see. Memory is one chunk and one line a stream.
+
+mod lines;
+mod sink;
+
+use std::io::{self, Read};
+use std::process::{ChildStderr, ChildStdout};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use contract::run::{OutputBounds, OutputCount};
+
+use self::lines::Lines;
+pub use self::sink::{Line, PodLog, Sink, Stream};
+
+/// As much as a pipe holds (`pipe(7)`), so that one read empties it.
+const CHUNK: usize = 64 * 1024;
+const STACK: usize = 64 * 1024;
+/// How long after the last process the pod's own output may take for what is left: at most
+/// two pipes and two chunks.
+const FLUSH: Duration = Duration::from_secs(2);
+
+/// What both streams share; the number of a line comes from here.
+#[derive(Debug, Default)]
+struct Book {
+    counts: OutputCount,
+    /// Bytes that were passed on, line ends included.
+    kept: u64,
+}
+
+type Ledger = Mutex<Book>;
+
+/// Two threads at work.
+#[derive(Debug)]
+pub struct Relay {
+    ledger: Arc<Ledger>,
+    ends: Receiver<bool>,
+    streams: usize,
+}
+
+/// Starts to pass on. A stream that is not there (`None`) has said nothing.
+pub fn relay(
+    stdout: Option<ChildStdout>,
+    stderr: Option<ChildStderr>,
+    bounds: OutputBounds,
+) -> io::Result<Relay> {
+    let ledger = Arc::new(Ledger::default());
+    let (tell, ends) = mpsc::channel();
+    let mut streams = 0;
+    let readers: [(Stream, Option<Box<dyn Read + Send>>); 2] = [
+        (Stream::Stdout, stdout.map(|pipe| Box::new(pipe) as _)),
+        (Stream::Stderr, stderr.map(|pipe| Box::new(pipe) as _)),
+    ];
+    for (stream, reader) in readers {
+        let Some(mut reader) = reader else { continue };
+        let (ledger, tell) = (Arc::clone(&ledger), tell.clone());
+        streams += 1;
+        thread::Builder::new().stack_size(STACK).spawn(move || {
+            let mut sink = PodLog::new(stream);
+            let delivered = pass_on(&mut reader, stream, bounds, &ledger, &mut sink);
+            // Nobody waits any more if the flush took too long.
+            let _ = tell.send(delivered);
+        })?;
+    }
+    Ok(Relay {
+        ledger,
+        ends,
+        streams,
+    })
+}
+
+impl Relay {
+    /// Waits for both streams to end, [`FLUSH`] at most, and gives the counts. To be called
+    /// when every process that could write has ended.
+    pub fn finish(self) -> OutputCount {
+        let deadline = Instant::now() + FLUSH;
+        let mut delivered = true;
+        for _ in 0..self.streams {
+            let left = deadline.saturating_duration_since(Instant::now());
+            delivered &= self.ends.recv_timeout(left).unwrap_or(false);
+        }
+        OutputCount {
+            delivered,
+            ..lock(&self.ledger).counts
+        }
+    }
+}
+
+/// Reads to the end. False if the sink failed on the way; then the rest is only counted.
+fn pass_on(
+    reader: &mut impl Read,
+    stream: Stream,
+    bounds: OutputBounds,
+    ledger: &Ledger,
+    sink: &mut impl Sink,
+) -> bool {
+    let mut chunk = vec![0; CHUNK];
+    let mut lines = Lines::new(stream, bounds);
+    let mut delivered = true;
+    loop {
+        match reader.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(read) => lines.feed(&chunk[..read], ledger, sink),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            // A pipe that cannot be read has nothing more to say.
+            Err(_) => break,
+        }
+        delivered &= sink.flush().is_ok();
+    }
+    lines.end(ledger, sink);
+    delivered && sink.flush().is_ok()
+}
+
+/// The counts are whole at every moment, so a thread that died with them harms nothing.
+fn lock(ledger: &Ledger) -> std::sync::MutexGuard<'_, Book> {
+    ledger.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! Process 1 while the command runs: reaps every orphan, ends everything when it is time,
+//! and says how the command ended.
+//!
+//! It needs nothing of the command for that: no output, no answer to a signal, no process
+//! group, for `kill(-1)` of process 1 reaches whoever is left in the namespace.
+
+use std::io;
+use std::time::Duration;
+
+use contract::run::{Cause, Exit, Time};
+
+use crate::sys::{News, Reaped, Signal, Sys};
+
+#[cfg(test)]
+mod tests;
+
+/// How long after SIGKILL a process may still be on its way out. Only one that is stuck in
+/// the kernel ever needs it.
+const UNKILLABLE: Duration = Duration::from_secs(5);
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Over {
+    /// The command itself.
+    pub exit: Exit,
+    /// What made it end.
+    pub cause: Cause,
+    /// From the beginning of the watch to the end of the last process.
+    pub wall: Duration,
+    /// Something is still there.
+    pub left_behind: bool,
+}
+
+/// How far the end has come; each with the moment at which the next begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Nobody asked it to end.
+    Running(Duration),
+    /// It was asked to.
+    Asked(Duration),
+    /// It was made to.
+    Killed(Duration),
+}
+
+impl Phase {
+    const fn until(self) -> Duration {
+        match self {
+            Self::Running(until) | Self::Asked(until) | Self::Killed(until) => until,
+        }
+    }
+}
+
+/// Watches until nobody is left. When the command has ended by itself, what it left behind
+/// is killed at once; when it was asked to end, whoever is left has the whole grace.
+///
+/// Fails only if the kernel refuses to wait or to signal, which leaves nothing to do but to
+/// end: with process 1 end all others.
+pub fn supervise(sys: &impl Sys, command: u32, time: Time) -> io::Result<Over> {
+    let begin = sys.now();
+    let mut phase = Phase::Running(begin + Duration::from_millis(time.limit_ms));
+    let mut exit = None;
+    let mut cause = Cause::Completed;
+    let mut news = Vec::new();
+    let left_behind = loop {
+        // First of all: an end that came together with a request was not brought about by it.
+        if reap_all(sys, command, &mut exit)? {
+            break false;
+        }
+        let now = sys.now();
+        let asked = news.iter().find_map(|news| match news {
+            News::Asked(signal) => Some(*signal),
+            News::Child => None,
+        });
+        phase = match (phase, asked) {
+            (Phase::Running(_), _) if exit.is_some() => kill(sys, now)?,
+            (Phase::Running(_), Some(signal)) => {
+                cause = Cause::Canceled;
+                ask(sys, signal, now, time)?
+            }
+            (Phase::Running(until), None) if now >= until => {
+                cause = Cause::TimedOut;
+                ask(sys, Signal::Terminate, now, time)?
+            }
+            (Phase::Asked(until), _) if now >= until => kill(sys, now)?,
+            (Phase::Asked(_), Some(signal)) => {
+                // Once more, and no sooner the end: the grace is what was promised.
+                sys.signal_everyone(signal)?;
+                phase
+            }
+            (Phase::Killed(until), _) if now >= until => break true,
+            (Phase::Running(_) | Phase::Asked(_) | Phase::Killed(_), _) => phase,
+        };
+        news = sys.news(phase.until().saturating_sub(now))?;
+    };
+    Ok(Over {
+        exit: exit.unwrap_or(Exit::Unknown),
+        cause,
+        wall: sys.now().saturating_sub(begin),
+        left_behind,
+    })
+}
+
+fn kill(sys: &impl Sys, now: Duration) -> io::Result<Phase> {
+    sys.signal_everyone(Signal::Kill)?;
+    Ok(Phase::Killed(now + UNKILLABLE))
+}
+
+fn ask(sys: &impl Sys, signal: Signal, now: Duration, time: Time) -> io::Result<Phase> {
+    sys.signal_everyone(signal)?;
+    Ok(Phase::Asked(now + Duration::from_millis(time.grace_ms)))
+}
+
+/// Takes whoever has ended; true if no child is left.
+fn reap_all(sys: &impl Sys, command: u32, exit: &mut Option<Exit>) -> io::Result<bool> {
+    loop {
+        match sys.reap()? {
+            Reaped::Nobody => return Ok(true),
+            Reaped::NoneYet => return Ok(false),
+            Reaped::Process(process, how) if process == command => *exit = Some(how),
+            Reaped::Process(..) => {}
+        }
+    }
+}

@@ -1,0 +1,431 @@
+//! The kernel itself. The only `unsafe` of this crate: what neither the standard library nor
+//! `rustix` can say.
+#![expect(
+    unsafe_code,
+    reason = "fork hooks, seccomp, Landlock's last call, signalfd"
+)]
+
+use std::fs::OpenOptions;
+use std::io::{self, Read as _, Write as _};
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::ptr;
+use std::time::{Duration, Instant};
+
+use contract::run::{Exit, Usage};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Access, Mode, access};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{self, DumpableBehavior, Pid, Rlimit, WaitOptions};
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
+use super::attempts::Attempt;
+use super::files::{self, FilesError};
+use super::{Child, Launch, LaunchError, News, Reaped, Seal, Signal, Sys, memory, signals};
+use crate::policy::Instruction;
+use crate::step::{FileRules, Resource};
+
+/// `LANDLOCK_CREATE_RULESET_VERSION` of `linux/landlock.h`.
+const ASK_VERSION: libc::c_uint = 1;
+/// `_NSIG` of `asm/signal.h`: signals are 1 to this.
+const KERNEL_SIGNALS: libc::c_int = 64;
+/// The kernel's Landlock ABI; 0 where there is none.
+pub fn landlock_abi() -> u8 {
+    // SAFETY: without attributes and with this flag the call only answers a number.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            ptr::null::<u8>(),
+            0_usize,
+            ASK_VERSION,
+        )
+    };
+    files::known_abi(answer)
+}
+
+/// Whether a filter would be taken: one without an address is refused for the address, and
+/// only by a kernel that knows filters (`prctl(2)`, `PR_SET_SECCOMP`).
+pub fn has_seccomp_filter() -> bool {
+    // SAFETY: a null pointer is never read; the kernel says EFAULT.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            0,
+            ptr::null::<u8>(),
+        )
+    };
+    answer == -1 && io::Error::last_os_error().raw_os_error() == Some(libc::EFAULT)
+}
+
+/// This process, and the kernel below it.
+#[derive(Debug)]
+pub struct Linux {
+    signals: OwnedFd,
+    start: Instant,
+}
+
+impl Linux {
+    /// From here on SIGCHLD, SIGTERM and SIGINT are held back and come out of
+    /// [`Sys::news`]. To be called before any thread is started, for threads inherit it.
+    pub fn new() -> io::Result<Self> {
+        let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: `sigemptyset` initializes the set that the other calls only read; signalfd
+        // gives a descriptor that nobody else owns.
+        let signals = unsafe {
+            libc::sigemptyset(set.as_mut_ptr());
+            for signal in [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT] {
+                libc::sigaddset(set.as_mut_ptr(), signal);
+            }
+            check(libc::sigprocmask(
+                libc::SIG_BLOCK,
+                set.as_ptr(),
+                ptr::null_mut(),
+            ))?;
+            let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+            let number = libc::signalfd(-1, set.as_ptr(), flags);
+            check(number)?;
+            OwnedFd::from_raw_fd(number)
+        };
+        Ok(Self {
+            signals,
+            start: Instant::now(),
+        })
+    }
+}
+
+impl Sys for Linux {
+    fn hide_memory(&self) -> io::Result<()> {
+        Ok(process::set_dumpable_behavior(
+            DumpableBehavior::NotDumpable,
+        )?)
+    }
+
+    fn create(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o400)
+            .open(path)?;
+        file.write_all(content)
+    }
+
+    fn is_executable(&self, path: &Path) -> bool {
+        path.is_file() && access(path, Access::EXEC_OK).is_ok()
+    }
+
+    fn is_directory(&self, path: &Path) -> bool {
+        path.is_dir() && access(path, Access::EXEC_OK).is_ok()
+    }
+
+    /// A pipe takes 64 KiB unread (`pipe(7)`), eight times the longest input.
+    fn readable(&self, content: &[u8]) -> io::Result<OwnedFd> {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+        std::fs::File::from(write).write_all(content)?;
+        Ok(read)
+    }
+
+    fn ruleset(&self, rules: &FileRules) -> Result<OwnedFd, FilesError> {
+        files::ruleset(rules)
+    }
+
+    fn launch(&self, launch: Launch) -> Result<Child, LaunchError> {
+        let (told, tell) =
+            pipe_with(PipeFlags::CLOEXEC).map_err(|e| LaunchError::Fork(e.into()))?;
+        let program = launch.program;
+        let mut command = Command::new(&program);
+        let mut arguments = launch.arguments.into_iter();
+        if let Some(name) = arguments.next() {
+            command.arg0(name);
+        }
+        command
+            .args(arguments)
+            .env_clear()
+            .envs(launch.environment)
+            .current_dir(launch.directory)
+            .stdin(launch.stdin)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let seals = launch.seals;
+        // SAFETY: between fork and exec only system calls are made, on memory that was
+        // prepared before; nothing is allocated and no lock is taken (`seal_all`).
+        unsafe { command.pre_exec(move || seal_all(&seals, &tell)) };
+        let spawned = command.spawn();
+        // Closes the writing end that this process holds, so that the pipe has an end.
+        drop(command);
+        let mut child = spawned.map_err(|error| match failed_seal(told) {
+            Some(index) => LaunchError::Seal(index, error),
+            None => LaunchError::Execute(program, error),
+        })?;
+        Ok(Child {
+            process: child.id(),
+            stdout: child.stdout.take(),
+            stderr: child.stderr.take(),
+        })
+    }
+
+    fn news(&self, most: Duration) -> io::Result<Vec<News>> {
+        let mut waiting = [PollFd::new(&self.signals, PollFlags::IN)];
+        let most = Timespec {
+            tv_sec: i64::try_from(most.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: most.subsec_nanos().into(),
+        };
+        match poll(&mut waiting, Some(&most)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut news = Vec::new();
+        while let Some(signal) = next_signal(&self.signals)? {
+            let (code, sender) = (signal.ssi_code, signal.ssi_pid);
+            news.extend(signals::meaning(signal.ssi_signo, code, sender));
+        }
+        Ok(news)
+    }
+
+    fn reap(&self) -> io::Result<Reaped> {
+        match process::wait(WaitOptions::NOHANG) {
+            Ok(None) => Ok(Reaped::NoneYet),
+            Err(Errno::CHILD) => Ok(Reaped::Nobody),
+            Err(error) => Err(error.into()),
+            Ok(Some((process, status))) => {
+                let small = |number: i32| u8::try_from(number).ok();
+                let code = status.exit_status().and_then(small).map(Exit::Code);
+                let signal = || status.terminating_signal().and_then(small);
+                let exit = code.or_else(|| signal().map(Exit::Signal));
+                let number = process.as_raw_nonzero().get().unsigned_abs();
+                Ok(Reaped::Process(number, exit.unwrap_or(Exit::Unknown)))
+            }
+        }
+    }
+
+    /// `kill(-1)`, which reaches everyone that this process may signal. For process 1 that is
+    /// its own namespace; for any other it could be the whole machine, so it is asked again.
+    fn signal_everyone(&self, signal: Signal) -> io::Result<()> {
+        if std::process::id() != 1 {
+            return Err(io::Error::from(io::ErrorKind::PermissionDenied));
+        }
+        let signal = match signal {
+            Signal::Interrupt => process::Signal::INT,
+            Signal::Terminate => process::Signal::TERM,
+            Signal::Kill => process::Signal::KILL,
+        };
+        // Group 1 negated is -1: rustix documents it so.
+        match process::kill_process_group(Pid::INIT, signal) {
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn usage(&self) -> Usage {
+        let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+        // SAFETY: the kernel fills the whole struct; where it does not, it is zero, which is
+        // valid for its integers.
+        let usage = unsafe {
+            libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr());
+            usage.assume_init()
+        };
+        Usage {
+            user_ms: milliseconds(usage.ru_utime),
+            system_ms: milliseconds(usage.ru_stime),
+            max_resident_kib: usage.ru_maxrss.unsigned_abs(),
+        }
+    }
+
+    fn oom_kills(&self) -> Option<u64> {
+        memory::oom_kills()
+    }
+}
+
+/// Runs in the child. On the first failure its place goes into the pipe, and the error back
+/// to the parent; the program is then not executed.
+fn seal_all(seals: &[Seal], tell: &OwnedFd) -> io::Result<()> {
+    for (index, seal) in seals.iter().enumerate() {
+        if let Err(error) = put_on(seal) {
+            let place = [u8::try_from(index).unwrap_or(u8::MAX)];
+            // If this fails, too, the error is taken for one of exec: refused either way.
+            let _ = rustix::io::write(tell, &place);
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// System calls only; see [`Seal`].
+fn put_on(seal: &Seal) -> io::Result<()> {
+    match seal {
+        Seal::NewSession => process::setsid().map(drop)?,
+        Seal::DefaultSignals => default_signals()?,
+        Seal::Umask(mask) => drop(process::umask(Mode::from_raw_mode(*mask))),
+        Seal::Limit(resource, most) => {
+            let limit = Rlimit {
+                current: Some(*most),
+                maximum: Some(*most),
+            };
+            process::setrlimit(kernels_name(*resource), limit)?;
+        }
+        Seal::CloseDescriptors => close_at_exec()?,
+        Seal::DropCapabilities => {
+            let none = CapabilitySet::empty();
+            let sets = CapabilitySets {
+                effective: none,
+                permitted: none,
+                inheritable: none,
+            };
+            rustix::thread::set_capabilities(None, sets)?;
+        }
+        Seal::NoNewPrivileges => rustix::thread::set_no_new_privs(true)?,
+        Seal::Files(ruleset) => restrict_files(ruleset)?,
+        Seal::Calls(program) => filter_calls(program)?,
+    }
+    Ok(())
+}
+
+const fn kernels_name(resource: Resource) -> process::Resource {
+    match resource {
+        Resource::Core => process::Resource::Core,
+        Resource::Files => process::Resource::Nofile,
+        Resource::Processes => process::Resource::Nproc,
+        Resource::FileBytes => process::Resource::Fsize,
+        Resource::AddressSpace => process::Resource::As,
+    }
+}
+
+/// What the supervisor, or whoever started it, ignored or held back is not inherited. Not by
+/// `signal(3)`, which leaves out the two that the C library keeps for itself.
+fn default_signals() -> io::Result<()> {
+    // The kernel's `struct sigaction`: handler (0 is the default), flags, restorer, mask.
+    let default = [0_u64; 4];
+    let mut none = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the kernel reads 32 bytes, which are there; setting the default installs no
+    // handler. `sigemptyset` initializes the set.
+    unsafe {
+        for signal in 1..=KERNEL_SIGNALS {
+            // SIGKILL and SIGSTOP are refused: theirs is the default anyway.
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                ptr::null::<u64>(),
+                size_of::<u64>(),
+            );
+        }
+        libc::sigemptyset(none.as_mut_ptr());
+        check(libc::sigprocmask(
+            libc::SIG_SETMASK,
+            none.as_ptr(),
+            ptr::null_mut(),
+        ))
+    }
+}
+
+fn close_at_exec() -> io::Result<()> {
+    let at_exec = libc::CLOSE_RANGE_CLOEXEC.cast_signed();
+    // SAFETY: descriptors are marked, none is closed here.
+    check(unsafe { libc::close_range(3, libc::c_uint::MAX, at_exec) })
+}
+
+fn restrict_files(ruleset: &OwnedFd) -> io::Result<()> {
+    let call = libc::SYS_landlock_restrict_self;
+    // SAFETY: takes two integers, and lessens the rights of this thread, the only one.
+    let answer = unsafe { libc::syscall(call, ruleset.as_raw_fd(), 0_u32) };
+    check_long(answer)
+}
+
+fn filter_calls(program: &[Instruction]) -> io::Result<()> {
+    let filter = libc::sock_fprog {
+        len: u16::try_from(program.len()).map_err(|_| Errno::INVAL)?,
+        // `Instruction` is laid out as `sock_filter`, which a test compares.
+        filter: program.as_ptr().cast_mut().cast(),
+    };
+    let call = libc::SYS_seccomp;
+    let mode = libc::SECCOMP_SET_MODE_FILTER;
+    // SAFETY: the kernel copies `len` instructions from an array that lives through the call.
+    let answer = unsafe { libc::syscall(call, mode, 0, ptr::from_ref(&filter)) };
+    check_long(answer)
+}
+
+/// The place that the child told, if it told one. Its end of the pipe is closed by now.
+fn failed_seal(told: OwnedFd) -> Option<usize> {
+    let mut place = [0];
+    let read = std::fs::File::from(told).read(&mut place).ok()?;
+    (read == 1).then(|| usize::from(place[0]))
+}
+
+fn next_signal(signals: &OwnedFd) -> io::Result<Option<libc::signalfd_siginfo>> {
+    let mut bytes = [0_u8; size_of::<libc::signalfd_siginfo>()];
+    match rustix::io::read(signals.as_fd(), &mut bytes) {
+        Ok(read) if read == bytes.len() => {
+            // SAFETY: the kernel filled the struct, all of whose fields are integers.
+            Ok(Some(unsafe { ptr::read_unaligned(bytes.as_ptr().cast()) }))
+        }
+        Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Makes one of the calls that the jail denies; `None` where nobody objects.
+pub fn attempt(attempt: &Attempt) -> Option<Errno> {
+    let number = attempt.number()?;
+    let [first, second, third, fourth, fifth, sixth] = attempt.arguments();
+    // SAFETY: only the table in `attempts` makes one, each with null pointers, sizes of zero,
+    // descriptors that are not open or flags that exclude each other, so that the kernel
+    // touches no memory of this process and makes no second one.
+    let answer = unsafe { libc::syscall(number, first, second, third, fourth, fifth, sixth) };
+    (answer == -1).then(|| Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO))
+}
+
+fn milliseconds(time: libc::timeval) -> u64 {
+    time.tv_sec.unsigned_abs() * 1000 + time.tv_usec.unsigned_abs() / 1000
+}
+
+fn check(answer: libc::c_int) -> io::Result<()> {
+    check_long(answer.into())
+}
+
+fn check_long(answer: libc::c_long) -> io::Result<()> {
+    if answer == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::{align_of, offset_of};
+
+    use super::*;
+
+    #[test]
+    fn an_instruction_is_laid_out_as_the_kernels() {
+        assert_eq!(size_of::<Instruction>(), size_of::<libc::sock_filter>());
+        assert_eq!(align_of::<Instruction>(), align_of::<libc::sock_filter>());
+        assert_eq!(
+            [
+                offset_of!(Instruction, jump_true),
+                offset_of!(Instruction, jump_false),
+                offset_of!(Instruction, operand),
+            ],
+            [
+                offset_of!(libc::sock_filter, jt),
+                offset_of!(libc::sock_filter, jf),
+                offset_of!(libc::sock_filter, k),
+            ]
+        );
+    }
+
+    #[test]
+    fn only_process_1_signals_everyone() {
+        assert_ne!(std::process::id(), 1);
+        let linux = Linux::new().unwrap();
+        assert!(linux.signal_everyone(Signal::Kill).is_err());
+    }
+}
