@@ -1,0 +1,16 @@
+//! The built binary runs real commands on this machine's kernel, as process 1 of a PID
+//! namespace of its own and as a user without any right.
+//!
+//! Needs root, to make that namespace and to become that user.
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod confinement;
+mod endings;
+mod harness;
+mod outputs;
+mod refusals;
+mod signals;

@@ -1,0 +1,162 @@
+//! What cannot be done as asked is not done at all, and the refusal names it.
+
+use std::process::Command;
+use std::time::Instant;
+
+use contract::run::RefusalReason;
+use serde_json::{Value, json};
+
+use crate::harness::{Run, SANDBOX};
+
+/// Most bytes of the binary that goes into every sandbox.
+const MOST_BYTES: u64 = 6 * 1024 * 1024;
+
+/// Runs `touch ran` with something changed in its contract; nothing may have run.
+fn refused(change: impl FnOnce(&Run, &mut Value)) -> (RefusalReason, String) {
+    let mut run = Run::shell(": > ran");
+    let mut contract = run.contract.clone();
+    change(&run, &mut contract);
+    run.contract = contract;
+    let done = run.go();
+    let refusal = done.refusal();
+    assert_eq!(done.output.status.code(), Some(2));
+    assert!(!run.directory.join("work/ran").exists(), "it ran");
+    assert!(
+        done.stderr().contains(&refusal.message),
+        "{}",
+        done.stderr()
+    );
+    (refusal.reason, refusal.message.clone())
+}
+
+#[test]
+fn a_command_that_is_not_there_is_named() {
+    for command in [
+        "no-such-command",
+        "/nowhere/at/all",
+        "./relative",
+        "/etc/passwd",
+        "/tmp",
+    ] {
+        let (reason, message) = refused(|_, contract| contract["command"] = json!(command));
+        assert_eq!(reason, RefusalReason::CommandNotFound, "{message}");
+        assert!(
+            message.contains(command.trim_start_matches('.')),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn what_the_kernel_cannot_execute_is_named() {
+    let (reason, message) = refused(|run, contract| {
+        let script = run.path("work/script");
+        std::fs::write(&script, "#!/nowhere/interpreter\n").unwrap();
+        Command::new("chmod")
+            .args(["755", &script])
+            .status()
+            .unwrap();
+        contract["command"] = json!(script);
+    });
+    assert_eq!(reason, RefusalReason::CommandNotFound);
+    assert!(message.contains("failed to execute"), "{message}");
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_named() {
+    let (reason, message) = refused(|_, contract| contract["directory"] = json!("/nowhere"));
+    assert_eq!(reason, RefusalReason::DirectoryNotFound);
+    assert!(message.contains("/nowhere"), "{message}");
+    let (reason, message) = refused(|_, contract| contract["writable"] = json!(["/nowhere"]));
+    assert_eq!(reason, RefusalReason::NotEnforceable);
+    assert!(message.contains("/nowhere"), "{message}");
+}
+
+#[test]
+fn what_this_kernel_lacks_is_named() {
+    let newer = json!({ "Hardened": { "landlockAbi": 200 } });
+    let (reason, message) = refused(|_, contract| contract["profile"] = newer);
+    assert_eq!(reason, RefusalReason::NotEnforceable);
+    assert!(message.contains("Landlock ABI 200"), "{message}");
+    let (reason, message) = refused(|_, contract| contract["profile"] = json!("GVisor"));
+    assert_eq!(reason, RefusalReason::NotEnforceable);
+    assert!(message.contains("gVisor"), "{message}");
+    let (reason, message) = refused(|_, contract| contract["limits"]["files"] = json!(1 << 20));
+    if reason == RefusalReason::NotEnforceable {
+        assert!(message.contains("open files"), "{message}");
+    }
+}
+
+#[test]
+fn a_contract_that_is_none_is_refused() {
+    for change in [
+        |contract: &mut Value| contract["version"] = json!(2),
+        |contract: &mut Value| contract["surprise"] = json!(true),
+        |contract: &mut Value| contract["limits"]["surprise"] = json!(true),
+        |contract: &mut Value| contract["time"]["limitMs"] = json!(0),
+        |contract: &mut Value| contract["writable"] = json!(["/"]),
+        |contract: &mut Value| *contract = json!("x"),
+    ] {
+        let (reason, message) = refused(|_, contract| change(contract));
+        assert_eq!(reason, RefusalReason::BadContract, "{message}");
+    }
+}
+
+#[test]
+fn only_process_1_supervises() {
+    let run = Run::shell(": > ran");
+    let _ = run.jailed();
+    let output = Command::new(SANDBOX)
+        .args(["run", "--contract", &run.path("contract.json")])
+        .args(["--report", &run.path("out/report.json")])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("must be process 1"), "{said}");
+    assert!(!run.directory.join("work/ran").exists());
+}
+
+#[test]
+fn an_input_that_would_replace_a_file_is_refused() {
+    let (reason, message) = refused(|run, contract| {
+        let file = run.path("work/input");
+        std::fs::write(&file, "there").unwrap();
+        contract["input"] = json!({ "text": "x", "file": file });
+    });
+    assert_eq!(reason, RefusalReason::Failed);
+    assert!(message.contains("place the input"), "{message}");
+}
+
+#[test]
+fn the_binary_is_small_and_starts_fast() {
+    let bytes = std::fs::metadata(SANDBOX).unwrap().len();
+    println!("{SANDBOX}: {bytes} bytes");
+    assert!(bytes < MOST_BYTES);
+
+    // From exec of the supervisor to the command's first instruction and back to its end,
+    // against the same container without the supervisor.
+    let run = Run::command("/bin/true", &[]);
+    let rounds = 20;
+    let time = |go: &dyn Fn()| {
+        let mut times: Vec<u128> = (0..rounds)
+            .map(|_| {
+                let begin = Instant::now();
+                go();
+                begin.elapsed().as_micros()
+            })
+            .collect();
+        times.sort_unstable();
+        times[rounds / 2]
+    };
+    let jailed = time(&|| assert!(run.jailed().status().unwrap().success()));
+    let bare = time(&|| {
+        let status = run.contained().arg("/bin/true").status().unwrap();
+        assert!(status.success());
+    });
+    println!("a run of /bin/true, p50 of {rounds}: jailed {jailed} us, bare {bare} us");
+    println!(
+        "so the jail, from exec to report, costs {} us",
+        jailed.saturating_sub(bare)
+    );
+}
