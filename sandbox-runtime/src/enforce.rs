@@ -6,7 +6,7 @@ use contract::run::RefusalReason;
 
 use crate::prepare::Prepared;
 use crate::step::Step;
-use crate::sys::{Child, LaunchError, Sys};
+use crate::sys::{LaunchError, Sys};
 
 /// Why the command does not run. Not one instruction of it did.
 #[derive(Debug, thiserror::Error)]
@@ -34,8 +34,9 @@ impl EnforceError {
     }
 }
 
-/// Starts it. What was prepared is used up: nothing is started twice from one preparation.
-pub fn enforce(prepared: Prepared, sys: &impl Sys) -> Result<Child, EnforceError> {
+/// Starts it, and gives its number. What was prepared is used up: nothing is started twice
+/// from one preparation.
+pub fn enforce(prepared: Prepared, sys: &impl Sys) -> Result<u32, EnforceError> {
     let Prepared { launch, mut steps } = prepared;
     sys.launch(launch).map_err(|error| match error {
         LaunchError::Seal(index, source) if index < steps.len() => {

@@ -8,14 +8,16 @@
 mod lines;
 mod sink;
 
+use std::fs::File;
 use std::io::{self, Read};
-use std::process::{ChildStderr, ChildStdout};
+use std::os::fd::OwnedFd;
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use contract::run::{OutputBounds, OutputCount};
+use rustix::pipe::{PipeFlags, pipe_with};
 
 use self::lines::Lines;
 pub use self::sink::{Line, PodLog, Sink, Stream};
@@ -23,6 +25,7 @@ pub use self::sink::{Line, PodLog, Sink, Stream};
 /// As much as a pipe holds (`pipe(7)`), so that one read empties it.
 const CHUNK: usize = 64 * 1024;
 const STACK: usize = 64 * 1024;
+const STREAMS: usize = 2;
 /// How long after the last process the pod's own output may take for what is left: at most
 /// two pipes and two chunks.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -42,38 +45,38 @@ type Ledger = Mutex<Book>;
 pub struct Relay {
     ledger: Arc<Ledger>,
     ends: Receiver<bool>,
-    streams: usize,
 }
 
-/// Starts to pass on. A stream that is not there (`None`) has said nothing.
-pub fn relay(
-    stdout: Option<ChildStdout>,
-    stderr: Option<ChildStderr>,
-    bounds: OutputBounds,
-) -> io::Result<Relay> {
+/// The writing ends, for the command.
+#[derive(Debug)]
+pub struct Pipes {
+    /// What it says.
+    pub stdout: OwnedFd,
+    /// What it says aside.
+    pub stderr: OwnedFd,
+}
+
+/// Starts to pass on what comes through two new pipes. To be called before the command is
+/// started: afterwards it might have used up what threads are made of.
+pub fn relay(bounds: OutputBounds) -> io::Result<(Relay, Pipes)> {
     let ledger = Arc::new(Ledger::default());
     let (tell, ends) = mpsc::channel();
-    let mut streams = 0;
-    let readers: [(Stream, Option<Box<dyn Read + Send>>); 2] = [
-        (Stream::Stdout, stdout.map(|pipe| Box::new(pipe) as _)),
-        (Stream::Stderr, stderr.map(|pipe| Box::new(pipe) as _)),
-    ];
-    for (stream, reader) in readers {
-        let Some(mut reader) = reader else { continue };
+    let start = |stream| {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
         let (ledger, tell) = (Arc::clone(&ledger), tell.clone());
-        streams += 1;
         thread::Builder::new().stack_size(STACK).spawn(move || {
             let mut sink = PodLog::new(stream);
-            let delivered = pass_on(&mut reader, stream, bounds, &ledger, &mut sink);
+            let delivered = pass_on(&mut File::from(read), stream, bounds, &ledger, &mut sink);
             // Nobody waits any more if the flush took too long.
             let _ = tell.send(delivered);
         })?;
-    }
-    Ok(Relay {
-        ledger,
-        ends,
-        streams,
-    })
+        io::Result::Ok(write)
+    };
+    let pipes = Pipes {
+        stdout: start(Stream::Stdout)?,
+        stderr: start(Stream::Stderr)?,
+    };
+    Ok((Relay { ledger, ends }, pipes))
 }
 
 impl Relay {
@@ -82,7 +85,7 @@ impl Relay {
     pub fn finish(self) -> OutputCount {
         let deadline = Instant::now() + FLUSH;
         let mut delivered = true;
-        for _ in 0..self.streams {
+        for _ in 0..STREAMS {
             let left = deadline.saturating_duration_since(Instant::now());
             delivered &= self.ends.recv_timeout(left).unwrap_or(false);
         }

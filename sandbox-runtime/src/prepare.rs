@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use contract::run::RefusalReason;
 
+use crate::output::Pipes;
 use crate::plan::Plan;
 use crate::policy::{self, PolicyError};
 use crate::step::Step;
@@ -58,8 +59,9 @@ impl PrepareError {
     }
 }
 
-/// Does the supervisor's steps, in order, and readies the child's.
-pub fn prepare(plan: Plan, sys: &impl Sys) -> Result<Prepared, PrepareError> {
+/// Does the supervisor's steps, in order, and readies the child's. What the command will say
+/// goes into `pipes`.
+pub fn prepare(plan: Plan, pipes: Pipes, sys: &impl Sys) -> Result<Prepared, PrepareError> {
     let Plan {
         steps,
         candidates,
@@ -85,6 +87,8 @@ pub fn prepare(plan: Plan, sys: &impl Sys) -> Result<Prepared, PrepareError> {
         environment,
         directory,
         stdin: sys.readable(&stdin).map_err(PrepareError::Input)?,
+        stdout: pipes.stdout,
+        stderr: pipes.stderr,
         seals,
     };
     let steps = steps.into_iter().filter(Step::is_childs).collect();

@@ -18,6 +18,7 @@ use contract::run::{
 
 use crate::enforce::{EnforceError, enforce};
 use crate::kernel::{self, Kernel};
+use crate::output::relay;
 use crate::plan::{Refused, plan};
 use crate::prepare::{PrepareError, prepare};
 use crate::sys::linux::Linux;
@@ -59,6 +60,8 @@ enum NotRun {
     Kernel(#[source] io::Error),
     #[error("refused the contract")]
     Refused(#[from] Refused),
+    #[error("failed to get ready for the command's output")]
+    Relay(#[source] io::Error),
     #[error("failed to prepare")]
     Prepare(#[from] PrepareError),
     #[error("failed to enforce")]
@@ -69,7 +72,7 @@ impl NotRun {
     fn reason(&self) -> RefusalReason {
         match self {
             Self::TooLong | Self::Form(_) => RefusalReason::BadContract,
-            Self::Read(_) | Self::Kernel(_) => RefusalReason::Failed,
+            Self::Read(_) | Self::Kernel(_) | Self::Relay(_) => RefusalReason::Failed,
             Self::Refused(refused) => refused.reason(),
             Self::Prepare(error) => error.reason(),
             Self::Enforce(error) => error.reason(),
@@ -98,10 +101,11 @@ fn outcome(source: &Source, sys: &Linux) -> Result<io::Result<Outcome>, NotRun> 
     let contract = read(source)?;
     let kernel: Kernel = kernel::look().map_err(NotRun::Kernel)?;
     let plan = plan(&contract, &kernel)?;
-    let prepared = prepare(plan, sys)?;
+    let (relay, pipes) = relay(contract.output).map_err(NotRun::Relay)?;
+    let prepared = prepare(plan, pipes, sys)?;
     let before = ending::Before::now(sys);
-    let child = enforce(prepared, sys)?;
-    Ok(ending::watch(child, &contract, &before, sys).map(Outcome::Ended))
+    let command = enforce(prepared, sys)?;
+    Ok(ending::watch(command, relay, &contract, &before, sys).map(Outcome::Ended))
 }
 
 fn read(source: &Source) -> Result<RunContract, NotRun> {

@@ -15,7 +15,6 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStderr, ChildStdout};
 use std::time::Duration;
 
 use contract::run::{Exit, Usage};
@@ -60,19 +59,11 @@ pub struct Launch {
     pub directory: PathBuf,
     /// What it reads.
     pub stdin: OwnedFd,
+    /// What it says, and what it says aside. This process keeps neither.
+    pub stdout: OwnedFd,
+    pub stderr: OwnedFd,
     /// What it does to itself first, in order.
     pub seals: Vec<Seal>,
-}
-
-/// A command that runs.
-#[derive(Debug)]
-pub struct Child {
-    /// Its number.
-    pub process: u32,
-    /// What it says.
-    pub stdout: Option<ChildStdout>,
-    /// What it says aside.
-    pub stderr: Option<ChildStderr>,
 }
 
 /// Why a command does not run. It was not executed.
@@ -134,8 +125,8 @@ pub trait Sys {
     fn readable(&self, content: &[u8]) -> io::Result<OwnedFd>;
     /// A Landlock ruleset with exactly these rules.
     fn ruleset(&self, rules: &FileRules) -> Result<OwnedFd, files::FilesError>;
-    /// Starts a command behind its seals, with pipes for stdout and stderr.
-    fn launch(&self, launch: Launch) -> Result<Child, LaunchError>;
+    /// Starts a command behind its seals, and gives its number.
+    fn launch(&self, launch: Launch) -> Result<u32, LaunchError>;
     /// Waits until something happens, at most so long.
     fn news(&self, most: Duration) -> io::Result<Vec<News>>;
     /// Takes one process off the kernel's list of the ended; never waits.

@@ -9,6 +9,7 @@ use std::io::{self, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 use std::thread;
 
@@ -30,6 +31,11 @@ fn main() -> ExitCode {
         ["signal", process] => json!(verdict(signal(process))),
         ["abstract", name] => json!(verdict(connect_abstract(name))),
         ["processes", most] => json!(processes(most)),
+        ["now"] => json!(now_us()),
+        ["now-and", program, rest @ ..] => {
+            eprintln!("{}", now_us());
+            return give_way(program, rest);
+        }
         _ => return ExitCode::from(2),
     };
     match writeln!(io::stdout(), "{verdicts}") {
@@ -163,6 +169,19 @@ fn processes(most: &str) -> usize {
     let sleep = |_| Command::new("/bin/sleep").arg("60").spawn();
     let children: Vec<_> = (0..most).map_while(|index| sleep(index).ok()).collect();
     children.len()
+}
+
+/// Microseconds of the machine's steady clock, the same for every process.
+fn now_us() -> i64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec * 1_000_000 + now.tv_nsec / 1000
+}
+
+/// Becomes another program; returns only if that failed.
+fn give_way(program: &str, arguments: &[&str]) -> ExitCode {
+    let error = Command::new(program).args(arguments).exec();
+    eprintln!("{program}: {error}");
+    ExitCode::FAILURE
 }
 
 /// `ok`, or the error's number and text.

@@ -169,15 +169,16 @@ fn a_broken_sink_is_told_and_the_rest_still_read() {
 }
 
 #[test]
-fn a_stream_that_is_not_there_has_said_nothing() {
+fn a_command_that_never_was_has_said_nothing() {
     let bounds = OutputBounds {
         line_bytes: 64,
         total_bytes: 1000,
     };
-    let counts = relay(None, None, bounds).unwrap().finish();
+    let (relay, pipes) = relay(bounds).unwrap();
+    drop(pipes);
     let expected = OutputCount {
         delivered: true,
         ..OutputCount::default()
     };
-    assert_eq!(counts, expected);
+    assert_eq!(relay.finish(), expected);
 }

@@ -38,10 +38,18 @@ fn sys() -> Recording {
     }
 }
 
+fn pipes() -> Pipes {
+    let null = || std::fs::File::open("/dev/null").unwrap().into();
+    Pipes {
+        stdout: null(),
+        stderr: null(),
+    }
+}
+
 #[test]
 fn the_supervisors_steps_are_done_and_the_childs_are_kept_in_order() {
     let sys = sys();
-    let prepared = prepare(plan(), &sys).unwrap();
+    let prepared = prepare(plan(), pipes(), &sys).unwrap();
     assert_eq!(
         *sys.calls.borrow(),
         [
@@ -74,13 +82,13 @@ fn without_a_command_or_a_directory_nothing_is_prepared() {
         executables: vec![],
         ..sys()
     };
-    let refused = prepare(plan(), &nothing).unwrap_err();
+    let refused = prepare(plan(), pipes(), &nothing).unwrap_err();
     assert_eq!(refused.reason(), RefusalReason::CommandNotFound);
     assert!(refused.to_string().contains("/usr/bin/run, /bin/run"));
     let nowhere = Recording {
         directories: vec![],
         ..sys()
     };
-    let refused = prepare(plan(), &nowhere).unwrap_err();
+    let refused = prepare(plan(), pipes(), &nowhere).unwrap_err();
     assert_eq!(refused.reason(), RefusalReason::DirectoryNotFound);
 }

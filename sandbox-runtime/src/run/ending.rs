@@ -8,9 +8,9 @@ use contract::run::{Ending, MAX_RESULT_BYTES, RunContract, RunResult};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 
-use crate::output::relay;
+use crate::output::Relay;
 use crate::supervise::{Over, supervise};
-use crate::sys::{Child, Sys};
+use crate::sys::Sys;
 
 /// What counts from the start on.
 #[derive(Debug)]
@@ -28,18 +28,18 @@ impl Before {
 
 /// Watches the command to its end, and gathers what is left of it.
 pub(super) fn watch(
-    child: Child,
+    command: u32,
+    relay: Relay,
     contract: &RunContract,
     before: &Before,
     sys: &impl Sys,
 ) -> io::Result<Ending> {
-    let relay = relay(child.stdout, child.stderr, contract.output)?;
     let Over {
         exit,
         cause,
         wall,
         left_behind,
-    } = supervise(sys, child.process, contract.time)?;
+    } = supervise(sys, command, contract.time)?;
     let oom_kills = before
         .oom_kills
         .zip(sys.oom_kills())

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::ptr;
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::attempts::Attempt;
 use super::files::{self, FilesError};
-use super::{Child, Launch, LaunchError, News, Reaped, Seal, Signal, Sys, memory, signals};
+use super::{Launch, LaunchError, News, Reaped, Seal, Signal, Sys, memory, signals};
 use crate::policy::Instruction;
 use crate::step::{FileRules, Resource};
 
@@ -134,7 +134,7 @@ impl Sys for Linux {
         files::ruleset(rules)
     }
 
-    fn launch(&self, launch: Launch) -> Result<Child, LaunchError> {
+    fn launch(&self, launch: Launch) -> Result<u32, LaunchError> {
         let (told, tell) =
             pipe_with(PipeFlags::CLOEXEC).map_err(|e| LaunchError::Fork(e.into()))?;
         let program = launch.program;
@@ -149,24 +149,20 @@ impl Sys for Linux {
             .envs(launch.environment)
             .current_dir(launch.directory)
             .stdin(launch.stdin)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .stdout(launch.stdout)
+            .stderr(launch.stderr);
         let seals = launch.seals;
         // SAFETY: between fork and exec only system calls are made, on memory that was
         // prepared before; nothing is allocated and no lock is taken (`seal_all`).
         unsafe { command.pre_exec(move || seal_all(&seals, &tell)) };
         let spawned = command.spawn();
-        // Closes the writing end that this process holds, so that the pipe has an end.
+        // Closes the writing ends that this process holds, so that the pipes have an end.
         drop(command);
-        let mut child = spawned.map_err(|error| match failed_seal(told) {
+        let child = spawned.map_err(|error| match failed_seal(told) {
             Some(index) => LaunchError::Seal(index, error),
             None => LaunchError::Execute(program, error),
         })?;
-        Ok(Child {
-            process: child.id(),
-            stdout: child.stdout.take(),
-            stderr: child.stderr.take(),
-        })
+        Ok(child.id())
     }
 
     fn news(&self, most: Duration) -> io::Result<Vec<News>> {

@@ -94,6 +94,17 @@ fn what_any_program_needs_still_works() {
 }
 
 #[test]
+fn streams_can_be_opened_by_their_names() {
+    let mut run = Run::shell("cat /dev/stdin > /dev/stdout; echo aside > /dev/stderr");
+    run.contract["input"] = json!({ "text": "given\n", "file": run.path("tmp/input") });
+    let done = run.go();
+    assert_eq!(
+        (done.stdout().as_str(), done.stderr().as_str()),
+        ("given\n", "aside\n")
+    );
+}
+
+#[test]
 fn only_what_is_writable_can_be_written() {
     let run = Run::inside(&[]);
     let forbidden: Vec<String> = ["out/x", "bin/x", "x", "contract.json"]
