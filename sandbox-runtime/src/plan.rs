@@ -56,6 +56,9 @@ pub enum Refused {
     /// gVisor was asked for, and the node's kernel answers.
     #[error("gVisor was asked for, and this is the node's own kernel")]
     NotGVisor,
+    /// gVisor has nothing to hide a file with from its own user.
+    #[error("`hidden` asks for Landlock, which gVisor has not")]
+    NotHidden,
     /// Landlock is off, or older than asked for.
     #[error("Landlock ABI {asked} was asked for, and this kernel has {has} (0: none)")]
     Landlock { asked: u8, has: u8 },
@@ -84,6 +87,7 @@ impl Refused {
             Self::OutOfBounds { .. } => RefusalReason::BadContract,
             Self::NotInit(_)
             | Self::NotGVisor
+            | Self::NotHidden
             | Self::Landlock { .. }
             | Self::Seccomp
             | Self::NoNewPrivileges
@@ -150,9 +154,11 @@ fn files(contract: &RunContract, kernel: &Kernel) -> Result<Option<FileRules>, R
         Profile::Hardened { .. } => Ok(Some(FileRules {
             abi: kernel.landlock_abi,
             writable: contract.writable.iter().map(PathBuf::from).collect(),
+            hidden: contract.hidden.iter().map(PathBuf::from).collect(),
         })),
         Profile::GVisor => match kernel.runtime {
-            SeenRuntime::GVisor => Ok(None),
+            SeenRuntime::GVisor if contract.hidden.is_empty() => Ok(None),
+            SeenRuntime::GVisor => Err(Refused::NotHidden),
             SeenRuntime::Host => Err(Refused::NotGVisor),
         },
     }

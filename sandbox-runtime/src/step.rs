@@ -54,6 +54,8 @@ pub struct FileRules {
     pub abi: u8,
     /// Below these: everything but devices.
     pub writable: Vec<PathBuf>,
+    /// Below these: nothing but the names.
+    pub hidden: Vec<PathBuf>,
 }
 
 /// First ABI with scopes.
@@ -107,6 +109,9 @@ impl fmt::Display for FileRules {
         write!(out, "Landlock ABI {}, writable", self.abi)?;
         for path in &self.writable {
             write!(out, " {}", path.display())?;
+        }
+        for path in &self.hidden {
+            write!(out, ", hidden {}", path.display())?;
         }
         out.write_str(if self.has_scopes() {
             ", signals and abstract sockets scoped"

@@ -44,6 +44,11 @@ pub struct RunContract {
     /// Directories below which files may be written: absolute, mounted by the pod and so
     /// not replaceable from inside. All else can be read at most.
     pub writable: Vec<String>,
+    /// Directories and files whose content the command must not read, such as the token that
+    /// the supervisor shows to the operator; not below `writable`. Only Landlock can hide what
+    /// the pod has mounted for this user, so under gVisor asking is refused.
+    #[serde(default)]
+    pub hidden: Vec<String>,
     /// What the command is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<Input>,

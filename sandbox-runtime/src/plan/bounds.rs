@@ -18,6 +18,7 @@ const FILES: RangeInclusive<u64> = 16..=1 << 20;
 const PROCESSES: RangeInclusive<u64> = 1..=1 << 22;
 const LINE_BYTES: RangeInclusive<u64> = 64..=64 * 1024;
 const MOST_WRITABLE: usize = 32;
+const MOST_HIDDEN: usize = 8;
 /// `PATH_MAX` of `linux/limits.h`, its end included.
 const MOST_PATH: usize = 4095;
 
@@ -79,6 +80,7 @@ fn paths(contract: &RunContract) -> Result<(), Refused> {
             return Err(bad("writable", "has `/`: the root is never writable"));
         }
     }
+    hidden(contract)?;
     if let Some(input) = &contract.input {
         if input.text.len() > MAX_INPUT_BYTES {
             let problem = format!("has {} bytes of {MAX_INPUT_BYTES}", input.text.len());
@@ -101,6 +103,27 @@ fn numbers(contract: &RunContract) -> Result<(), Refused> {
     }
     let line_bytes = contract.output.line_bytes.into();
     within("output.lineBytes", line_bytes, &LINE_BYTES)
+}
+
+/// What is hidden is not writable, nor is anything above it or below it: rights are given to
+/// whole trees.
+fn hidden(contract: &RunContract) -> Result<(), Refused> {
+    if contract.hidden.len() > MOST_HIDDEN {
+        return Err(bad("hidden", format!("has more than {MOST_HIDDEN}")));
+    }
+    for path in &contract.hidden {
+        plain("hidden", path)?;
+        let overlaps = |other: &String| {
+            Path::new(path).starts_with(other) || Path::new(other).starts_with(path)
+        };
+        if path == "/" || contract.writable.iter().any(overlaps) {
+            return Err(bad(
+                "hidden",
+                format!("has {path}, which is to be writable or `/`"),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Directly in a writable directory: that directory is a mount, which nobody inside can put

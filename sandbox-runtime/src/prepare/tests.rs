@@ -19,6 +19,7 @@ fn plan() -> Plan {
             Step::RestrictFiles(FileRules {
                 abi: 7,
                 writable: vec!["/work".into()],
+                hidden: vec![],
             }),
             Step::FilterCalls,
         ],

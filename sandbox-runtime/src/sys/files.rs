@@ -1,6 +1,8 @@
 //! [`FileRules`] → a Landlock ruleset. Nothing is best effort: a right that the kernel does
 //! not know ends it, as does a directory that is not there.
 
+use std::fs;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +32,15 @@ pub enum FilesError {
     /// A directory cannot be opened.
     #[error("failed to open {}", .0.display())]
     Open(PathBuf, #[source] PathFdError),
+    /// A path leads nowhere.
+    #[error("failed to find {}", .0.display())]
+    Resolve(PathBuf, #[source] io::Error),
+    /// What is to be hidden lies where all may be written, once links are followed.
+    #[error("{} is to be hidden, and lies in a writable directory", .0.display())]
+    HiddenIsWritable(PathBuf),
+    /// A directory with something hidden in it cannot be listed.
+    #[error("failed to list {}", .0.display())]
+    List(PathBuf, #[source] io::Error),
     /// The library fell back to none.
     #[error("Landlock is not there")]
     None,
@@ -44,8 +55,9 @@ pub(super) fn ruleset(rules: &FileRules) -> Result<OwnedFd, FilesError> {
     if rules.has_scopes() {
         ruleset = ruleset.scope(Scope::Signal | Scope::AbstractUnixSocket)?;
     }
+    let hidden = hidden(rules)?;
     let mut made = ruleset.create()?;
-    made = allow(made, Path::new("/"), AccessFs::from_read(abi))?;
+    made = allow_reading(made, Path::new("/"), &hidden)?;
     for path in &rules.writable {
         // Devices come from the pod, never from its user.
         let devices = AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev;
@@ -62,10 +74,64 @@ pub(super) fn ruleset(rules: &FileRules) -> Result<OwnedFd, FilesError> {
     Option::<OwnedFd>::from(made).ok_or(FilesError::None)
 }
 
+/// Where what is hidden really is: a name that leads through a link (`/var/run`) would hide
+/// nothing, and one that leads into a writable directory would be writable.
+fn hidden(rules: &FileRules) -> Result<Vec<PathBuf>, FilesError> {
+    let real = |path: &PathBuf| {
+        fs::canonicalize(path).map_err(|error| FilesError::Resolve(path.clone(), error))
+    };
+    let hidden = rules
+        .hidden
+        .iter()
+        .map(real)
+        .collect::<Result<Vec<_>, _>>()?;
+    for writable in &rules.writable {
+        let writable = real(writable)?;
+        let overlap = hidden.iter().find(|path| path.starts_with(&writable));
+        if let Some(path) = overlap {
+            return Err(FilesError::HiddenIsWritable(path.clone()));
+        }
+    }
+    Ok(hidden)
+}
+
+/// Gives reading of a tree back, but for what is hidden in it. A rule holds for a whole tree,
+/// so a directory on the way to something hidden gets one for its names, and its entries one
+/// each. What appears there later is not readable.
+fn allow_reading(
+    made: RulesetCreated,
+    path: &Path,
+    hidden: &[PathBuf],
+) -> Result<RulesetCreated, FilesError> {
+    let read = AccessFs::Execute | AccessFs::ReadFile | AccessFs::ReadDir;
+    if hidden.iter().any(|hidden| hidden == path) {
+        return Ok(made);
+    }
+    if !hidden.iter().any(|hidden| hidden.starts_with(path)) {
+        let is_directory = path.is_dir();
+        let rights = if is_directory {
+            read
+        } else {
+            AccessFs::Execute | AccessFs::ReadFile
+        };
+        return allow(made, path, rights);
+    }
+    let mut made = allow(made, path, AccessFs::ReadDir)?;
+    let failed = |error| FilesError::List(path.to_owned(), error);
+    for entry in fs::read_dir(path).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        // A link gives no right; what it leads to has its own rule, or is hidden.
+        if !entry.file_type().map_err(failed)?.is_symlink() {
+            made = allow_reading(made, &entry.path(), hidden)?;
+        }
+    }
+    Ok(made)
+}
+
 fn allow(
     made: RulesetCreated,
     path: &Path,
-    rights: BitFlags<AccessFs>,
+    rights: impl Into<BitFlags<AccessFs>>,
 ) -> Result<RulesetCreated, FilesError> {
     let opened = PathFd::new(path).map_err(|error| FilesError::Open(path.to_owned(), error))?;
     Ok(made.add_rule(PathBeneath::new(opened, rights))?)

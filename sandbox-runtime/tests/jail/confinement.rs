@@ -144,6 +144,54 @@ fn only_what_is_writable_can_be_written() {
 }
 
 #[test]
+fn what_is_hidden_cannot_be_read_however_it_is_named() {
+    let mut run = Run::inside(&[]);
+    for (below, text) in [
+        ("bin/secret/token", "a"),
+        ("bin/open", "b"),
+        ("bin/secrets", "c"),
+    ] {
+        let path = run.directory.join(below);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    std::os::unix::fs::symlink("secret", run.path("bin/link")).unwrap();
+    let secret = run.path("bin/secret/token");
+    let hidden = [
+        secret.clone(),
+        run.path("bin/link/token"),
+        run.path("bin/../bin/secret/token"),
+        format!("/proc/self/root{secret}"),
+    ];
+    let open = [
+        run.path("bin/open"),
+        run.path("bin/secrets"),
+        "/etc/passwd".to_owned(),
+    ];
+    let arguments: Vec<&str> = std::iter::once("read")
+        .chain(hidden.iter().chain(&open).map(String::as_str))
+        .collect();
+    run.contract["arguments"] = json!(arguments);
+    run.contract["hidden"] = json!([run.path("bin/secret")]);
+    let inside = run.go().json();
+    let outside = unjailed(&run, &arguments);
+    for path in &hidden {
+        let verdict = inside[path].as_str().unwrap();
+        assert!(verdict.contains("os error 13"), "{path}: {verdict}");
+        assert_eq!(outside[path], "ok", "control: {path}");
+    }
+    for path in &open {
+        assert_eq!(inside[path], "ok", "{path}");
+    }
+    // And the usual things still work, with a rule for each entry on the way.
+    let _ = std::fs::remove_file(run.path("out/report.json"));
+    run.contract["arguments"] = json!(["allowed", run.path("tmp")]);
+    for (name, verdict) in run.go().json().as_object().unwrap() {
+        assert!(*verdict == "ok" || name == "limit", "{name}: {verdict}");
+    }
+}
+
+#[test]
 fn the_supervisor_is_out_of_reach() {
     let paths = [
         "/proc/1/environ",

@@ -72,6 +72,22 @@ fn a_directory_that_is_not_there_is_named() {
 }
 
 #[test]
+fn what_cannot_be_hidden_is_named() {
+    let (reason, message) = refused(|_, contract| contract["hidden"] = json!(["/nowhere"]));
+    assert_eq!(reason, RefusalReason::NotEnforceable);
+    assert!(message.contains("/nowhere"), "{message}");
+    let (reason, message) = refused(|run, contract| {
+        std::os::unix::fs::symlink(run.path("work"), run.path("bin/link")).unwrap();
+        contract["hidden"] = json!([run.path("bin/link")]);
+    });
+    assert_eq!(reason, RefusalReason::NotEnforceable);
+    assert!(
+        message.contains("lies in a writable directory"),
+        "{message}"
+    );
+}
+
+#[test]
 fn what_this_kernel_lacks_is_named() {
     let newer = json!({ "Hardened": { "landlockAbi": 200 } });
     let (reason, message) = refused(|_, contract| contract["profile"] = newer);
