@@ -8,7 +8,8 @@ use std::path::PathBuf;
 /// One thing to do. Those of the supervisor come first, those of the child after.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Supervisor: its memory, environment and descriptors are closed to its own user.
+    /// Supervisor: its memory, environment and descriptors are closed to its own user. Under
+    /// gVisor its memory alone: nothing secret may be in its environment or in an open file.
     HideSupervisor,
     /// Supervisor: the input is put where the command will look for it.
     PlaceInput(PathBuf),

@@ -153,7 +153,7 @@ fn connect_abstract(name: &str) -> io::Result<()> {
 }
 
 fn pair_abstract() -> io::Result<()> {
-    let name = SocketAddr::from_abstract_name(format!("own-{}", std::process::id()))?;
+    let name = SocketAddr::from_abstract_name(format!("own-{}", now_us()))?;
     let _listener = UnixListener::bind_addr(&name)?;
     UnixStream::connect_addr(&name).map(drop)
 }

@@ -108,13 +108,21 @@ fn allow_reading(
         return Ok(made);
     }
     if !hidden.iter().any(|hidden| hidden.starts_with(path)) {
-        let is_directory = path.is_dir();
-        let rights = if is_directory {
+        let rights = if path.is_dir() {
             read
         } else {
             AccessFs::Execute | AccessFs::ReadFile
         };
-        return allow(made, path, rights);
+        return match open(path) {
+            Ok(opened) => Ok(made.add_rule(PathBeneath::new(opened, rights))?),
+            // Gone since it was listed.
+            Err(FilesError::Open(_, PathFdError::OpenCall { source, .. }))
+                if source.kind() == io::ErrorKind::NotFound =>
+            {
+                Ok(made)
+            }
+            Err(error) => Err(error),
+        };
     }
     let mut made = allow(made, path, AccessFs::ReadDir)?;
     let failed = |error| FilesError::List(path.to_owned(), error);
@@ -133,8 +141,11 @@ fn allow(
     path: &Path,
     rights: impl Into<BitFlags<AccessFs>>,
 ) -> Result<RulesetCreated, FilesError> {
-    let opened = PathFd::new(path).map_err(|error| FilesError::Open(path.to_owned(), error))?;
-    Ok(made.add_rule(PathBeneath::new(opened, rights))?)
+    Ok(made.add_rule(PathBeneath::new(open(path)?, rights))?)
+}
+
+fn open(path: &Path) -> Result<PathFd, FilesError> {
+    PathFd::new(path).map_err(|error| FilesError::Open(path.to_owned(), error))
 }
 
 /// The number that the kernel gives, as far as this crate knows it: a newer kernel is used

@@ -10,6 +10,7 @@
 
 mod confinement;
 mod endings;
+mod gvisor;
 mod harness;
 mod outputs;
 mod refusals;

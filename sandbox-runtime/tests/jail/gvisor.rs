@@ -1,0 +1,167 @@
+//! The same binary under gVisor's kernel, where one is to be had: `runsc` on the `PATH`, or
+//! where the project's own cluster keeps the one that it built.
+
+use std::fs;
+use std::os::unix::fs::chown;
+use std::path::PathBuf;
+use std::process::Command;
+
+use contract::run::{Cause, Exit, RefusalReason, RunResult};
+use sandbox_runtime::policy;
+use serde_json::json;
+
+use crate::harness::{Done, Run};
+
+/// Calls that gVisor answers without the jail just as with it: it has none of them.
+const LACKING: [&str; 7] = [
+    "clock_settime",
+    "io_uring_enter",
+    "io_uring_register",
+    "io_uring_setup",
+    "modify_ldt",
+    "socket alg",
+    "socket vsock",
+];
+
+/// `runsc do`: one command as process 1 of a sandbox on this machine's files, without network
+/// and outside cgroups. `None`, with the reason printed, where there is no `runsc`.
+fn runsc(run: &Run) -> Option<Command> {
+    let Some(program) = find() else {
+        println!("not shown here: no runsc on this machine");
+        return None;
+    };
+    let mut command = Command::new("timeout");
+    command
+        .args(["--kill-after=1", "60"])
+        .arg(program)
+        .arg("--root")
+        .arg(run.directory.join("runsc"))
+        .args(["--network=none", "--ignore-cgroups", "--platform=systrap"])
+        .args(["do", "--force-overlay=false"]);
+    Some(command)
+}
+
+fn find() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let built = PathBuf::from(std::env::var_os("HOME")?).join(".cache/cloister/bin");
+    let built = fs::read_dir(built).into_iter().flatten().flatten();
+    let places = std::env::split_paths(&path).chain(built.map(|entry| entry.path()));
+    places
+        .map(|place| place.join("runsc"))
+        .find(|program| program.is_file())
+}
+
+/// `runsc do` stays root, who inside the jail may no more than any owner.
+fn gvisor(mut run: Run) -> Run {
+    run.contract["profile"] = json!("GVisor");
+    for place in ["work", "tmp"] {
+        chown(run.path(place), Some(0), Some(0)).unwrap();
+    }
+    run
+}
+
+/// Runs a contract to its end in gVisor.
+fn go(run: &Run) -> Option<Done> {
+    let mut command = runsc(run)?;
+    command.args(run.jailed().get_args().skip_while(|word| {
+        let program = run.path("bin/cloister-sandbox");
+        word.to_str() != Some(program.as_str())
+    }));
+    Some(run.finish(&mut command))
+}
+
+#[test]
+fn every_denied_call_fails_in_gvisor_too() {
+    let run = gvisor(Run::inside(&["calls"]));
+    let Some(done) = go(&run) else { return };
+    let inside = done.json();
+    let program = run.path("bin/probe-inside");
+    let bare = runsc(&run).unwrap().arg(program).arg("calls").output();
+    let outside: serde_json::Value = serde_json::from_slice(&bare.unwrap().stdout).unwrap();
+    let rules = policy::policy().unwrap().rules;
+    for (name, error) in inside.as_object().unwrap() {
+        let call = name.split(' ').next().unwrap();
+        let rule = rules
+            .iter()
+            .find(|rule| rule.calls.iter().any(|c| c == call));
+        assert_eq!(*error, json!(rule.unwrap().answer.errno()), "{name}");
+        let shown = outside[name] != *error;
+        assert!(
+            shown || LACKING.contains(&name.as_str()),
+            "{name}: no difference"
+        );
+    }
+}
+
+#[test]
+fn a_run_in_gvisor_ends_as_anywhere() {
+    let mut run = gvisor(Run::shell(
+        "cat; kill -TERM 1; printf done > result; exit 7",
+    ));
+    run.contract["input"] = json!({ "text": "given", "file": run.path("work/input") });
+    run.contract["result"] = json!(run.path("work/result"));
+    let Some(done) = go(&run) else { return };
+    let ending = done.ending();
+    assert_eq!(
+        (ending.exit, ending.cause),
+        (Exit::Code(7), Cause::Completed)
+    );
+    assert_eq!(ending.result, RunResult::Text("done".to_owned()));
+    assert_eq!(done.stdout(), "given");
+    assert_eq!(ending.oom_kills, None, "what is not known is not said");
+}
+
+#[test]
+fn a_timeout_in_gvisor_ends_daemons() {
+    let mut run = gvisor(Run::shell(
+        "trap '' TERM; setsid sh -c 'trap \"\" TERM; sleep 60 & sleep 60' & sleep 60; sleep 60",
+    ));
+    run.contract["time"] = json!({ "limitMs": 1000, "graceMs": 200 });
+    let Some(done) = go(&run) else { return };
+    let ending = done.ending();
+    assert_eq!(
+        (ending.exit, ending.cause),
+        (Exit::Signal(9), Cause::TimedOut)
+    );
+    assert!(!ending.left_behind);
+}
+
+#[test]
+fn the_supervisors_memory_is_out_of_reach_in_gvisor() {
+    // Not so its environment and the names of its descriptors: gVisor shows them to the same
+    // user whatever PR_SET_DUMPABLE says. Nothing secret may ever be in either.
+    let run = gvisor(Run::inside(&[
+        "read",
+        "/proc/1/mem",
+        "/proc/1/cwd/x",
+        "/etc/passwd",
+    ]));
+    let Some(done) = go(&run) else { return };
+    let verdicts = done.json();
+    for path in ["/proc/1/mem", "/proc/1/cwd/x"] {
+        let verdict = verdicts[path].as_str().unwrap();
+        assert!(verdict.contains("os error 13"), "{path}: {verdict}");
+    }
+    assert_eq!(verdicts["/etc/passwd"], "ok", "control");
+}
+
+#[test]
+fn what_gvisor_cannot_keep_is_refused() {
+    let landlock = json!({ "Hardened": { "landlockAbi": 3 } });
+    for (field, value, expected) in [
+        ("profile", landlock, "Landlock ABI 3"),
+        ("hidden", json!(["/etc"]), "hidden"),
+        (
+            "limits",
+            json!({ "files": 256, "fileBytes": 1, "processes": 9 }),
+            "processes",
+        ),
+    ] {
+        let mut run = gvisor(Run::shell("true"));
+        run.contract[field] = value;
+        let Some(done) = go(&run) else { return };
+        let refusal = done.refusal();
+        assert_eq!(refusal.reason, RefusalReason::NotEnforceable);
+        assert!(refusal.message.contains(expected), "{}", refusal.message);
+    }
+}
