@@ -3,7 +3,7 @@
 use std::io;
 
 use contract::SeenRuntime;
-use rustix::process::{Resource as Limit, getrlimit};
+use rustix::process::getrlimit;
 
 use crate::probe;
 use crate::step::Resource;
@@ -49,14 +49,6 @@ pub fn look() -> io::Result<Kernel> {
 }
 
 fn hard_limits() -> Vec<(Resource, u64)> {
-    [
-        (Resource::Core, Limit::Core),
-        (Resource::Files, Limit::Nofile),
-        (Resource::Processes, Limit::Nproc),
-        (Resource::FileBytes, Limit::Fsize),
-        (Resource::AddressSpace, Limit::As),
-    ]
-    .into_iter()
-    .filter_map(|(resource, limit)| Some((resource, getrlimit(limit).maximum?)))
-    .collect()
+    let limit = |resource: Resource| Some((resource, getrlimit(resource.kernels()).maximum?));
+    Resource::ALL.into_iter().filter_map(limit).collect()
 }

@@ -42,7 +42,7 @@ pub enum PrepareError {
     /// The working directory.
     #[error("{} is not a directory that may be entered", .0.display())]
     NoDirectory(PathBuf),
-    /// The pipe for the input.
+    /// What the command is to read from stdin.
     #[error("failed to pass on the input")]
     Input(#[source] io::Error),
 }

@@ -5,6 +5,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use rustix::process;
+
 /// One thing to do. Those of the supervisor come first, those of the child after.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -46,6 +48,28 @@ pub enum Resource {
     FileBytes,
     /// Bytes of address space.
     AddressSpace,
+}
+
+impl Resource {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Core,
+        Self::Files,
+        Self::Processes,
+        Self::FileBytes,
+        Self::AddressSpace,
+    ];
+
+    /// The kernel's name for it.
+    pub const fn kernels(self) -> process::Resource {
+        match self {
+            Self::Core => process::Resource::Core,
+            Self::Files => process::Resource::Nofile,
+            Self::Processes => process::Resource::Nproc,
+            Self::FileBytes => process::Resource::Fsize,
+            Self::AddressSpace => process::Resource::As,
+        }
+    }
 }
 
 /// What Landlock leaves of the file system, and of the rest.

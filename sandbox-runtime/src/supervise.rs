@@ -17,6 +17,8 @@ mod tests;
 /// How long after SIGKILL a process may still be on its way out. Only one that is stuck in
 /// the kernel ever needs it.
 const UNKILLABLE: Duration = Duration::from_secs(5);
+/// Some hundred microseconds' worth.
+const REAPED_AT_ONCE: usize = 128;
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +65,8 @@ pub fn supervise(sys: &impl Sys, command: u32, time: Time) -> io::Result<Over> {
     let mut news = Vec::new();
     let left_behind = loop {
         // First of all: an end that came together with a request was not brought about by it.
-        if reap_all(sys, command, &mut exit)? {
+        let left = reap(sys, command, &mut exit)?;
+        if left == Left::Nobody {
             break false;
         }
         let now = sys.now();
@@ -90,7 +93,11 @@ pub fn supervise(sys: &impl Sys, command: u32, time: Time) -> io::Result<Over> {
             (Phase::Killed(until), _) if now >= until => break true,
             (Phase::Running(_) | Phase::Asked(_) | Phase::Killed(_), _) => phase,
         };
-        news = sys.news(phase.until().saturating_sub(now))?;
+        let most = match left {
+            Left::MoreToReap => Duration::ZERO,
+            Left::Alive | Left::Nobody => phase.until().saturating_sub(now),
+        };
+        news = sys.news(most)?;
     };
     Ok(Over {
         exit: exit.unwrap_or(Exit::Unknown),
@@ -110,14 +117,27 @@ fn ask(sys: &impl Sys, signal: Signal, now: Duration, time: Time) -> io::Result<
     Ok(Phase::Asked(now + Duration::from_millis(time.grace_ms)))
 }
 
-/// Takes whoever has ended; true if no child is left.
-fn reap_all(sys: &impl Sys, command: u32, exit: &mut Option<Exit>) -> io::Result<bool> {
-    loop {
+/// Who is left after a round of reaping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    /// No child at all.
+    Nobody,
+    /// Children, all of them alive.
+    Alive,
+    /// Perhaps more that have ended.
+    MoreToReap,
+}
+
+/// Takes those who have ended, [`REAPED_AT_ONCE`] at most: a command that makes orphans faster
+/// than they are reaped must not keep process 1 from looking at the clock.
+fn reap(sys: &impl Sys, command: u32, exit: &mut Option<Exit>) -> io::Result<Left> {
+    for _ in 0..REAPED_AT_ONCE {
         match sys.reap()? {
-            Reaped::Nobody => return Ok(true),
-            Reaped::NoneYet => return Ok(false),
+            Reaped::Nobody => return Ok(Left::Nobody),
+            Reaped::NoneYet => return Ok(Left::Alive),
             Reaped::Process(process, how) if process == command => *exit = Some(how),
             Reaped::Process(..) => {}
         }
     }
+    Ok(Left::MoreToReap)
 }

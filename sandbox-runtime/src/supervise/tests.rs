@@ -136,3 +136,15 @@ fn what_survives_sigkill_is_left_behind_and_said() {
     };
     assert_eq!(over, expected);
 }
+
+#[test]
+fn orphans_without_end_do_not_stop_the_clock() {
+    let sys = Recording {
+        endless: true,
+        ..Recording::default()
+    };
+    let over = supervise(&sys, COMMAND, TIME).unwrap();
+    assert_eq!(over.cause, Cause::TimedOut);
+    // Late by no more than a round of reaping.
+    assert_eq!(*sys.calls.borrow(), ["1024: Terminate", "1280: Kill"]);
+}

@@ -5,8 +5,8 @@
     reason = "fork hooks, seccomp, Landlock's last call, signalfd"
 )]
 
-use std::fs::OpenOptions;
-use std::io::{self, Read as _, Write as _};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use contract::run::{Exit, Usage};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Access, Mode, access};
+use rustix::fs::{Access, MemfdFlags, Mode, SealFlags, access, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{self, DumpableBehavior, Pid, Rlimit, WaitOptions};
@@ -28,10 +28,12 @@ use super::attempts::Attempt;
 use super::files::{self, FilesError};
 use super::{Launch, LaunchError, News, Reaped, Seal, Signal, Sys, memory, signals};
 use crate::policy::Instruction;
-use crate::step::{FileRules, Resource};
+use crate::step::FileRules;
 
 /// `LANDLOCK_CREATE_RULESET_VERSION` of `linux/landlock.h`.
 const ASK_VERSION: libc::c_uint = 1;
+/// One of each that is listened to, and some.
+const SIGNALS_AT_ONCE: usize = 8;
 /// `_NSIG` of `asm/signal.h`: signals are 1 to this.
 const KERNEL_SIGNALS: libc::c_int = 64;
 /// The kernel's Landlock ABI; 0 where there is none.
@@ -123,11 +125,16 @@ impl Sys for Linux {
         path.is_dir() && access(path, Access::EXEC_OK).is_ok()
     }
 
-    /// A pipe takes 64 KiB unread (`pipe(7)`), eight times the longest input.
+    /// A file in memory that nobody changes any more. Not a pipe: where this user has many,
+    /// which may be in other pods, a new one takes less than an input (`pipe(7)`).
     fn readable(&self, content: &[u8]) -> io::Result<OwnedFd> {
-        let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-        std::fs::File::from(write).write_all(content)?;
-        Ok(read)
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let mut file = File::from(memfd_create("input", flags)?);
+        file.write_all(content)?;
+        file.rewind()?;
+        let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+        fcntl_add_seals(&file, seals)?;
+        Ok(file.into())
     }
 
     fn ruleset(&self, rules: &FileRules) -> Result<OwnedFd, FilesError> {
@@ -176,7 +183,11 @@ impl Sys for Linux {
             Err(error) => return Err(error.into()),
         }
         let mut news = Vec::new();
-        while let Some(signal) = next_signal(&self.signals)? {
+        // Whoever sends more in the meantime waits for the next round, as the clock must not.
+        for _ in 0..SIGNALS_AT_ONCE {
+            let Some(signal) = next_signal(&self.signals)? else {
+                break;
+            };
             let (code, sender) = (signal.ssi_code, signal.ssi_pid);
             news.extend(signals::meaning(signal.ssi_signo, code, sender));
         }
@@ -266,7 +277,7 @@ fn put_on(seal: &Seal) -> io::Result<()> {
                 current: Some(*most),
                 maximum: Some(*most),
             };
-            process::setrlimit(kernels_name(*resource), limit)?;
+            process::setrlimit(resource.kernels(), limit)?;
         }
         Seal::CloseDescriptors => close_at_exec()?,
         Seal::DropCapabilities => {
@@ -283,16 +294,6 @@ fn put_on(seal: &Seal) -> io::Result<()> {
         Seal::Calls(program) => filter_calls(program)?,
     }
     Ok(())
-}
-
-const fn kernels_name(resource: Resource) -> process::Resource {
-    match resource {
-        Resource::Core => process::Resource::Core,
-        Resource::Files => process::Resource::Nofile,
-        Resource::Processes => process::Resource::Nproc,
-        Resource::FileBytes => process::Resource::Fsize,
-        Resource::AddressSpace => process::Resource::As,
-    }
 }
 
 /// What the supervisor, or whoever started it, ignored or held back is not inherited. Not by
@@ -352,7 +353,7 @@ fn filter_calls(program: &[Instruction]) -> io::Result<()> {
 /// The place that the child told, if it told one. Its end of the pipe is closed by now.
 fn failed_seal(told: OwnedFd) -> Option<usize> {
     let mut place = [0];
-    let read = std::fs::File::from(told).read(&mut place).ok()?;
+    let read = File::from(told).read(&mut place).ok()?;
     (read == 1).then(|| usize::from(place[0]))
 }
 

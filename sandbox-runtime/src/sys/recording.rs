@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use contract::run::Usage;
+use contract::run::{Exit, Usage};
 
 use super::files::FilesError;
 use super::{Launch, LaunchError, News, Reaped, Signal, Sys};
@@ -31,6 +31,8 @@ pub struct Recording {
     pub clock: RefCell<Duration>,
     /// Nobody is left once the script is over.
     pub empties: bool,
+    /// Until SIGKILL there is always one more to reap, each of which takes a millisecond.
+    pub endless: bool,
 }
 
 /// Something that happens by itself.
@@ -101,6 +103,19 @@ impl Sys for Recording {
     }
 
     fn reap(&self) -> io::Result<Reaped> {
+        if self.endless {
+            *self.clock.borrow_mut() += Duration::from_millis(1);
+            let is_killed = self
+                .calls
+                .borrow()
+                .iter()
+                .any(|call| call.ends_with("Kill"));
+            return Ok(if is_killed {
+                Reaped::Nobody
+            } else {
+                Reaped::Process(u32::MAX, Exit::Code(0))
+            });
+        }
         let over = self.empties && self.script.borrow().is_empty();
         let next = self.ended.borrow_mut().pop_front();
         Ok(next.unwrap_or(if over {

@@ -123,6 +123,21 @@ fn orphans_are_reaped_while_it_runs() {
 }
 
 #[test]
+fn orphans_without_end_do_not_keep_a_timeout_from_coming() {
+    let script = "trap '' TERM; for i in 1 2 3; do (while :; do (true &); done) & done; wait";
+    let mut run = Run::shell(script);
+    run.contract["time"] = json!({ "limitMs": 600, "graceMs": 200 });
+    let done = run.go();
+    let ending = done.ending();
+    assert_eq!(
+        (ending.exit, ending.cause),
+        (Exit::Signal(9), Cause::TimedOut)
+    );
+    assert!(ending.wall_ms < 5000, "{}", ending.wall_ms);
+    println!("ended after {} ms of 800", ending.wall_ms);
+}
+
+#[test]
 fn a_fork_bomb_stays_below_the_limit_and_ends_in_time() {
     let mut run = Run::shell("bomb() { bomb | bomb & }; bomb 2>/dev/null; sleep 4713.25");
     run.contract["limits"]["processes"] = json!(40);
