@@ -112,8 +112,8 @@ pub struct Limits {
     pub processes: Option<u64>,
     /// Bytes of the largest file; writing more is SIGXFSZ.
     pub file_bytes: u64,
-    /// Bytes of address space of one process, or as much as it likes. Some languages reserve
-    /// far more than they use.
+    /// Bytes of address space of one process, 16 MiB or more, or as much as it likes. Some
+    /// languages reserve far more than they use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address_space_bytes: Option<u64>,
 }

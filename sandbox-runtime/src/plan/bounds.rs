@@ -16,6 +16,8 @@ const GRACE_MS: RangeInclusive<u64> = 0..=60 * 60 * 1000;
 /// Fewer, and a dynamic linker fails before the command begins.
 const FILES: RangeInclusive<u64> = 16..=1 << 20;
 const PROCESSES: RangeInclusive<u64> = 1..=1 << 22;
+/// Less, and `execve(2)` fails, or ends the process instead.
+const LEAST_ADDRESS_SPACE: u64 = 16 << 20;
 const LINE_BYTES: RangeInclusive<u64> = 64..=64 * 1024;
 const MOST_WRITABLE: usize = 32;
 const MOST_HIDDEN: usize = 8;
@@ -100,6 +102,10 @@ fn numbers(contract: &RunContract) -> Result<(), Refused> {
     within("limits.files", contract.limits.files, &FILES)?;
     if let Some(processes) = contract.limits.processes {
         within("limits.processes", processes, &PROCESSES)?;
+    }
+    if let Some(bytes) = contract.limits.address_space_bytes {
+        let most = LEAST_ADDRESS_SPACE..=u64::MAX - 1;
+        within("limits.addressSpaceBytes", bytes, &most)?;
     }
     let line_bytes = contract.output.line_bytes.into();
     within("output.lineBytes", line_bytes, &LINE_BYTES)

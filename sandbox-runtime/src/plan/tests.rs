@@ -259,6 +259,9 @@ fn every_number_has_its_bounds() {
         ("time.graceMs", |c| c.time.grace_ms = 3_600_001),
         ("limits.files", |c| c.limits.files = 3),
         ("limits.processes", |c| c.limits.processes = Some(0)),
+        ("limits.addressSpaceBytes", |c| {
+            c.limits.address_space_bytes = Some(4096);
+        }),
         ("output.lineBytes", |c| c.output.line_bytes = 63),
         ("output.lineBytes", |c| c.output.line_bytes = 65_537),
     ]);

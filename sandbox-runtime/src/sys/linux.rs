@@ -419,6 +419,46 @@ mod tests {
         );
     }
 
+    fn null() -> OwnedFd {
+        let device = OpenOptions::new().read(true).write(true).open("/dev/null");
+        device.unwrap().into()
+    }
+
+    fn launch(program: &str, seals: Vec<Seal>) -> Result<u32, LaunchError> {
+        Linux::new().unwrap().launch(Launch {
+            program: program.into(),
+            arguments: vec![program.into()],
+            environment: vec![],
+            directory: "/".into(),
+            stdin: null(),
+            stdout: null(),
+            stderr: null(),
+            seals,
+        })
+    }
+
+    #[test]
+    fn a_seal_that_fails_is_named_and_nothing_is_executed() {
+        // The null device is no ruleset.
+        let seals = vec![Seal::NewSession, Seal::NoNewPrivileges, Seal::Files(null())];
+        let refused = launch("/bin/true", seals);
+        assert!(
+            matches!(refused, Err(LaunchError::Seal(2, _))),
+            "{refused:?}"
+        );
+        let started = launch("/bin/true", vec![Seal::NewSession, Seal::NoNewPrivileges]);
+        assert!(started.is_ok(), "control: {started:?}");
+    }
+
+    #[test]
+    fn a_program_that_is_none_is_no_failed_seal() {
+        let refused = launch("/nowhere", vec![Seal::NewSession]);
+        assert!(
+            matches!(refused, Err(LaunchError::Execute(..))),
+            "{refused:?}"
+        );
+    }
+
     #[test]
     fn only_process_1_signals_everyone() {
         assert_ne!(std::process::id(), 1);
