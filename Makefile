@@ -34,7 +34,7 @@ test-units: build ## Tests that need no cluster
 	tests/readme check
 	$(OUT)/cluster build helm
 	cargo test $(CARGO_FLAGS) --quiet --lib --bins
-	cargo test $(CARGO_FLAGS) --quiet --test golden --test architecture
+	cargo test $(CARGO_FLAGS) --quiet --test golden --test architecture --test jail
 
 .PHONY: test-local-cluster
 test-local-cluster: build ## Tests of the tool that makes the three-zone cluster
