@@ -101,9 +101,6 @@ pub struct TenantSpec {
     validation = Rule::new("self.kind == 'ServiceAccount' || !self.name.startsWith('system:')")
         .message("names that begin with system: belong to Kubernetes itself and cannot be members")
         .field_path(".name"),
-    validation = Rule::new("self.kind != 'ServiceAccount' || self.name.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$') && self.namespace.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$')")
-        .message("name and namespace of a ServiceAccount are lower case: a-z, 0-9, - and, in the name, dots")
-        .field_path(".name"),
     validation = Rule::new("!(self.namespace in ['kube-system', 'cloister-system', 'cloister-decoy'])")
         .message("the service accounts of the cluster and of Cloister cannot be members")
         .field_path(".namespace"),

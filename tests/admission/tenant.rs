@@ -156,6 +156,18 @@ async fn rejects_members_that_are_the_cluster_itself() {
 }
 
 #[tokio::test]
+async fn rejects_a_service_account_that_rbac_would_refuse() {
+    let words: &[&str] = &["spec.members", "ServiceAccount are lower case"];
+    for (namespace, name) in [("bots", "a/b c"), ("X Y/../z", "bot"), ("bots", "Bot")] {
+        let members = json!([
+            user("owner@example.com", "Owner"),
+            {"kind": "ServiceAccount", "namespace": namespace, "name": name, "role": "User"},
+        ]);
+        refused("/spec/members", &[(members, words)]).await;
+    }
+}
+
+#[tokio::test]
 async fn rejects_a_member_outside_the_allowed_domains() {
     let spec = |owner: &str, domains: &[&str]| json!({"members": [user(owner, "Owner")], "access": {"allowedDomains": domains}});
     let words: &[&str] = &[

@@ -32,7 +32,7 @@ pub fn policy() -> Policy {
         variables: variables(),
         validations: [
             deletion(),
-            vec![owners()],
+            vec![subjects(), owners()],
             member(),
             vec![finalizer(), operator()],
         ]
@@ -174,6 +174,20 @@ fn deletion() -> Vec<Validation> {
              itself takes a tenant's objects away, pods before their policies",
         ),
     ]
+}
+
+/// As Kubernetes names service accounts: RBAC refuses a binding that names another, with all
+/// its other subjects. Too dear for a rule of the CRD, which has to reckon with the worst.
+fn subjects() -> Validation {
+    must(
+        "
+        request.operation == 'DELETE' || variables.byOperator ||
+        object.spec.members.filter(m, m.kind == 'ServiceAccount').all(m,
+          m.name.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$') &&
+          m.?namespace.orValue('').matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'))",
+        "spec.members: name and namespace of a ServiceAccount are lower case: a-z, 0-9 and -, and \
+         dots in the name",
+    )
 }
 
 fn owners() -> Validation {
