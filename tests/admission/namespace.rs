@@ -83,6 +83,17 @@ fn tampering() -> Vec<(Value, &'static str)> {
     ]
 }
 
+/// Whether pods would be confined less.
+fn loosens(metadata: &Value) -> bool {
+    const ENFORCED: [&str; 2] = [
+        "pod-security.kubernetes.io/enforce",
+        "pod-security.kubernetes.io/enforce-version",
+    ];
+    metadata.get("labels").is_some_and(|labels| {
+        labels.is_null() || ENFORCED.iter().any(|key| labels.get(key).is_some())
+    })
+}
+
 #[tokio::test]
 async fn rejects_changing_what_a_tenants_namespace_says() {
     Scratch::run(async |scratch| {
@@ -92,10 +103,15 @@ async fn rejects_changing_what_a_tenants_namespace_says() {
             let change = json!({"metadata": metadata});
             let answer = scratch.admin.patch(&object, Patch::Merge, &change).await;
             assert_refused(&answer, &["'cloister-namespaces'", field, "Cloister"]);
-            // The operator may.
+            // The operator may, but for how its pods are confined.
             let operator = scratch.admin.operator();
             let merge = "application/merge-patch+json";
-            assert_accepted(&operator.send(Method::PATCH, &path, merge, &change).await);
+            let answer = operator.send(Method::PATCH, &path, merge, &change).await;
+            if loosens(&change["metadata"]) {
+                assert_refused(&answer, &["'cloister-operator'", "restricted"]);
+            } else {
+                assert_accepted(&answer);
+            }
         }
         // Others may write what is theirs.
         let theirs = json!({"metadata": {"labels": {"team": "a"}, "annotations": {"note": "b"}}});

@@ -110,16 +110,10 @@ async fn rejects_the_operator_that_would_have_the_nodes() {
             let answer = operator.patch(&namespace, Patch::Merge, &change).await;
             assert_refused(&answer, REFUSED);
         }
-        let pod = |name: &str, role: &str| {
-            json!({
-                "apiVersion": "v1", "kind": "Pod",
-                "metadata": {"name": name, "namespace": scratch.namespace,
-                    "labels": {"cloister.dev/role": role}},
-                "spec": {"containers": [{"name": "main", "image": "example.test/any"}]},
-            })
-        };
         for (name, role) in [("other", "probe"), ("cloister-probe-a", "other")] {
-            let answer = operator.dry_run(&pod(name, role)).await;
+            let labels = json!({"name": name, "labels": {"cloister.dev/role": role}});
+            let pod = super::probes::pod(scratch, &labels);
+            let answer = operator.dry_run(&pod).await;
             assert_refused(
                 &answer,
                 &["the operator of Cloister may make no pod but probes"],

@@ -246,49 +246,6 @@ async fn rejects_a_runtime_class_where_none_is_asked_for() {
     .await;
 }
 
-/// Pod security refuses these too, today. It lets them pass for pods in a user namespace
-/// once the cluster turns `UserNamespacesPodSecurityStandards` on, and Cloister does not.
-#[tokio::test]
-async fn rejects_root_and_an_unmasked_proc_without_the_help_of_pod_security() {
-    Scratch::run(async |scratch| {
-        let pod = conforming(&scratch.namespace);
-        scratch
-            .label("pod-security.kubernetes.io/enforce", "privileged")
-            .await;
-        let context = "/spec/securityContext";
-        let container = "/spec/containers/0/securityContext";
-        for (change, words) in [
-            (
-                set(&pod, &format!("{context}/runAsUser"), &json!(0)),
-                "securityContext.runAsNonRoot:",
-            ),
-            (
-                set(&pod, &format!("{context}/runAsNonRoot"), &Value::Null),
-                "securityContext.runAsNonRoot:",
-            ),
-            (
-                set(&pod, &format!("{container}/runAsUser"), &json!(0)),
-                "securityContext.runAsNonRoot:",
-            ),
-            (
-                set(&pod, &format!("{container}/runAsNonRoot"), &json!(false)),
-                "securityContext.runAsNonRoot:",
-            ),
-            (
-                set(&pod, &format!("{container}/procMount"), &json!("Unmasked")),
-                "securityContext.procMount:",
-            ),
-        ] {
-            eventually(async || match scratch.admin.dry_run(&change).await {
-                Err(refusal) if refusal.message.contains(words) => Ok(()),
-                other => Err(format!("{other:?}")),
-            })
-            .await;
-        }
-    })
-    .await;
-}
-
 /// A pod pinned by a node affinity with these terms.
 fn pinned(pod: &Value, terms: &Value) -> Value {
     set(

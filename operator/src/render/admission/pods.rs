@@ -365,6 +365,59 @@ mod tests {
         );
     }
 
+    /// Members put over what a pod or a container says of its security.
+    fn over(mut context: Value, fields: &Value) -> Value {
+        for (key, value) in fields.as_object().into_iter().flatten() {
+            context[key] = value.clone();
+        }
+        context
+    }
+
+    /// Pod security refuses these too, today. It lets them pass for pods in a user namespace
+    /// once the cluster turns `UserNamespacesPodSecurityStandards` on, and Cloister does not.
+    #[test]
+    fn rejects_root_and_an_unmasked_proc_without_the_help_of_pod_security() {
+        let pod = |fields: Value| {
+            let whole = json!({"runAsNonRoot": true, "runAsGroup": 65532});
+            json!({"securityContext": over(whole, &fields)})
+        };
+        let container = |fields: Value| {
+            let context = over(json!({"readOnlyRootFilesystem": true}), &fields);
+            let limits = json!({"limits": {"cpu": "1", "memory": "1"}});
+            json!({"containers": [
+                {"name": "main", "resources": limits, "securityContext": context}]})
+        };
+        let (root, proc) = (
+            "securityContext.runAsNonRoot:",
+            "securityContext.procMount:",
+        );
+        for (fields, word) in [
+            (pod(json!({"runAsUser": 0})), root),
+            (pod(json!({"runAsNonRoot": false})), root),
+            (container(json!({"runAsUser": 0})), root),
+            (container(json!({"runAsNonRoot": false})), root),
+            (container(json!({"procMount": "Unmasked"})), proc),
+        ] {
+            refused("Hardened", &fields, word);
+        }
+    }
+
+    #[test]
+    fn rejects_limits_that_are_none() {
+        let limits = |limits: Value| {
+            json!({"containers": [{"name": "main", "resources": {"limits": limits},
+                "securityContext": {"readOnlyRootFilesystem": true}}]})
+        };
+        for fields in [
+            json!({}),
+            json!({"cpu": "1"}),
+            json!({"cpu": "0", "memory": "1"}),
+            json!({"cpu": "1", "memory": "0"}),
+        ] {
+            refused("Hardened", &limits(fields), "resources.limits:");
+        }
+    }
+
     #[test]
     fn accepts_the_one_runtime_class_that_the_tenant_has() {
         let class = |name: &str| json!({"runtimeClassName": name});
