@@ -276,7 +276,7 @@ async fn a_purge_ends_in_time_whatever_is_in_the_way() {
         alike["spec"]["terminationGracePeriodSeconds"] = json!(0);
         live.start(alike, None).await;
         let control = live.running(&open, "control").await;
-        let seen = live.dial(&open, &format!("{control}:80")).await;
+        let seen = live.dial(&open, None, &format!("{control}:80")).await;
         assert_eq!(seen, "Connected", "the attack itself must work");
 
         let name = live.proven("purged", &json!({})).await;
@@ -296,7 +296,8 @@ async fn a_purge_ends_in_time_whatever_is_in_the_way() {
             if begun.elapsed() > Duration::from_secs(5) && !killed {
                 live.kill_process(&leader);
                 killed = true;
-                let seen = live.dial(&open, &stubborn).await;
+                // Not on the frozen node, which counts as ready for a while.
+                let seen = live.dial(&open, Some(node), &stubborn).await;
                 assert_eq!(
                     seen, "Silence",
                     "the stubborn pod must be shut in to its end"

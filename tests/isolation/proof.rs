@@ -222,13 +222,15 @@ async fn lets_nobody_in() {
         let name = text(&control, "/metadata/name");
         live.start(control, None).await;
         let address = live.running(&open, &name).await;
-        let seen = live.dial(&open, &format!("{address}:7100")).await;
+        let seen = live.dial(&open, None, &format!("{address}:7100")).await;
         assert_eq!(seen, "Connected", "the attack itself must work");
 
         let name = live.listener(&ours, None).await;
         let address = live.running(&namespace_of(&ours), &name).await;
         for namespace in [open, namespace_of(&other), namespace_of(&ours)] {
-            let seen = live.dial(&namespace, &format!("{address}:7100")).await;
+            let seen = live
+                .dial(&namespace, None, &format!("{address}:7100"))
+                .await;
             assert_eq!(seen, "Silence", "from {namespace}");
         }
     })

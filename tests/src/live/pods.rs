@@ -134,10 +134,10 @@ impl Live {
         name
     }
 
-    /// What a dial from a pod of this namespace to a pod's address comes to.
-    pub async fn dial(&self, namespace: &str, address: &str) -> String {
+    /// What a dial from a pod of this namespace, on a node or anywhere, to a pod's address comes to.
+    pub async fn dial(&self, namespace: &str, node: Option<&str>, address: &str) -> String {
         let target = json!({"check": "OtherTenant", "address": address, "expect": "Blocked"});
-        let mut seen = self.look(namespace, None, &[target]).await;
+        let mut seen = self.look(namespace, node, &[target]).await;
         seen.remove("OtherTenant").unwrap_or_default()
     }
 
