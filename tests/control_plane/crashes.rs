@@ -1,6 +1,9 @@
 //! An operator that dies after any write leads to the same end as one that does not.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -77,9 +80,9 @@ async fn purge(plane: &ControlPlane, name: &str) {
     plane.delete(&path(name), &Value::Null).await.unwrap();
 }
 
-/// What a tenant ends up as, by an operator that does not die, and in how many writes it
-/// was made and removed.
-async fn calm(plane: &ControlPlane, name: &str) -> (State, usize, usize) {
+/// What a tenant ends up as, by an operator that does not die, and the writes that made and
+/// removed it.
+async fn calm(plane: &ControlPlane, name: &str) -> (State, Vec<String>, Vec<String>) {
     allow_lease(plane, name).await;
     let operator = Operator::of(plane, name);
     apply(plane, &tenant(name)).await;
@@ -94,7 +97,15 @@ async fn calm(plane: &ControlPlane, name: &str) -> (State, usize, usize) {
         made.len(),
         removed.len()
     );
-    (state, made.len(), removed.len())
+    (state, made, removed)
+}
+
+/// In how many writes an operator has died at the least, of those that it made when it did
+/// not die. One made again (the status of a removal, which says how far it is) may be one
+/// fewer the next time; a write that no run has died in is a hole.
+fn least(writes: &[String]) -> usize {
+    let different: BTreeSet<&String> = writes.iter().collect();
+    FLAVOURS.len() * different.len() - FLAVOURS.len()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,6 +113,8 @@ async fn a_crash_after_any_write_of_create_and_delete_changes_nothing() {
     let plane = plane().await;
     let _kubelet = pretend_probes(&plane);
     let (state, made, removed) = calm(&plane, "calm").await;
+    let (least_made, least_removed) = (least(&made), least(&removed));
+    let (made, removed) = (made.len(), removed.len());
     let runs: Vec<(usize, Flavour)> = (1..=made.max(removed))
         .flat_map(|n| FLAVOURS.map(|flavour| (n, flavour)))
         .collect();
@@ -136,11 +149,10 @@ async fn a_crash_after_any_write_of_create_and_delete_changes_nothing() {
     println!(
         "create: {made} writes, {created} crashes; delete: {removed} writes, {deleted} crashes"
     );
-    assert!(created >= 2 * made - 2, "{created} crashes of {}", 2 * made);
+    assert!(created >= least_made, "{created} crashes of {least_made}");
     assert!(
-        deleted >= 2 * removed - 2,
-        "{deleted} crashes of {}",
-        2 * removed
+        deleted >= least_removed,
+        "{deleted} crashes of {least_removed}"
     );
 }
 
