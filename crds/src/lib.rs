@@ -4,6 +4,8 @@
 //! [`all`], from which the CRD files are rendered. No client, no clock, no I/O.
 
 pub mod condition;
+pub mod execution;
+pub mod integration;
 pub mod reserved;
 pub mod scalar;
 pub mod tenant;
@@ -12,9 +14,13 @@ pub mod well_known;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
-pub use crate::tenant::{Tenant, TenantSpec, TenantStatus};
+pub use crate::{
+    execution::{Execution, ExecutionSpec, ExecutionStatus},
+    integration::{Integration, IntegrationSpec, IntegrationStatus},
+    tenant::{Tenant, TenantSpec, TenantStatus},
+};
 
 /// Every custom resource definition, in the order a reader meets them.
 pub fn all() -> Vec<CustomResourceDefinition> {
-    vec![Tenant::crd()]
+    vec![Tenant::crd(), Integration::crd(), Execution::crd()]
 }

@@ -4,9 +4,18 @@
 //! into the arguments of a probe pod, and [`ProbeReport`], which the probe leaves as its
 //! termination message. Both carry [`VERSION`]; a side that reads another version
 //! refuses, because a half-understood proof proves nothing. [`run`] holds what a sandbox is
-//! told to run, under a version of its own.
+//! told to run, under a version of its own, [`serve`] what it is told at its start, and
+//! [`dispatch`] how the two talk while it lives.
 
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::pedantic,
+    reason = "generated; see tests/golden.rs"
+)]
+pub mod dispatch;
 pub mod run;
+pub mod serve;
 
 use serde::{Deserialize, Serialize};
 

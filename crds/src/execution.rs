@@ -1,0 +1,124 @@
+//! Execution: one run of an Integration.
+//!
+//! In: what a person or a trigger writes, once. Out: the types, the CEL rules that refuse what
+//! is wrong at admission, and the closed lists of conditions and reasons.
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "printer columns share a type and a priority"
+)]
+
+mod status;
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use self::status::{
+    Checks, ExecutionCondition, ExecutionReason, ExecutionStatus, Sandbox, Times,
+};
+
+/// Most bytes of an input (`contract::run::MAX_INPUT_BYTES` is the same).
+pub const MAX_INPUT_BYTES: usize = 8192;
+
+/// One run of an Integration. What it says never changes, but for `cancel`.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "cloister.dev",
+    version = "v1alpha1",
+    kind = "Execution",
+    plural = "executions",
+    shortname = "exec",
+    category = "cloister",
+    namespaced,
+    status = "ExecutionStatus",
+    derive = "PartialEq",
+    doc = "One run of an Integration. What it says never changes, but for cancel.",
+    printcolumn(
+        name = "Integration",
+        type_ = "string",
+        json_path = ".spec.integration"
+    ),
+    printcolumn(
+        name = "Succeeded",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Succeeded')].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Succeeded')].reason"
+    ),
+    printcolumn(
+        name = "Proof",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='SandboxVerified')].status"
+    ),
+    printcolumn(name = "Exit", type_ = "integer", json_path = ".status.exitCode"),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    ),
+    printcolumn(
+        name = "Attempt",
+        type_ = "integer",
+        json_path = ".status.attempt",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Pod",
+        type_ = "string",
+        json_path = ".status.sandbox.pod",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Zone",
+        type_ = "string",
+        json_path = ".status.sandbox.zone",
+        priority = 1
+    )
+)]
+#[x_kube(
+    validation = Rule::new("self.integration == oldSelf.integration")
+        .message("cannot be changed; create another Execution").field_path(".integration"),
+    validation = Rule::new("has(self.input) == has(oldSelf.input) && \
+                            (!has(self.input) || self.input == oldSelf.input)")
+        .message("cannot be changed; create another Execution").field_path(".input"),
+    validation = Rule::new("has(self.idempotencyKey) == has(oldSelf.idempotencyKey) && \
+                            (!has(self.idempotencyKey) || self.idempotencyKey == oldSelf.idempotencyKey)")
+        .message("cannot be changed; create another Execution").field_path(".idempotencyKey"),
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExecutionSpec {
+    /// Name of the Integration, in the same namespace.
+    #[schemars(length(min = 1, max = 63))]
+    pub integration: String,
+
+    /// JSON text that the command reads from stdin and finds at `/work/input`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 8192))]
+    #[x_kube(validation = Rule::new("size(bytes(self)) <= 8192")
+        .message("at most 8192 bytes; put more into a store and name it here"))]
+    pub input: Option<String>,
+
+    /// Of all Executions of an Integration with the same key, one runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub idempotency_key: Option<String>,
+
+    /// Whether it is to end.
+    #[serde(default)]
+    #[x_kube(validation = Rule::new("oldSelf != 'Requested' || self == 'Requested'")
+        .message("what was canceled stays canceled; create another Execution"))]
+    pub cancel: Cancel,
+}
+
+/// Whether an Execution is to end before it is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Cancel {
+    /// No.
+    #[default]
+    No,
+    /// Yes: it is asked to end, and killed after the grace period.
+    Requested,
+}

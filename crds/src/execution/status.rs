@@ -1,0 +1,164 @@
+//! What Cloister answers about an Execution.
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::closed_list;
+
+/// How an Execution fares, and what came of it. A terminal reason never changes again.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecutionStatus {
+    /// Generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Conditions by type: `Succeeded` (Unknown until it has ended), `SandboxVerified`.
+    #[serde(default)]
+    #[schemars(schema_with = "crate::condition::schema")]
+    pub conditions: Vec<Condition>,
+    /// Number of the attempt, from 1; 0 while there was none.
+    #[serde(default)]
+    pub attempt: i32,
+    /// Where the attempt runs or ran. Written before it starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<Sandbox>,
+    /// When what happened.
+    #[serde(default)]
+    pub times: Times,
+    /// What the sandbox saw of itself and of the network before the command ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Checks>,
+    /// Exit code of the command, if it ended by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// Signal that ended the command, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// What the command left in `/work/result`, at most 4096 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
+    pub result: Option<String>,
+}
+
+/// The pod of one attempt.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Sandbox {
+    /// Its name.
+    #[schemars(length(max = 63))]
+    pub pod: String,
+    /// Its UID, once it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub uid: Option<String>,
+    /// Its node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub node: Option<String>,
+    /// That node's zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub zone: Option<String>,
+    /// Digest of the image, as the node's runtime has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub image_digest: Option<String>,
+}
+
+/// When what happened to an Execution, by the operator's clock, to the microsecond.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Times {
+    /// The operator saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub seen: Option<Timestamp>,
+    /// A sandbox was chosen for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub claimed: Option<Timestamp>,
+    /// The sandbox said that the command runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub started: Option<Timestamp>,
+    /// It was over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub ended: Option<Timestamp>,
+}
+
+/// A proof in short.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Checks {
+    /// When the sandbox looked last before the command ran.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub time: Timestamp,
+    /// How many things were as they must be.
+    pub passed: i32,
+    /// What was not: check, target, what was expected and what was seen. Empty when proven.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 512))]
+    pub fault: String,
+}
+
+closed_list! {
+    /// Condition types of an Execution.
+    ExecutionCondition {
+        /// Whether the command ran to its end and ended well; Unknown until it has ended.
+        Succeeded,
+        /// The sandbox saw, from inside and before the command ran, that it is as it must be.
+        SandboxVerified,
+    }
+}
+
+closed_list! {
+    /// Reasons of an Execution's conditions.
+    ExecutionReason {
+        /// It waits; the message says for what.
+        Queued,
+        /// A sandbox is being made for it.
+        Starting,
+        /// The command runs.
+        Running,
+        /// An attempt failed, and another one is to come.
+        Retrying,
+
+        /// The command ended with code 0.
+        Completed,
+        /// The command ended with another code or by a signal; look at its log.
+        Failed,
+        /// It took longer than the Integration's timeout.
+        TimedOut,
+        /// Somebody asked it to end.
+        Canceled,
+        /// It wanted more memory than it may have. Raise the Integration's resources.
+        OOMKilled,
+        /// The node needed room and took the pod away.
+        Evicted,
+        /// The node, or the pod, was lost with the outcome unknown: it may have run.
+        NodeLost,
+        /// The sandbox is less than it must be; nothing of the command ran.
+        SandboxUnproven,
+        /// The tenant's isolation is not proven; nothing of the command ran.
+        IsolationUnverified,
+        /// The image cannot be had.
+        ImageUnavailable,
+        /// The tenant's quota had no room until the start deadline.
+        QuotaExceeded,
+        /// It did not start by the start deadline; the message says what it waited for.
+        StartDeadlineExceeded,
+        /// The tenant was not Active until the start deadline.
+        TenantSuspended,
+        /// It cannot run as it is; the message names field and remedy.
+        Rejected,
+        /// Another Execution with the same idempotency key stands for it.
+        Duplicate,
+
+        /// All checks passed.
+        Proven,
+        /// No sandbox has reported yet.
+        ProofPending,
+    }
+}

@@ -1,0 +1,269 @@
+//! Integration: an image and a command that run once for each Execution.
+//!
+//! In: what an integrator writes. Out: the types, the CEL rules that refuse what is wrong at
+//! admission, and the closed lists of conditions and reasons.
+
+mod status;
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use self::status::{IntegrationCondition, IntegrationReason, IntegrationStatus};
+use crate::tenant::Runtime;
+
+/// Longest name of an Integration: it becomes the value of a label.
+pub const MAX_NAME: usize = 63;
+
+/// What runs once for each Execution that names it, in a single-use sandbox that has proven
+/// itself from inside before one instruction of the command ran.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "cloister.dev",
+    version = "v1alpha1",
+    kind = "Integration",
+    plural = "integrations",
+    shortname = "intg",
+    category = "cloister",
+    namespaced,
+    status = "IntegrationStatus",
+    derive = "PartialEq",
+    doc = "What runs once for each Execution that names it, in a single-use sandbox that has \
+           proven itself from inside before one instruction of the command ran.",
+    printcolumn(name = "Ready", type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Reason", type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].reason"),
+    printcolumn(name = "Warm", type_ = "integer", json_path = ".spec.warm.min"),
+    printcolumn(name = "Warm-Reason", type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Warm')].reason"),
+    printcolumn(name = "Since", type_ = "date",
+        json_path = ".status.conditions[?(@.type=='Ready')].lastTransitionTime"),
+    printcolumn(name = "Image", type_ = "string", json_path = ".spec.image", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", priority = 1),
+    validation = Rule::new("size(self.metadata.name) <= 63")
+        .message("metadata.name: at most 63 characters, because it becomes a label"),
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct IntegrationSpec {
+    /// Image that the command is in, by tag or by digest.
+    #[schemars(
+        length(min = 1, max = 512),
+        regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*$")
+    )]
+    pub image: String,
+
+    /// Path of the program, or a name that is looked for in `PATH`; what follows are its first
+    /// arguments. Never a shell by itself.
+    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 4096)))]
+    pub command: Vec<String>,
+
+    /// Arguments that follow those of `command`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 4096)))]
+    pub args: Vec<String>,
+
+    /// The command's environment. Values are plain text that every member may read: nothing
+    /// secret belongs here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub env: Vec<EnvVar>,
+
+    /// Kernel boundary: the tenant's, if not given. It may be stricter, never laxer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<Runtime>,
+
+    /// What one run may use.
+    #[serde(default)]
+    pub resources: Resources,
+
+    /// How long one attempt may take, from `1s` to `24h`. Then it is asked to end.
+    #[serde(default = "IntegrationSpec::default_timeout")]
+    #[schemars(length(min = 2, max = 16))]
+    #[x_kube(validation = Rule::new(
+        "self.matches('^([0-9]+h)?([0-9]+m)?([0-9]+s)?$') && duration(self) >= duration('1s') && \
+         duration(self) <= duration('24h')")
+        .message("must be from 1s to 24h in hours, minutes and seconds, such as 90s or 1h30m"))]
+    pub timeout: String,
+
+    /// How long a command that was asked to end may take to do so, from `0s` to `10m`. Then it is killed.
+    #[serde(default = "IntegrationSpec::default_grace_period")]
+    #[schemars(length(min = 2, max = 16))]
+    #[x_kube(validation = Rule::new(
+        "self.matches('^([0-9]+h)?([0-9]+m)?([0-9]+s)?$') && duration(self) <= duration('10m')")
+        .message("must be from 0s to 10m in minutes and seconds, such as 10s"))]
+    pub grace_period: String,
+
+    /// How long an Execution may wait for its start, from `1s` to `24h`. Then it ends with what
+    /// it waited for.
+    #[serde(default = "IntegrationSpec::default_start_deadline")]
+    #[schemars(length(min = 2, max = 16))]
+    #[x_kube(validation = Rule::new(
+        "self.matches('^([0-9]+h)?([0-9]+m)?([0-9]+s)?$') && duration(self) >= duration('1s') && \
+         duration(self) <= duration('24h')")
+        .message("must be from 1s to 24h in hours, minutes and seconds, such as 5m"))]
+    pub start_deadline: String,
+
+    /// How often an attempt that failed is made again. What was canceled, was refused or ran
+    /// out of time is not.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 10))]
+    pub retries: i32,
+
+    /// How many run at once, and what becomes of one more.
+    #[serde(default)]
+    pub concurrency: Concurrency,
+
+    /// Sandboxes that are ready before anyone asks.
+    #[serde(default)]
+    pub warm: Warm,
+
+    /// How long a finished Execution is kept, from `0s` to `720h`.
+    #[serde(default = "IntegrationSpec::default_ttl")]
+    #[schemars(length(min = 2, max = 16))]
+    #[x_kube(validation = Rule::new(
+        "self.matches('^([0-9]+h)?([0-9]+m)?([0-9]+s)?$') && duration(self) <= duration('720h')")
+        .message("must be from 0s to 720h in hours, minutes and seconds, such as 1h"))]
+    pub ttl: String,
+
+    /// Whether nothing new starts. What runs goes on, and what is created waits.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspend: bool,
+}
+
+impl IntegrationSpec {
+    fn default_timeout() -> String {
+        "15m".to_owned()
+    }
+    fn default_grace_period() -> String {
+        "10s".to_owned()
+    }
+    fn default_start_deadline() -> String {
+        "5m".to_owned()
+    }
+    fn default_ttl() -> String {
+        "1h".to_owned()
+    }
+}
+
+/// A name and a plain value.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EnvVar {
+    /// Name.
+    #[schemars(
+        length(min = 1, max = 128),
+        regex(pattern = "^[A-Za-z_][A-Za-z0-9_]*$")
+    )]
+    pub name: String,
+    /// Value.
+    #[serde(default)]
+    #[schemars(length(max = 4096))]
+    pub value: String,
+}
+
+/// What one run may use: limits, and what is set aside for it.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Resources {
+    /// Cores: `500m`, `2`.
+    #[serde(default = "Resources::default_cpu")]
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(
+        validation = Rule::new("isQuantity(self) && quantity(self).compareTo(quantity('10m')) >= 0 \
+                                && quantity(self).compareTo(quantity('64')) <= 0")
+            .message("must be a quantity from 10m to 64, such as 500m or 2"),
+    )]
+    pub cpu: String,
+    /// Bytes: `256Mi`, `2Gi`. The supervisor needs some of them.
+    #[serde(default = "Resources::default_memory")]
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(
+        validation = Rule::new("isQuantity(self) && quantity(self).compareTo(quantity('32Mi')) >= 0 \
+                                && quantity(self).compareTo(quantity('256Gi')) <= 0")
+            .message("must be a quantity from 32Mi to 256Gi, such as 256Mi or 2Gi"),
+    )]
+    pub memory: String,
+    /// Bytes below `/work`, and as many again below `/tmp`: `64Mi`, `4Gi`.
+    #[serde(default = "Resources::default_scratch")]
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(
+        validation = Rule::new("isQuantity(self) && quantity(self).compareTo(quantity('1Mi')) >= 0 \
+                                && quantity(self).compareTo(quantity('1Ti')) <= 0")
+            .message("must be a quantity from 1Mi to 1Ti, such as 64Mi or 4Gi"),
+    )]
+    pub scratch: String,
+}
+
+impl Resources {
+    fn default_cpu() -> String {
+        "500m".to_owned()
+    }
+    fn default_memory() -> String {
+        "256Mi".to_owned()
+    }
+    fn default_scratch() -> String {
+        "64Mi".to_owned()
+    }
+}
+
+impl Default for Resources {
+    fn default() -> Self {
+        Self {
+            cpu: Self::default_cpu(),
+            memory: Self::default_memory(),
+            scratch: Self::default_scratch(),
+        }
+    }
+}
+
+/// How many Executions of an Integration run at once.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Concurrency {
+    /// The most at once, never exceeded.
+    #[serde(default = "Concurrency::default_limit")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub limit: i32,
+    /// What becomes of one more.
+    #[serde(default)]
+    pub policy: ConcurrencyPolicy,
+}
+
+impl Concurrency {
+    const fn default_limit() -> i32 {
+        10
+    }
+}
+
+impl Default for Concurrency {
+    fn default() -> Self {
+        Self {
+            limit: Self::default_limit(),
+            policy: ConcurrencyPolicy::default(),
+        }
+    }
+}
+
+/// What becomes of an Execution that would be one too many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ConcurrencyPolicy {
+    /// It waits.
+    #[default]
+    Queue,
+    /// It ends at once, as `Rejected`.
+    Skip,
+    /// The one that runs longest is canceled for it.
+    Replace,
+}
+
+/// Sandboxes that are ready before anyone asks. Each is a pod, and counts as one.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Warm {
+    /// How many are kept ready.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 100))]
+    pub min: i32,
+}

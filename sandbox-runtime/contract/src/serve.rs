@@ -1,0 +1,31 @@
+//! What `cloister-sandbox serve` is told in its arguments: whom to dial, whom to believe, what
+//! to look at. What it is to run, it is told in the session ([`crate::dispatch`]).
+
+use serde::{Deserialize, Serialize};
+
+use crate::ProbeRequest;
+
+/// Version of [`ServeConfig`]. Raised by any change of meaning.
+pub const SERVE_VERSION: u32 = 1;
+/// Version of the protocol of a session, in its `Hello`.
+pub const DISPATCH_VERSION: u32 = 1;
+/// Longest message of a session, either way, in bytes.
+pub const MAX_MESSAGE_BYTES: usize = 2 * crate::run::MAX_CONTRACT_BYTES;
+
+/// What a sandbox is told before it is given a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ServeConfig {
+    /// [`SERVE_VERSION`] of the writer.
+    pub version: u32,
+    /// The operator's Service: `host:port`. The certificate has to be for this host.
+    pub dispatch: String,
+    /// Certificates of the authorities that the operator's may be from, PEM.
+    pub authorities: String,
+    /// File that holds the token to show. Read anew for every session: the kubelet renews it.
+    pub token: String,
+    /// What to look at.
+    pub probe: ProbeRequest,
+    /// Milliseconds between two looks, until a run is given; 1,000 to 600,000.
+    pub probe_interval_ms: u32,
+}

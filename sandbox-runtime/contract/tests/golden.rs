@@ -1,0 +1,29 @@
+//! `src/dispatch.rs` is what the `.proto` generates. `UPDATE_GOLDEN=1 cargo test -p contract`
+//! rewrites it.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{env, fs, path::Path};
+
+#[test]
+fn dispatch_is_what_the_proto_generates() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (proto, folder) = (root.join("proto/dispatch.proto"), root.join("proto"));
+    let descriptors = protox::compile([proto], [folder]).unwrap();
+    let out = tempfile::tempdir().unwrap();
+    tonic_prost_build::configure()
+        .build_transport(false)
+        .out_dir(out.path())
+        .compile_fds(descriptors)
+        .unwrap();
+    let generated = fs::read_to_string(out.path().join("cloister.dispatch.v1.rs")).unwrap();
+    let path = root.join("src/dispatch.rs");
+    #[expect(clippy::disallowed_methods, reason = "the switch of a golden test")]
+    if env::var("UPDATE_GOLDEN").is_ok() {
+        fs::write(&path, &generated).unwrap();
+    }
+    let checked_in = fs::read_to_string(&path).unwrap();
+    assert!(
+        checked_in == generated,
+        "src/dispatch.rs is not what the .proto generates; run `make generate`"
+    );
+}
