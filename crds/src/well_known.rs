@@ -38,6 +38,11 @@ pub const ROLE_LABEL: &str = "cloister.dev/role";
 /// Value of [`ROLE_LABEL`] on a probe pod.
 pub const ROLE_PROBE: &str = "probe";
 
+/// Value of [`ROLE_LABEL`] on a pod that runs one Execution.
+pub const ROLE_SANDBOX: &str = "sandbox";
+/// Label of a sandbox: the Integration it was made for.
+pub const INTEGRATION_LABEL: &str = "cloister.dev/integration";
+
 /// Annotation of a tenant's namespace: the runtime its pods must have, as in the spec.
 pub const RUNTIME_ANNOTATION: &str = "cloister.dev/runtime";
 /// Annotation of a tenant's namespace: regions its pods may run in, comma-separated,
@@ -84,3 +89,11 @@ pub const CANARY_PERMITTED_PORT: u16 = 7001;
 pub const CANARY_FORBIDDEN_PORT: u16 = 7002;
 /// Port of the decoy.
 pub const DECOY_PORT: u16 = 7003;
+
+/// Service that sandboxes dial, in [`SYSTEM_NAMESPACE`]; also the name of its endpoints, which
+/// are those of the leader alone, and of the Secret with the authority of its certificate.
+pub const DISPATCH: &str = "cloister-dispatch";
+/// Port of it, and of the operator's pods.
+pub const DISPATCH_PORT: u16 = 7443;
+/// Audience of the only token that a sandbox may carry: the one it shows the operator.
+pub const DISPATCH_AUDIENCE: &str = "cloister-dispatch";

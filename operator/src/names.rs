@@ -17,10 +17,14 @@ pub const DENY_ALL: &str = "cloister-deny-all";
 pub const ALLOW_DNS: &str = "cloister-allow-dns";
 /// Allows Cloister's canary, on the permitted port: the positive control of every proof.
 pub const ALLOW_CANARY: &str = "cloister-allow-canary";
+/// Lets sandboxes, and no other pod, dial the operator.
+pub const ALLOW_DISPATCH: &str = "cloister-allow-dispatch";
 /// Quota and limit range.
 pub const LIMITS: &str = "cloister-limits";
 /// Prefix of probe pods.
 pub const PROBE_PREFIX: &str = "cloister-probe-";
+/// Prefix of sandboxes: the pods of Executions.
+pub const SANDBOX_PREFIX: &str = "cloister-run-";
 
 /// Namespace of a tenant.
 pub fn namespace(tenant: &str) -> String {

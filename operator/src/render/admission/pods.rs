@@ -8,16 +8,14 @@
 use crds::{
     tenant::{Runtime, State},
     well_known::{
-        ANYWHERE, GVISOR_RUNTIME_CLASS, REGION_LABEL, REGIONS_ANNOTATION, ROLE_LABEL, ROLE_PROBE,
-        RUNTIME_ANNOTATION, SANDBOX_SERVICE_ACCOUNT, STATE_LABEL, ZONE_LABEL, ZONES_ANNOTATION,
+        ANYWHERE, DISPATCH_AUDIENCE, GVISOR_RUNTIME_CLASS, REGION_LABEL, REGIONS_ANNOTATION,
+        ROLE_LABEL, ROLE_PROBE, RUNTIME_ANNOTATION, SANDBOX_SERVICE_ACCOUNT, STATE_LABEL,
+        ZONE_LABEL, ZONES_ANNOTATION,
     },
 };
 use k8s_openapi::api::admissionregistration::v1::{Validation, Variable};
 
 use super::{Policy, Scope, condition, must, must_or_name, operator_user, rule, variable};
-
-/// Audience of the only token that a sandbox may carry: the one it shows the operator.
-pub const DISPATCH_AUDIENCE: &str = "cloister-dispatch";
 
 /// What the API server itself lets pods tolerate, as key and effect: for a while, that their
 /// node is lost; and, where they have requests, that memory is short there. A toleration

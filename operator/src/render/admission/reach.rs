@@ -3,9 +3,9 @@
 //!
 //! In: names. Out: three policies.
 
-use crds::well_known::SANDBOX_SERVICE_ACCOUNT;
+use crds::well_known::{DISPATCH_AUDIENCE, SANDBOX_SERVICE_ACCOUNT};
 
-use super::{Policy, Scope, condition, must, pods::DISPATCH_AUDIENCE, rule};
+use super::{Policy, Scope, condition, must, rule};
 
 /// Nothing of a tenant is reachable from outside the cluster.
 pub fn services() -> Policy {
