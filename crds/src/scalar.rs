@@ -143,6 +143,11 @@ impl Amount {
         }
     }
 
+    /// Whole bytes (or pieces) of it, rounded up; as many as a `u64` holds at the most.
+    pub fn bytes(self) -> u64 {
+        u64::try_from(self.thousandths.div_ceil(1000)).unwrap_or(u64::MAX)
+    }
+
     /// The sum, in the notation of `self`.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {

@@ -5,6 +5,7 @@
 //! says the same; nothing is ever deleted by name, only by UID.
 #![expect(clippy::disallowed_methods, reason = "this is where writes live")]
 
+mod endpoints;
 mod object;
 
 use crds::well_known::MANAGER;
@@ -18,7 +19,10 @@ use kube::{
 };
 use serde_json::json;
 
-pub use self::object::{delete, finalizer, release_pod, status};
+pub use self::endpoints::endpoints;
+pub use self::object::{
+    Target, delete, finalizer, release_pod, remove, sandbox, status, status_at, status_of,
+};
 use crate::{
     error::Error,
     world::{

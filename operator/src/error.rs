@@ -95,6 +95,20 @@ fn conflicts(error: &kube::Error) -> bool {
 }
 
 impl Error {
+    /// Whether the object was not any more as it was known.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Write { source, .. } if conflicts(source))
+    }
+
+    /// Whether the object is gone.
+    pub fn is_gone(&self) -> bool {
+        let answered = |source: &kube::Error| match source {
+            kube::Error::Api(status) => status.is_not_found(),
+            _ => false,
+        };
+        matches!(self, Self::Write { source, .. } if answered(source))
+    }
+
     /// A finite name, for events and metric labels.
     pub const fn reason(&self) -> &'static str {
         match self {

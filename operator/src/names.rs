@@ -60,3 +60,9 @@ pub fn probe(tenant_uid: &str, node: &str, slot: i64) -> String {
     let tag = crate::digest::of(&(tenant_uid, node, slot));
     format!("{PROBE_PREFIX}{}", &tag[..12])
 }
+
+/// Name of a sandbox. The same Integration and tag give the same name.
+pub fn sandbox(integration_uid: &str, tag: &str) -> String {
+    let tag = crate::digest::of(&(integration_uid, tag));
+    format!("{SANDBOX_PREFIX}{}", &tag[..16])
+}

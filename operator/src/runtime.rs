@@ -8,11 +8,11 @@
 //! then, it gives the lease back and ends, for one that sees may be waiting. Where nobody
 //! sees, nobody leads until somebody does, and what was claimed has been taken back.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use crds::{
-    Tenant,
-    well_known::{DECOY_NAMESPACE, SYSTEM_NAMESPACE},
+    Execution, Integration, Tenant,
+    well_known::{DECOY_NAMESPACE, ROLE_LABEL, ROLE_SANDBOX, SYSTEM_NAMESPACE},
 };
 use futures::{
     StreamExt,
@@ -30,27 +30,32 @@ use kube::{
     runtime::{
         controller::{self, Action, applier},
         reflector::{self, store::Writer},
+        watcher,
     },
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc::UnboundedSender,
     task::JoinSet,
 };
 use tracing::Instrument;
 
 use crate::{
     admin::{self, Admin},
+    apply,
     cli::Settings,
     deadline,
+    dispatch::desk::{self, Desk},
     error::Error as PassError,
     lease::Candidate,
     report::Report,
     retry::Failures,
     room::{self, Context, Room, Teardown},
+    session::{self, Authority},
     tenant::TenantRoom,
     world::{
         World,
-        watch::{follow, follow_tenants},
+        watch::{follow, follow_tenants, tell},
     },
 };
 
@@ -59,6 +64,9 @@ const CONCURRENCY: u16 = 24;
 
 /// How long passes that are under way may take to end at shutdown.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// Pause before sandboxes are answered anew, after that has failed.
+const DISPATCH_AGAIN: Duration = Duration::from_secs(2);
 
 /// How long a leader that has lost sight goes on: time to say so of ten thousand Tenants.
 const FAREWELL: Duration = Duration::from_secs(30);
@@ -115,7 +123,8 @@ pub async fn serve(
     let writing = candidate.fence().around(client.clone());
     let report = Report::new(writing.clone(), &settings.name);
     let mut tasks = JoinSet::new();
-    watches(&mut tasks, &client, &world, writer);
+    let (desk, heard) = tokio::sync::mpsc::unbounded_channel();
+    watches(&mut tasks, &client, &world, writer, &desk);
     let admin = Admin {
         report: report.clone(),
         world: world.clone(),
@@ -136,10 +145,15 @@ pub async fn serve(
         report,
         now,
     });
+    let at_work = Desk::new(context.clone()).run(heard);
+    tasks.spawn(async move {
+        at_work.await;
+        Error::Ended("the desk")
+    });
     let (stop, stopped) = oneshot::channel();
     let ended = {
         let blind = context.world.sight().lost_for(FAREWELL);
-        let mut leading = std::pin::pin!(lead(&mut candidate, &context, blind, stopped));
+        let mut leading = std::pin::pin!(lead(&mut candidate, &context, &desk, blind, stopped));
         tokio::select! {
             ended = tasks.join_next() => Err(outcome(ended)),
             ended = &mut leading => Err(ended),
@@ -177,6 +191,7 @@ fn outcome(ended: Option<Result<Error, tokio::task::JoinError>>) -> Error {
 async fn lead(
     candidate: &mut Candidate,
     context: &Arc<Context>,
+    desk: &UnboundedSender<desk::Event>,
     blind: impl Future<Output = ()>,
     mut stopped: oneshot::Receiver<()>,
 ) -> Error {
@@ -200,7 +215,37 @@ async fn lead(
             Error::Ended("the sight")
         }
         () = reconcile_all(context.clone(), stopped) => Error::Ended("the tenant room"),
+        () = dispatch(context, desk) => Error::Ended("the dispatch"),
     }
+}
+
+/// Answers sandboxes while it leads. What fails is tried again: Tenants are looked after
+/// whatever becomes of Executions.
+async fn dispatch(context: &Arc<Context>, desk: &UnboundedSender<desk::Event>) {
+    let mut again = tokio::time::interval(DISPATCH_AGAIN);
+    loop {
+        again.tick().await;
+        if let Err(error) = dispatch_once(context, desk).await {
+            tracing::error!(%error, "no sandbox can be answered");
+        }
+    }
+}
+
+async fn dispatch_once(
+    context: &Arc<Context>,
+    desk: &UnboundedSender<desk::Event>,
+) -> Result<(), session::Error> {
+    let settings = &context.settings.dispatching;
+    let client = &context.client;
+    let authority = Arc::new(Authority::load(client, context.now).await?);
+    let (told, sessions) = tokio::sync::mpsc::unbounded_channel();
+    let (_leading, stop) = oneshot::channel();
+    let lead = desk::Lead { authority: authority.clone(), sessions, stop };
+    // The desk ends with the process alone.
+    let _ = desk.send(desk::Event::Lead(Box::new(lead)));
+    let address = settings.address.unwrap_or_else(|| settings.listen.ip());
+    apply::endpoints(client, SocketAddr::new(address, settings.listen.port())).await?;
+    session::listen(settings.listen, authority, client.clone(), told).await
 }
 
 /// The tenant room's queue: everything once, then whatever the world says.
@@ -261,6 +306,7 @@ fn watches(
     client: &Client,
     world: &Arc<World>,
     writer: Writer<Tenant>,
+    desk: &UnboundedSender<desk::Event>,
 ) {
     macro_rules! everywhere {
         ($($kind:ty),+) => { $(
@@ -285,7 +331,31 @@ fn watches(
         let slices = Api::<EndpointSlice>::namespaced(client.clone(), namespace);
         tasks.spawn(named("EndpointSlice", follow(slices, world.clone())));
     }
-    let tenants = follow_tenants(client.clone(), world.clone(), writer);
+    macro_rules! told {
+        ($($kind:ty, $labels:expr => $event:path),+) => { $(
+            let (all, desk) = (Api::<$kind>::all(client.clone()), desk.clone());
+            let hear = move |event| drop(desk.send($event(event)));
+            tasks.spawn(named(stringify!($kind), tell(all, world.clone(), $labels, hear)));
+        )+ };
+    }
+    let sandboxes = format!("{ROLE_LABEL}={ROLE_SANDBOX}");
+    told!(
+        Integration, None => desk::Event::Integrations,
+        Execution, None => desk::Event::Executions,
+        Pod, Some(&sandboxes) => desk::Event::Pods
+    );
+    let desk = desk.clone();
+    let hear = move |event: &watcher::Event<Tenant>| {
+        let told = match event {
+            watcher::Event::Apply(tenant) | watcher::Event::InitApply(tenant) => {
+                desk::Event::Tenant(Box::new(tenant.clone()))
+            }
+            watcher::Event::Delete(tenant) => desk::Event::TenantGone(tenant.name_any()),
+            watcher::Event::Init | watcher::Event::InitDone => return,
+        };
+        let _ = desk.send(told);
+    };
+    let tenants = follow_tenants(client.clone(), world.clone(), writer, hear);
     tasks.spawn(named("Tenant", tenants));
 }
 

@@ -7,12 +7,12 @@ use crds::well_known::MANAGER;
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Client, Resource, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, Preconditions},
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
-use super::{ScopeApi, api, failed};
+use super::{ScopeApi, api, failed, overwriting};
 use crate::{error::Error, world::facts::Uid};
 
 /// Deletes one object, if it is still the one with this UID. One that is gone is fine.
@@ -132,4 +132,110 @@ where
             source,
         )),
     }
+}
+
+/// One object that a write means.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// Its identity: another one of that name is not meant.
+    pub uid: Uid,
+}
+
+impl Target<'_> {
+    fn meta(&self) -> ObjectMeta {
+        ObjectMeta {
+            namespace: Some(self.namespace.to_owned()),
+            name: Some(self.name.to_owned()),
+            ..ObjectMeta::default()
+        }
+    }
+}
+
+/// Makes `after` of the status that was `before`, if the object still is at the version that
+/// it was then. A merge, which costs the server a quarter less than an apply.
+///
+/// # Errors
+/// [`Error::Write`] if the server refuses, also because the object has changed or is gone.
+pub async fn status_at<K>(
+    client: &Client,
+    target: Target<'_>,
+    version: u64,
+    (before, after): (&impl Serialize, &impl Serialize),
+) -> Result<K, Error>
+where
+    K: Resource<DynamicType = (), Scope: ScopeApi<K>> + Clone + Debug + DeserializeOwned,
+{
+    let body = json!({
+        "metadata": {"uid": target.uid.to_string(), "resourceVersion": version.to_string()},
+        "status": overwriting(&json!(before), &json!(after)),
+    });
+    merge_status(client, target, &body).await
+}
+
+/// Writes a status of which every field is always there, whatever version the object has.
+///
+/// # Errors
+/// [`Error::Write`] if the server refuses, also because the object is gone.
+pub async fn status_of<K>(
+    client: &Client,
+    target: Target<'_>,
+    status: &impl Serialize,
+) -> Result<(), Error>
+where
+    K: Resource<DynamicType = (), Scope: ScopeApi<K>> + Clone + Debug + DeserializeOwned,
+{
+    let body = json!({"metadata": {"uid": target.uid.to_string()}, "status": status});
+    merge_status::<K>(client, target, &body).await.map(drop)
+}
+
+async fn merge_status<K>(
+    client: &Client,
+    target: Target<'_>,
+    body: &serde_json::Value,
+) -> Result<K, Error>
+where
+    K: Resource<DynamicType = (), Scope: ScopeApi<K>> + Clone + Debug + DeserializeOwned,
+{
+    let parameters = PatchParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    api::<K>(client, &target.meta())
+        .patch_status(target.name, &parameters, &Patch::Merge(body))
+        .await
+        .map_err(|source| failed::<K>("write the status of", target.name, source))
+}
+
+/// Deletes one object, if it is still the one with this UID. One that is gone is fine.
+///
+/// # Errors
+/// [`Error::Write`] if the server refuses.
+pub async fn remove<K>(
+    client: &Client,
+    target: Target<'_>,
+    grace_seconds: Option<u32>,
+) -> Result<(), Error>
+where
+    K: Resource<DynamicType = (), Scope: ScopeApi<K>> + Clone + Debug + DeserializeOwned,
+{
+    delete::<K>(client, &target.meta(), target.uid, grace_seconds).await
+}
+
+/// Makes a sandbox.
+///
+/// # Errors
+/// [`Error::Write`] if the server refuses.
+pub async fn sandbox(client: &Client, pod: &Pod) -> Result<Pod, Error> {
+    let parameters = PostParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PostParams::default()
+    };
+    api::<Pod>(client, &pod.metadata)
+        .create(&parameters, pod)
+        .await
+        .map_err(|source| failed::<Pod>("create", &pod.name_any(), source))
 }

@@ -105,6 +105,17 @@ pub fn request(
     peers: Peers,
     node: &LiveNode,
 ) -> ProbeRequest {
+    let hosts: Vec<String> = kubelets(node).map(|address| address.to_string()).collect();
+    request_from(cluster, settings, peers, &hosts)
+}
+
+/// The same from wherever a pod may come to run, at the addresses of whose node `hosts` are.
+pub fn request_from(
+    cluster: &Cluster,
+    settings: &ProbeSettings,
+    peers: Peers,
+    hosts: &[String],
+) -> ProbeRequest {
     let Peers { canary, decoy } = peers;
     let at = |address: IpAddr, port: u16| SocketAddr::new(address, port).to_string();
     let shut = |check: Check, address: String| Target {
@@ -123,7 +134,11 @@ pub fn request(
         shut(Check::ForbiddenCanary, at(canary, CANARY_FORBIDDEN_PORT)),
         shut(Check::OtherTenant, at(decoy, DECOY_PORT)),
     ];
-    targets.extend(kubelets(node).map(|address| shut(Check::Kubelet, at(address, KUBELET_PORT))));
+    let kubelets = hosts.iter().map(|host| match host.parse::<IpAddr>() {
+        Ok(address) => at(address, KUBELET_PORT),
+        Err(_) => format!("{host}:{KUBELET_PORT}"),
+    });
+    targets.extend(kubelets.map(|address| shut(Check::Kubelet, address)));
     targets.extend(metadata().map(|(check, address)| shut(check, at(address, METADATA_PORT))));
     let api_servers = cluster.api_servers.iter().take(MAX_API_SERVERS);
     targets.extend(api_servers.map(|a| shut(Check::ApiServerEndpoint, a.to_string())));

@@ -131,16 +131,34 @@ where
     })
 }
 
-/// Follows the Tenants themselves, whole, because `status` needs what was said before.
+/// Follows one kind for ever, or what carries these labels, for somebody who keeps it
+/// elsewhere; `world` expects it from now on.
+pub fn tell<K>(
+    api: Api<K>,
+    world: Arc<World>,
+    labels: Option<&str>,
+    mut hear: impl FnMut(watcher::Event<K>),
+) -> impl Future<Output = ()>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let watch = Watch::of(api, world, labels, PATIENCE);
+    watch.run(move |event| hear(event.modify(|object| object.meta_mut().managed_fields = None)))
+}
+
+/// Follows the Tenants themselves, whole, because `status` needs what was said before. `hear`
+/// is told each, too.
 pub fn follow_tenants(
     client: Client,
     world: Arc<World>,
     mut writer: Writer<Tenant>,
+    mut hear: impl FnMut(&watcher::Event<Tenant>),
 ) -> impl Future<Output = ()> {
     let watch = Watch::new(Api::<Tenant>::all(client), world.clone(), PATIENCE);
     watch.run(move |event| {
         let event = event.modify(|tenant| tenant.managed_fields_mut().clear());
         writer.apply_watcher_event(&event);
+        hear(&event);
         match event {
             watcher::Event::Apply(tenant) | watcher::Event::Delete(tenant) => {
                 world.wake(&Concerns::Tenant(ObjectRef::from_obj(&tenant).name));
@@ -155,8 +173,9 @@ pub fn follow_tenants(
 struct Watch<K> {
     api: Api<K>,
     world: Arc<World>,
-    /// Kind, and namespace if it is about one.
+    /// Kind, and namespace or labels if it is about those alone.
     name: String,
+    labels: Option<String>,
     health: Health,
 }
 
@@ -165,23 +184,30 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     fn new(api: Api<K>, world: Arc<World>, patience: Duration) -> Self {
+        Self::of(api, world, None, patience)
+    }
+
+    fn of(api: Api<K>, world: Arc<World>, labels: Option<&str>, patience: Duration) -> Self {
         let kind = K::kind(&());
-        let name = match api.namespace() {
-            Some(namespace) => format!("{kind} in {namespace}"),
-            None => kind.into_owned(),
+        let name = match (api.namespace(), labels) {
+            (Some(namespace), _) => format!("{kind} in {namespace}"),
+            (None, Some(labels)) => format!("{kind} with {labels}"),
+            (None, None) => kind.into_owned(),
         };
         world.sight().expect(&name);
         Self {
             api,
             world,
             name,
+            labels: labels.map(ToOwned::to_owned),
             health: Health::new(patience),
         }
     }
 
     async fn run(mut self, mut take: impl FnMut(watcher::Event<K>)) {
         'listing: loop {
-            let config = watcher::Config::default().timeout(OPEN);
+            let mut config = watcher::Config::default().timeout(OPEN);
+            config.label_selector.clone_from(&self.labels);
             let mut events = std::pin::pin!(watcher(self.api.clone(), config).default_backoff());
             while let Some(event) = events.next().await {
                 match event {

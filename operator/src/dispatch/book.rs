@@ -1,0 +1,519 @@
+//! Everything that the dispatcher knows, and how it learns it. Pure: no client, no clock.
+//!
+//! In: what the watches bring, what sandboxes say, what became of writes. Out: the state that
+//! [`turn`](super::turn) decides by. Nothing here counts anything that could leak: who runs and
+//! who waits is read off the objects that are there.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use contract::dispatch::{Hello, report};
+use crds::{Execution, Integration, Tenant, execution::ExecutionReason};
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::{
+    line::{Key, Known, Line},
+    outcome::Outcome,
+    pod::Workshop,
+    run::{self, Ended, Progress, Run, Stage},
+    sandbox::{Facts, Proof, Sandbox, Seat},
+    tenant::Landlord,
+};
+use crate::{
+    names,
+    probe::{Confinement, judge},
+    session::Session,
+    world::facts::Uid,
+};
+
+/// How long a session of a pod that no watch has brought yet is kept.
+const STRANGER: Duration = Duration::from_secs(10);
+
+/// The state.
+#[derive(Debug)]
+pub struct Book {
+    /// By namespace.
+    pub(super) tenants: HashMap<Arc<str>, Landlord>,
+    /// Integrations, and what Executions name as one.
+    pub(super) lines: HashMap<Key, Line>,
+    /// Executions that have not ended.
+    pub(super) runs: HashMap<Uid, Run>,
+    /// Executions that have.
+    pub(super) ended: HashMap<Uid, Ended>,
+    /// The same by line and time, the oldest first.
+    pub(super) shelf: HashMap<Key, BTreeSet<(Timestamp, Uid)>>,
+    /// Sandboxes.
+    pub(super) sandboxes: HashMap<Uid, Sandbox>,
+    /// Sessions of pods that no watch has brought yet, and since when.
+    strangers: HashMap<Uid, (Opening, Timestamp)>,
+    /// Lines to be looked at.
+    pub(super) dirty: BTreeSet<Key>,
+    /// How sandboxes are made here.
+    pub(super) workshop: Workshop,
+    /// Writes under way that bind, and that make a pod.
+    pub(super) binding: usize,
+    pub(super) posting: usize,
+    /// Who was served last.
+    pub(super) last: Option<Arc<str>>,
+}
+
+/// A session that has just come up, not yet answered.
+#[derive(Debug)]
+pub struct Opening {
+    /// The session.
+    pub session: Session,
+    /// What it said first.
+    pub hello: Hello,
+    /// It showed what the pod's last Welcome held.
+    pub resumed: bool,
+    /// What the next one will hold.
+    pub resume: Vec<u8>,
+}
+
+impl Book {
+    /// An empty one.
+    pub fn new(workshop: Workshop) -> Self {
+        Self {
+            tenants: HashMap::new(),
+            lines: HashMap::new(),
+            runs: HashMap::new(),
+            ended: HashMap::new(),
+            shelf: HashMap::new(),
+            sandboxes: HashMap::new(),
+            strangers: HashMap::new(),
+            dirty: BTreeSet::new(),
+            workshop,
+            binding: 0,
+            posting: 0,
+            last: None,
+        }
+    }
+
+    /// From now on this process leads: nobody has been heard of yet. What the predecessor had
+    /// under way, it has not.
+    pub fn lead(&mut self, workshop: Workshop, now: Timestamp) {
+        self.workshop = workshop;
+        (self.binding, self.posting) = (0, 0);
+        self.strangers.clear();
+        for sandbox in self.sandboxes.values_mut() {
+            sandbox.seat = None;
+            sandbox.heard = now;
+            sandbox.proof = Proof::Pending;
+            sandbox.removing = false;
+        }
+        for run in self.runs.values_mut() {
+            run.writing = false;
+            run.silent_since = Some(now);
+            run.told_to_end = false;
+            if let Stage::Binding(_) = run.stage {
+                run.stage = Stage::Waiting;
+            }
+        }
+        for line in self.lines.values_mut() {
+            line.posting = 0;
+            line.writing = false;
+        }
+        for ended in self.ended.values_mut() {
+            ended.removing = false;
+        }
+        let runs: Vec<Uid> = self.runs.keys().copied().collect();
+        for uid in runs {
+            self.shelve(uid);
+        }
+        self.touch_all();
+    }
+
+    /// Time has gone by, and the authorities may have changed.
+    pub fn tick(&mut self, authorities: String) {
+        self.workshop.authorities = authorities;
+        self.touch_all();
+    }
+
+    /// Has every line looked at that anything hangs on.
+    fn touch_all(&mut self) {
+        self.lines.retain(|_, line| !line.is_empty());
+        self.dirty.extend(self.lines.keys().cloned());
+    }
+
+    pub(super) fn touch(&mut self, key: &Key) {
+        if !self.dirty.contains(key) {
+            self.dirty.insert(key.clone());
+        }
+    }
+
+    fn line(&mut self, key: &Key) -> &mut Line {
+        self.lines.entry(key.clone()).or_default()
+    }
+
+    /// A Tenant, as it is now.
+    pub fn tenant(&mut self, tenant: &Tenant) {
+        let namespace: Arc<str> = names::namespace(&tenant.name_any()).into();
+        let landlord = Landlord::of(tenant);
+        if self.tenants.get(&namespace) == Some(&landlord) {
+            return;
+        }
+        let here = self.lines.keys().filter(|key| key.namespace == namespace);
+        self.dirty.extend(here.cloned());
+        self.tenants.insert(namespace, landlord);
+    }
+
+    /// A Tenant that is gone.
+    pub fn tenant_gone(&mut self, name: &str) {
+        self.tenants.remove(names::namespace(name).as_str());
+    }
+
+    /// An Integration, as it is now.
+    pub fn integration(&mut self, object: &Integration) {
+        let (key, known) = (Key::of(object), Known::of(object));
+        let line = self.line(&key);
+        let held = line.integration.as_ref();
+        if held.is_some_and(|held| held.version > known.version && held.uid == known.uid) {
+            return;
+        }
+        if held.is_none_or(|held| held.generation != known.generation || held.uid != known.uid) {
+            // Whatever kept sandboxes from coming about may be mended.
+            (line.failures, line.not_before, line.trouble) = (0, None, None);
+        }
+        line.integration = Some(known);
+        self.touch(&key);
+    }
+
+    /// An Integration that is gone.
+    pub fn integration_gone(&mut self, key: &Key, uid: Uid) {
+        let line = self.line(key);
+        line.integration.take_if(|known| known.uid == uid);
+        self.touch(key);
+    }
+
+    /// Every Integration that is known.
+    pub fn integrations(&self) -> HashMap<Key, Uid> {
+        let known = self.lines.iter();
+        known
+            .filter_map(|(key, line)| Some((key.clone(), line.integration.as_ref()?.uid)))
+            .collect()
+    }
+
+    /// Every Execution that is known.
+    pub fn executions(&self) -> Vec<Uid> {
+        self.runs.keys().chain(self.ended.keys()).copied().collect()
+    }
+
+    /// Every sandbox that is known.
+    pub fn pods(&self) -> Vec<Uid> {
+        self.sandboxes.keys().copied().collect()
+    }
+
+    /// An Execution, as it is now.
+    pub fn execution(&mut self, object: &Execution, now: Timestamp) {
+        let uid = Uid::of(&object.metadata);
+        if self.ended.contains_key(&uid) {
+            return;
+        }
+        match run::of(object, now) {
+            Progress::Over(ended) => self.over(uid, ended),
+            Progress::Open(next) => self.open(*next, now),
+        }
+    }
+
+    fn over(&mut self, uid: Uid, ended: Ended) {
+        self.unshelve(uid);
+        self.runs.remove(&uid);
+        let line = self.line(&ended.line);
+        if let Some(key) = &ended.idempotency_key {
+            line.keyed.entry(key.clone()).or_insert(uid);
+        }
+        let shelf = self.shelf.entry(ended.line.clone()).or_default();
+        shelf.insert((ended.at, uid));
+        self.touch(&ended.line);
+        self.ended.insert(uid, ended);
+    }
+
+    fn open(&mut self, mut next: Run, now: Timestamp) {
+        let uid = next.uid;
+        if let Some(held) = self.runs.get(&uid) {
+            if held.version >= next.version {
+                return;
+            }
+            next.seen = held.seen;
+            next.writing = held.writing;
+            next.not_before = held.not_before;
+            let again = matches!(held.stage, Stage::Bound(_)) && next.stage == Stage::Waiting;
+            if !again {
+                next.started = held.started;
+                next.outcome.clone_from(&held.outcome);
+                next.silent_since = held.silent_since;
+                next.told_to_end = held.told_to_end;
+            }
+            if let (Stage::Binding(pod), Stage::Waiting) = (held.stage, next.stage) {
+                next.stage = Stage::Binding(pod);
+            }
+        } else if matches!(next.stage, Stage::Bound(_)) {
+            next.silent_since = Some(now);
+        }
+        if next.outcome.is_none() {
+            next.outcome = fault_of_input(next.input.as_deref());
+        }
+        self.unshelve(uid);
+        self.runs.insert(uid, next);
+        self.shelve(uid);
+    }
+
+    /// Takes an Execution out of its line.
+    pub(super) fn unshelve(&mut self, uid: Uid) {
+        let Some(run) = self.runs.get(&uid) else {
+            return;
+        };
+        let (key, since) = (run.line.clone(), run.since);
+        if let Some(line) = self.lines.get_mut(&key) {
+            line.waiting.remove(&(since, uid));
+            line.live.remove(&uid);
+        }
+    }
+
+    /// Puts it in, where it stands now.
+    pub(super) fn shelve(&mut self, uid: Uid) {
+        let Some(run) = self.runs.get(&uid) else {
+            return;
+        };
+        let (key, since, stage) = (run.line.clone(), run.since, run.stage);
+        let keyed = run.idempotency_key.clone();
+        let line = self.line(&key);
+        match stage {
+            Stage::Waiting => {
+                line.waiting.insert((since, uid));
+            }
+            Stage::Binding(pod) | Stage::Bound(pod) => {
+                line.live.insert(uid);
+                if let Some(keyed) = keyed {
+                    line.keyed.entry(keyed).or_insert(uid);
+                }
+                if let Some(sandbox) = self.sandboxes.get_mut(&pod) {
+                    sandbox.claimed = Some(uid);
+                }
+            }
+        }
+        self.touch(&key);
+    }
+
+    /// An Execution that is gone. Its sandbox, if it has one, is nobody's any more.
+    pub fn execution_gone(&mut self, uid: Uid) {
+        self.unshelve(uid);
+        let open = self.runs.remove(&uid).map(|run| (run.line, run.idempotency_key));
+        let over = self.ended.remove(&uid).map(|ended| {
+            if let Some(shelf) = self.shelf.get_mut(&ended.line) {
+                shelf.remove(&(ended.at, uid));
+            }
+            (ended.line, ended.idempotency_key)
+        });
+        if let Some((key, keyed)) = open.or(over) {
+            let line = self.line(&key);
+            if let Some(keyed) = keyed
+                && line.keyed.get(&keyed) == Some(&uid)
+            {
+                line.keyed.remove(&keyed);
+            }
+            self.touch(&key);
+        }
+    }
+
+    /// A sandbox, as the API server has it now.
+    pub fn pod(&mut self, pod: Facts, now: Timestamp) {
+        let (uid, line) = (pod.uid, pod.line.clone());
+        match self.sandboxes.get_mut(&uid) {
+            Some(held) if held.pod.version > pod.version => return,
+            Some(held) => {
+                held.pod = pod;
+                if let Some((text, at)) = held.unjudged.take() {
+                    self.judge(uid, &text, at);
+                }
+            }
+            None => {
+                let mut sandbox = Sandbox::new(pod, now);
+                sandbox.claimed = self.holder(&line, uid);
+                self.sandboxes.insert(uid, sandbox);
+            }
+        }
+        self.line(&line).pods.insert(uid);
+        self.touch(&line);
+        if let Some((opening, _)) = self.strangers.remove(&uid) {
+            self.opened(opening, now);
+        }
+    }
+
+    /// The Execution whose status names this pod.
+    fn holder(&self, line: &Key, pod: Uid) -> Option<Uid> {
+        let live = &self.lines.get(line)?.live;
+        let names_it = |uid: &&Uid| {
+            let stage = self.runs.get(*uid).map(|run| run.stage);
+            stage == Some(Stage::Bound(pod)) || stage == Some(Stage::Binding(pod))
+        };
+        live.iter().find(names_it).copied()
+    }
+
+    /// A sandbox that is gone.
+    pub fn pod_gone(&mut self, uid: Uid) {
+        let Some(sandbox) = self.sandboxes.remove(&uid) else {
+            return;
+        };
+        let key = sandbox.pod.line.clone();
+        self.line(&key).pods.remove(&uid);
+        self.touch(&key);
+    }
+
+    /// A sandbox has dialled. Whoever is refused finds its session closed.
+    pub fn opened(&mut self, opening: Opening, now: Timestamp) {
+        let Opening { session, hello, resumed, resume } = &opening;
+        let uid = session.peer.uid;
+        let Some(sandbox) = self.sandboxes.get_mut(&uid) else {
+            self.strangers.retain(|_, (_, since)| *since + STRANGER > now);
+            self.strangers.insert(uid, (opening, now));
+            return;
+        };
+        let key = sandbox.pod.line.clone();
+        let given = hello.run.as_ref().map(|run| (Uid::parse(&run.execution), run.attempt));
+        // Whoever runs a command has been welcomed before it was given that: one that cannot
+        // show the welcome is the command itself, with the pod's token.
+        let used = sandbox.claimed.is_some() || given.is_some();
+        let at_home = *sandbox.pod.key.namespace == *session.peer.namespace
+            && *sandbox.pod.key.name == *session.peer.pod;
+        if used && !resumed || !at_home {
+            return;
+        }
+        let welcome = super::orders::welcome(resume.clone());
+        if session.orders.send(welcome).is_err() {
+            return;
+        }
+        sandbox.seat = Some(Seat {
+            session: session.id,
+            orders: session.orders.clone(),
+            given,
+        });
+        sandbox.heard = now;
+        if let Some(run) = sandbox.claimed.and_then(|run| self.runs.get_mut(&run)) {
+            run.silent_since = None;
+        }
+        self.assign(uid);
+        self.touch(&key);
+    }
+
+    /// A session is over.
+    pub fn closed(&mut self, pod: Uid, session: u64, now: Timestamp) {
+        self.strangers.remove(&pod);
+        let Some(sandbox) = self.sandboxes.get_mut(&pod) else {
+            return;
+        };
+        if sandbox.seat.take_if(|seat| seat.session == session).is_none() {
+            return;
+        }
+        sandbox.heard = now;
+        let key = sandbox.pod.line.clone();
+        if let Some(run) = sandbox.claimed.and_then(|run| self.runs.get_mut(&run)) {
+            run.silent_since = Some(now);
+        }
+        self.touch(&key);
+    }
+
+    /// A sandbox says something.
+    pub fn said(&mut self, pod: Uid, session: u64, said: report::Kind, now: Timestamp) {
+        let Some(sandbox) = self.sandboxes.get_mut(&pod) else {
+            return;
+        };
+        if sandbox.seat.as_ref().is_none_or(|seat| seat.session != session) {
+            return;
+        }
+        sandbox.heard = now;
+        let key = sandbox.pod.line.clone();
+        let (run, kind) = match said {
+            report::Kind::Hello(_) => return,
+            report::Kind::Proof(proof) => {
+                let at = now - Duration::from_millis(proof.age_ms.into());
+                let text = String::from_utf8_lossy(&proof.report).into_owned();
+                self.judge(pod, &text, at);
+                self.touch(&key);
+                return;
+            }
+            report::Kind::Started(started) => (started.run, None),
+            report::Kind::Ended(ended) => (ended.run, Some(ended.report)),
+        };
+        let Some(run) = run else { return };
+        let given = (Uid::parse(&run.execution), run.attempt);
+        if let Some(seat) = &mut sandbox.seat {
+            seat.given = Some(given);
+        }
+        if let Some(run) = self.run_on(pod, given) {
+            run.started.get_or_insert(now);
+            if let Some(report) = kind
+                && run.outcome.is_none()
+            {
+                run.outcome = Some(outcome(run, &report));
+            }
+        }
+        self.touch(&key);
+    }
+
+    /// The Execution that this sandbox may speak for.
+    fn run_on(&mut self, pod: Uid, (uid, attempt): (Uid, u32)) -> Option<&mut Run> {
+        let run = self.runs.get_mut(&uid)?;
+        let current = u32::try_from(run.status.attempt) == Ok(attempt);
+        (run.stage == Stage::Bound(pod) && current).then_some(run)
+    }
+
+    /// What a sandbox saw, held against what it was asked and how it must be confined.
+    fn judge(&mut self, pod: Uid, text: &str, at: Timestamp) {
+        let Some(sandbox) = self.sandboxes.get(&pod) else {
+            return;
+        };
+        let wanted = self.confinement(&sandbox.pod.line);
+        let verdict = match (&sandbox.pod.asked, wanted) {
+            (Some(asked), Some(wanted)) => {
+                let judged = judge::report(text, asked, wanted);
+                match judged.outcome {
+                    crds::tenant::Outcome::Proven => Proof::Proven {
+                        at,
+                        passed: judged.checks.len(),
+                    },
+                    crds::tenant::Outcome::Inconclusive => Proof::Doubtful { fault: judged.fault },
+                    crds::tenant::Outcome::Breached => Proof::Broken { fault: judged.fault },
+                }
+            }
+            // The watch has not brought its node's address yet, or nobody knows how it must be.
+            (None, _) | (_, None) => Proof::Pending,
+        };
+        if let Some(sandbox) = self.sandboxes.get_mut(&pod) {
+            sandbox.unjudged = (verdict == Proof::Pending).then(|| (text.to_owned(), at));
+            sandbox.proof = verdict;
+        }
+    }
+
+    /// How the sandboxes of a line must be confined.
+    pub(super) fn confinement(&self, key: &Key) -> Option<Confinement> {
+        let landlord = self.tenants.get(&key.namespace)?;
+        let terms = self.lines.get(key)?.terms()?;
+        Some(Confinement {
+            runtime: terms.runtime.unwrap_or(landlord.runtime),
+            user_namespace: self.workshop.user_namespaces,
+        })
+    }
+}
+
+/// What became of a run by its sandbox's report. A request to end that came from outside the
+/// pod, and not from us, was the node's or somebody's who deleted the pod.
+fn outcome(run: &Run, report: &[u8]) -> Outcome {
+    let mut outcome = Outcome::of_report(report);
+    if outcome.reason == ExecutionReason::Canceled && !run.told_to_end {
+        outcome.reason = ExecutionReason::Evicted;
+        "the pod was asked to end: evicted, drained or deleted".clone_into(&mut outcome.message);
+    }
+    outcome
+}
+
+/// An input that is not JSON runs nothing.
+fn fault_of_input(input: Option<&str>) -> Option<Outcome> {
+    let error = serde_json::from_str::<serde::de::IgnoredAny>(input?).err()?;
+    let message = format!("spec.input: is not JSON: {error}; create another Execution");
+    Some(Outcome::new(ExecutionReason::Rejected, message))
+}

@@ -1,0 +1,291 @@
+//! Where everything about Executions comes together: one task, one [`Book`], no lock.
+//!
+//! In: [`Event`]s of the watches, of the sandboxes' sessions and of the writes under way. Out:
+//! those writes, through [`crate::apply`]. Every replica keeps the book, so that a new leader
+//! knows it all; only the leader acts.
+
+use std::{sync::Arc, time::Duration};
+
+use crds::{Execution, Integration, Tenant};
+use futures::{StreamExt, stream::FuturesUnordered};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Client, Resource, ResourceExt, runtime::watcher};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    act::{Act, Receipt},
+    book::{Book, Opening},
+    line::Key,
+    pod::Workshop,
+    sandbox::Facts,
+    turn::View,
+};
+use crate::{
+    apply,
+    room::Context,
+    session::{self, Authority},
+    world::facts::Uid,
+};
+
+/// How often is looked at what only time changes.
+const TICK: Duration = Duration::from_secs(1);
+/// Events that are taken in before the next decisions: enough to take a burst as one.
+const AT_ONCE: usize = 256;
+
+/// What the desk hears.
+#[derive(Debug)]
+pub enum Event {
+    /// A Tenant, as it is now.
+    Tenant(Box<Tenant>),
+    /// A Tenant that is gone.
+    TenantGone(String),
+    /// Of the watch of Integrations.
+    Integrations(watcher::Event<Integration>),
+    /// Of the watch of Executions.
+    Executions(watcher::Event<Execution>),
+    /// Of the watch of sandboxes.
+    Pods(watcher::Event<Pod>),
+    /// This process leads from now on, until the sender of this is dropped.
+    Lead(Box<Lead>),
+}
+
+/// What a leader acts with.
+#[derive(Debug)]
+pub struct Lead {
+    /// Who sandboxes believe.
+    pub authority: Arc<Authority>,
+    /// What their sessions bring.
+    pub sessions: mpsc::UnboundedReceiver<session::Event>,
+    /// Ends when it does.
+    pub stop: oneshot::Receiver<()>,
+}
+
+/// The task.
+pub struct Desk {
+    context: Arc<Context>,
+    book: Book,
+    /// UIDs that a listing under way has brought, by kind.
+    listed: [Vec<Uid>; 3],
+}
+
+/// Kinds that are listed.
+#[derive(Clone, Copy)]
+enum Kind {
+    Integrations,
+    Executions,
+    Pods,
+}
+
+impl Desk {
+    /// A desk with nothing on it.
+    pub fn new(context: Arc<Context>) -> Self {
+        let workshop = workshop(&context, String::new());
+        Self {
+            context,
+            book: Book::new(workshop),
+            listed: Default::default(),
+        }
+    }
+
+    /// Takes in what comes, and acts while it leads. Ends when nobody can tell it anything any
+    /// more.
+    pub async fn run(mut self, mut events: mpsc::UnboundedReceiver<Event>) {
+        while let Some(event) = events.recv().await {
+            if let Some(lead) = self.hear(event) {
+                self.lead(lead, &mut events).await;
+            }
+        }
+    }
+
+    /// Acts until told to stop; what is under way then is finished.
+    async fn lead(&mut self, mut lead: Lead, events: &mut mpsc::UnboundedReceiver<Event>) {
+        let workshop = workshop(&self.context, lead.authority.bundle());
+        self.book.lead(workshop, self.now());
+        let mut under_way = FuturesUnordered::new();
+        let mut tick = tokio::time::interval(TICK);
+        let mut inbox = Vec::with_capacity(AT_ONCE);
+        loop {
+            tokio::select! {
+                biased;
+                _ = &mut lead.stop => break,
+                Some(receipt) = under_way.next() => self.book.receipt(receipt, self.now()),
+                Some(event) = lead.sessions.recv() => self.session(event, &lead.authority),
+                _ = events.recv_many(&mut inbox, AT_ONCE) => {
+                    for event in inbox.drain(..) {
+                        self.hear(event);
+                    }
+                }
+                _ = tick.tick() => self.book.tick(lead.authority.bundle()),
+            }
+            while let Ok(event) = lead.sessions.try_recv() {
+                self.session(event, &lead.authority);
+            }
+            let cluster = self.context.world.cluster();
+            let now = self.now();
+            let view = View {
+                cluster: &cluster,
+                probing: &self.context.settings.probing,
+                now,
+            };
+            for act in self.book.turns(view) {
+                under_way.push(perform(self.context.client.clone(), act));
+            }
+        }
+        while let Some(receipt) = under_way.next().await {
+            self.book.receipt(receipt, self.now());
+        }
+    }
+
+    fn now(&self) -> jiff::Timestamp {
+        (self.context.now)()
+    }
+
+    fn session(&mut self, event: session::Event, authority: &Authority) {
+        let now = self.now();
+        match event {
+            session::Event::Opened { session, hello, resumed } => {
+                let resume = authority.resume(session.peer.uid);
+                let opening = Opening { session, hello, resumed, resume };
+                self.book.opened(opening, now);
+            }
+            session::Event::Said { pod, session, report } => {
+                self.book.said(pod, session, report, now);
+            }
+            session::Event::Closed { pod, session } => self.book.closed(pod, session, now),
+        }
+    }
+
+    /// Takes note. Gives back what begins to lead.
+    fn hear(&mut self, event: Event) -> Option<Lead> {
+        let now = self.now();
+        match event {
+            Event::Lead(lead) => return Some(*lead),
+            Event::Tenant(tenant) => self.book.tenant(&tenant),
+            Event::TenantGone(name) => self.book.tenant_gone(&name),
+            Event::Integrations(event) => self.integrations(event),
+            Event::Executions(event) => self.executions(event, now),
+            Event::Pods(event) => self.pods(event, now),
+        }
+        None
+    }
+
+    fn seen(&mut self, kind: Kind, object: &impl Resource) {
+        self.listed[kind as usize].push(Uid::of(object.meta()));
+    }
+
+    fn begin(&mut self, kind: Kind) {
+        self.listed[kind as usize].clear();
+    }
+
+    /// What the listing that has just ended did not bring, of what was `known`.
+    fn missing(&mut self, kind: Kind, known: Vec<Uid>) -> Vec<Uid> {
+        let listed: std::collections::HashSet<Uid> =
+            std::mem::take(&mut self.listed[kind as usize]).into_iter().collect();
+        known.into_iter().filter(|uid| !listed.contains(uid)).collect()
+    }
+
+    fn integrations(&mut self, event: watcher::Event<Integration>) {
+        match event {
+            watcher::Event::Init => self.begin(Kind::Integrations),
+            watcher::Event::InitApply(object) => {
+                self.seen(Kind::Integrations, &object);
+                self.book.integration(&object);
+            }
+            watcher::Event::Apply(object) => self.book.integration(&object),
+            watcher::Event::Delete(object) => {
+                self.book.integration_gone(&Key::of(&object), Uid::of(&object.metadata));
+            }
+            watcher::Event::InitDone => {
+                let known = self.book.integrations();
+                let missing = self.missing(Kind::Integrations, known.values().copied().collect());
+                for (key, uid) in known.iter().filter(|(_, uid)| missing.contains(uid)) {
+                    self.book.integration_gone(key, *uid);
+                }
+            }
+        }
+    }
+
+    fn executions(&mut self, event: watcher::Event<Execution>, now: jiff::Timestamp) {
+        match event {
+            watcher::Event::Init => self.begin(Kind::Executions),
+            watcher::Event::InitApply(object) => {
+                self.seen(Kind::Executions, &object);
+                self.book.execution(&object, now);
+            }
+            watcher::Event::Apply(object) => self.book.execution(&object, now),
+            watcher::Event::Delete(object) => self.book.execution_gone(Uid::of(&object.metadata)),
+            watcher::Event::InitDone => {
+                let known = self.book.executions();
+                for uid in self.missing(Kind::Executions, known) {
+                    self.book.execution_gone(uid);
+                }
+            }
+        }
+    }
+
+    fn pods(&mut self, event: watcher::Event<Pod>, now: jiff::Timestamp) {
+        match event {
+            watcher::Event::Init => self.begin(Kind::Pods),
+            watcher::Event::InitApply(object) => {
+                self.seen(Kind::Pods, &object);
+                self.pod(&object, now);
+            }
+            watcher::Event::Apply(object) => self.pod(&object, now),
+            watcher::Event::Delete(object) => self.book.pod_gone(Uid::of(&object.metadata)),
+            watcher::Event::InitDone => {
+                let known = self.book.pods();
+                for uid in self.missing(Kind::Pods, known) {
+                    self.book.pod_gone(uid);
+                }
+            }
+        }
+    }
+
+    fn pod(&mut self, pod: &Pod, now: jiff::Timestamp) {
+        if let Some(facts) = Facts::of(pod) {
+            self.book.pod(facts, now);
+        }
+    }
+}
+
+fn workshop(context: &Context, authorities: String) -> Workshop {
+    let settings = &context.settings;
+    Workshop {
+        supervisor: settings.dispatching.image.clone(),
+        image_volumes: settings.dispatching.image_volumes,
+        authorities,
+        user_namespaces: settings.probing.user_namespaces,
+    }
+}
+
+/// Does one thing at the API server.
+async fn perform(client: Client, act: Act) -> Receipt {
+    match act {
+        Act::Status { run, key, version, before, status, purpose } => {
+            let object = apply::Target { namespace: &key.namespace, name: &key.name, uid: run };
+            let result = apply::status_at::<Execution>(&client, object, version, (&*before, &*status)).await;
+            let result = result.map(Box::new);
+            Receipt::Status { run, purpose, result }
+        }
+        Act::LineStatus { key, uid, status } => {
+            let object = apply::Target { namespace: &key.namespace, name: &key.name, uid };
+            let result = apply::status_of::<Integration>(&client, object, &*status).await;
+            let result = result.map(|()| status);
+            Receipt::LineStatus { key, result }
+        }
+        Act::Make { line, pod } => {
+            let result = apply::sandbox(&client, &pod).await.map(Box::new);
+            Receipt::Make { line, result }
+        }
+        Act::Remove { key, pod, grace } => {
+            let object = apply::Target { namespace: &key.namespace, name: &key.name, uid: pod };
+            let result = apply::remove::<Pod>(&client, object, Some(grace)).await;
+            Receipt::Remove { pod, result }
+        }
+        Act::Forget { key, run } => {
+            let object = apply::Target { namespace: &key.namespace, name: &key.name, uid: run };
+            let result = apply::remove::<Execution>(&client, object, None).await;
+            Receipt::Forget { run, result }
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! An Integration as the dispatcher sees it: what was asked for, parsed once, and who waits,
+//! runs and stands ready.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use crds::{
+    Integration, IntegrationStatus,
+    integration::{ConcurrencyPolicy, EnvVar},
+    scalar::Amount,
+    tenant::Runtime,
+};
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+
+use crate::world::facts::{self, Uid};
+
+/// Namespace and name of an object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// Namespace.
+    pub namespace: Arc<str>,
+    /// Name.
+    pub name: Arc<str>,
+}
+
+impl Key {
+    /// A key of these two.
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
+    }
+
+    /// The key of a namespaced object.
+    pub fn of(object: &impl ResourceExt) -> Self {
+        Self::new(
+            &object.namespace().unwrap_or_default(),
+            &object.name_any(),
+        )
+    }
+}
+
+/// The spec of an Integration, every field read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// As written.
+    pub image: String,
+    /// The program.
+    pub command: String,
+    /// What follows its name.
+    pub arguments: Vec<String>,
+    /// As written.
+    pub environment: Vec<EnvVar>,
+    /// Stricter than the tenant's, or the tenant's.
+    pub runtime: Option<Runtime>,
+    /// Cores.
+    pub cpu: Amount,
+    /// Bytes.
+    pub memory: Amount,
+    /// Bytes of each writable directory.
+    pub scratch: Amount,
+    /// Of one attempt.
+    pub timeout: Duration,
+    /// From the request to end to the kill.
+    pub grace: Duration,
+    /// From creation to the first instruction.
+    pub start_deadline: Duration,
+    /// Attempts after the first.
+    pub retries: u32,
+    /// Runs at once.
+    pub limit: usize,
+    /// What becomes of one more.
+    pub policy: ConcurrencyPolicy,
+    /// Sandboxes kept ready.
+    pub warm: usize,
+    /// How long what is finished is kept.
+    pub ttl: Duration,
+}
+
+impl Terms {
+    /// Reads a spec. Admission has refused most of what is wrong; rules can be missing from a
+    /// cluster, so it is refused here again.
+    ///
+    /// # Errors
+    /// Field and problem, for people.
+    pub fn of(object: &Integration) -> Result<Self, String> {
+        let spec = &object.spec;
+        let mut words = spec.command.iter().cloned();
+        let command = words
+            .next()
+            .ok_or("spec.command: names no program; write at least one word")?;
+        let count = |field: &str, value: i32| {
+            usize::try_from(value).map_err(|_| format!("{field}: must not be negative"))
+        };
+        let limit = count("spec.concurrency.limit", spec.concurrency.limit)?;
+        if limit == 0 {
+            return Err("spec.concurrency.limit: must be at least 1".to_owned());
+        }
+        Ok(Self {
+            image: spec.image.clone(),
+            command,
+            arguments: words.chain(spec.args.iter().cloned()).collect(),
+            environment: spec.env.clone(),
+            runtime: spec.runtime,
+            cpu: amount("spec.resources.cpu", &spec.resources.cpu)?,
+            memory: amount("spec.resources.memory", &spec.resources.memory)?,
+            scratch: amount("spec.resources.scratch", &spec.resources.scratch)?,
+            timeout: span("spec.timeout", &spec.timeout)?,
+            grace: span("spec.gracePeriod", &spec.grace_period)?,
+            start_deadline: span("spec.startDeadline", &spec.start_deadline)?,
+            retries: u32::try_from(count("spec.retries", spec.retries)?).unwrap_or(u32::MAX),
+            limit,
+            policy: spec.concurrency.policy,
+            warm: count("spec.warm.min", spec.warm.min)?,
+            ttl: span("spec.ttl", &spec.ttl)?,
+        })
+    }
+}
+
+fn amount(field: &str, text: &str) -> Result<Amount, String> {
+    text.parse().map_err(|error| format!("{field}: {error}"))
+}
+
+fn span(field: &str, text: &str) -> Result<Duration, String> {
+    let read: Result<SignedDuration, _> = text.parse();
+    let span = read.map_err(|error| format!("{field}: \"{text}\" is no duration: {error}"))?;
+    Duration::try_from(span).map_err(|_| format!("{field}: must not be negative"))
+}
+
+/// Why no sandbox comes about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What an Execution ends with that has waited too long for this.
+    pub reason: crds::execution::ExecutionReason,
+    /// In the words of who refused.
+    pub message: String,
+}
+
+/// One Integration, or what Executions take for one, and everything that hangs on it.
+#[derive(Debug, Default)]
+pub struct Line {
+    /// The object, unless there is none.
+    pub integration: Option<Known>,
+    /// Who waits, by since when, and by UID. A retry waits from a moment to come.
+    pub waiting: BTreeSet<(Timestamp, Uid)>,
+    /// Executions that have a sandbox and have not ended.
+    pub live: BTreeSet<Uid>,
+    /// Every sandbox that is there.
+    pub pods: BTreeSet<Uid>,
+    /// Sandboxes that are being posted.
+    pub posting: usize,
+    /// How often in a row no sandbox came about.
+    pub failures: u32,
+    /// No sandbox is made before.
+    pub not_before: Option<Timestamp>,
+    /// Why the last one did not come about; nothing once one has.
+    pub trouble: Option<Trouble>,
+    /// Which Execution stands for an idempotency key.
+    pub keyed: BTreeMap<Arc<str>, Uid>,
+    /// Since when there have been fewer good sandboxes than are kept ready.
+    pub deficit: Option<Timestamp>,
+    /// A status of the Integration is being written.
+    pub writing: bool,
+}
+
+/// What is kept of an Integration that exists.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Its identity.
+    pub uid: Uid,
+    /// Version of what is known.
+    pub version: u64,
+    /// Generation of the spec.
+    pub generation: Option<i64>,
+    /// The spec, or what is wrong with it.
+    pub terms: Result<Arc<Terms>, String>,
+    /// Nothing new starts.
+    pub suspend: bool,
+    /// As it was last published.
+    pub status: IntegrationStatus,
+    /// It is on its way out.
+    pub deleting: bool,
+}
+
+impl Known {
+    /// Boils an Integration down.
+    pub fn of(object: &Integration) -> Self {
+        Self {
+            uid: Uid::of(&object.metadata),
+            version: facts::version(&object.metadata),
+            generation: object.metadata.generation,
+            terms: Terms::of(object).map(Arc::new),
+            suspend: object.spec.suspend,
+            status: object.status.clone().unwrap_or_default(),
+            deleting: object.metadata.deletion_timestamp.is_some(),
+        }
+    }
+}
+
+impl Line {
+    /// Whether nothing hangs on it any more.
+    pub fn is_empty(&self) -> bool {
+        self.integration.is_none()
+            && self.waiting.is_empty()
+            && self.live.is_empty()
+            && self.pods.is_empty()
+            && self.posting == 0
+            && self.keyed.is_empty()
+    }
+
+    /// The spec, if there is a good one.
+    pub fn terms(&self) -> Option<&Arc<Terms>> {
+        self.integration.as_ref()?.terms.as_ref().ok()
+    }
+}

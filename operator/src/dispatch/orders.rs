@@ -1,0 +1,40 @@
+//! What is sent to a sandbox. Pure.
+
+use contract::{
+    dispatch::{Assign, Cancel, Order, Run as Attempt, Welcome, order},
+    run::RunContract,
+};
+
+use super::run::Run;
+
+fn order(kind: order::Kind) -> Order {
+    Order { kind: Some(kind) }
+}
+
+fn attempt(run: &Run) -> Attempt {
+    Attempt {
+        execution: run.uid.to_string(),
+        attempt: u32::try_from(run.status.attempt).unwrap_or_default(),
+    }
+}
+
+/// The session stands.
+pub fn welcome(resume: Vec<u8>) -> Order {
+    order(order::Kind::Welcome(Welcome { resume }))
+}
+
+/// Run this.
+pub fn assign(run: &Run, contract: &RunContract) -> Order {
+    order(order::Kind::Assign(Assign {
+        run: Some(attempt(run)),
+        // Plain data; one that cannot be written would be refused by the supervisor.
+        contract: serde_json::to_vec(contract).unwrap_or_default(),
+    }))
+}
+
+/// End it.
+pub fn cancel(run: &Run) -> Order {
+    order(order::Kind::Cancel(Cancel {
+        run: Some(attempt(run)),
+    }))
+}

@@ -1,0 +1,204 @@
+//! What became of an attempt: a sandbox's report, or what is known without one. Pure.
+
+use contract::run::{
+    Cause, Ending, Exit, Outcome as Told, RUN_VERSION, RefusalReason, RunReport, RunResult,
+};
+use crds::execution::ExecutionReason;
+
+/// The end of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Why it ended, from the closed list.
+    pub reason: ExecutionReason,
+    /// For people.
+    pub message: String,
+    /// Exit code of the command, if it ended by itself.
+    pub exit_code: Option<i32>,
+    /// Signal that ended it, if one did.
+    pub signal: Option<i32>,
+    /// What it left.
+    pub result: Option<String>,
+}
+
+impl Outcome {
+    /// One without a command that ended.
+    pub fn new(reason: ExecutionReason, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+            exit_code: None,
+            signal: None,
+            result: None,
+        }
+    }
+
+    /// What a sandbox's report says.
+    pub fn of_report(text: &[u8]) -> Self {
+        match serde_json::from_slice::<RunReport>(text) {
+            Ok(report) if report.version == RUN_VERSION => match report.outcome {
+                Told::Ended(ending) => of_ending(ending),
+                Told::Refused(refusal) => Self::new(of_refusal(refusal.reason), refusal.message),
+            },
+            Ok(report) => Self::new(
+                ExecutionReason::NodeLost,
+                format!(
+                    "the sandbox speaks version {} of the contract, the operator {RUN_VERSION}",
+                    report.version
+                ),
+            ),
+            Err(error) => Self::new(
+                ExecutionReason::NodeLost,
+                format!("the sandbox's report cannot be read: {error}"),
+            ),
+        }
+    }
+
+    /// Whether another attempt may be made of it, where the Integration asks for that.
+    pub const fn may_be_retried(&self) -> bool {
+        matches!(
+            self.reason,
+            ExecutionReason::Failed
+                | ExecutionReason::OOMKilled
+                | ExecutionReason::Evicted
+                | ExecutionReason::NodeLost
+        )
+    }
+}
+
+const fn of_refusal(reason: RefusalReason) -> ExecutionReason {
+    match reason {
+        RefusalReason::BadContract
+        | RefusalReason::CommandNotFound
+        | RefusalReason::DirectoryNotFound => ExecutionReason::Rejected,
+        RefusalReason::NotEnforceable | RefusalReason::Failed => ExecutionReason::SandboxUnproven,
+    }
+}
+
+fn of_ending(ending: Ending) -> Outcome {
+    let killed_for_memory = ending.oom_kills.is_some_and(|kills| kills > 0);
+    let (reason, message) = match (ending.cause, ending.exit) {
+        (Cause::TimedOut, _) => (
+            ExecutionReason::TimedOut,
+            format!("ended by its timeout after {} ms", ending.wall_ms),
+        ),
+        (Cause::Canceled, _) => (
+            ExecutionReason::Canceled,
+            format!("ended on request after {} ms", ending.wall_ms),
+        ),
+        (Cause::Completed, Exit::Code(0)) => (
+            ExecutionReason::Completed,
+            format!("the command ended with code 0 after {} ms", ending.wall_ms),
+        ),
+        (Cause::Completed, Exit::Signal(9)) if killed_for_memory => (
+            ExecutionReason::OOMKilled,
+            "the kernel killed it for want of memory; raise spec.resources.memory of the \
+             Integration"
+                .to_owned(),
+        ),
+        (Cause::Completed, Exit::Code(code)) => (
+            ExecutionReason::Failed,
+            format!("the command ended with code {code}; look at its log"),
+        ),
+        (Cause::Completed, Exit::Signal(signal)) => (
+            ExecutionReason::Failed,
+            format!("the command was ended by signal {signal}; look at its log"),
+        ),
+        (Cause::Completed, Exit::Unknown) => (
+            ExecutionReason::Failed,
+            "it is not known how the command ended".to_owned(),
+        ),
+    };
+    let (exit_code, signal) = match ending.exit {
+        Exit::Code(code) => (Some(code.into()), None),
+        Exit::Signal(signal) => (None, Some(signal.into())),
+        Exit::Unknown => (None, None),
+    };
+    let (result, remark) = of_result(ending.result);
+    Outcome {
+        reason,
+        message: message + remark,
+        exit_code,
+        signal,
+        result,
+    }
+}
+
+/// What the command left, and what there is to say of it if it cannot be kept.
+fn of_result(result: RunResult) -> (Option<String>, &'static str) {
+    match result {
+        RunResult::None => (None, ""),
+        RunResult::Text(text) => (Some(text), ""),
+        RunResult::NotText => (None, "; /work/result is not UTF-8 and was not kept"),
+        RunResult::TooLarge => (None, "; /work/result is over 4096 bytes and was not kept"),
+        RunResult::Unreadable => (None, "; /work/result is not a file that can be read"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::run::{OutputCount, Refusal, Usage};
+
+    use super::*;
+
+    fn ending(cause: Cause, exit: Exit, oom_kills: Option<u64>) -> Ending {
+        Ending {
+            exit,
+            cause,
+            oom_kills,
+            wall_ms: 5,
+            usage: Usage::default(),
+            output: OutputCount::default(),
+            result: RunResult::Text("{}".to_owned()),
+            left_behind: false,
+        }
+    }
+
+    fn reason(outcome: Told) -> ExecutionReason {
+        let version = RUN_VERSION;
+        let report = serde_json::to_vec(&RunReport { version, outcome }).unwrap();
+        Outcome::of_report(&report).reason
+    }
+
+    #[test]
+    fn each_ending_has_its_own_name() {
+        use ExecutionReason as R;
+        for (cause, exit, kills, expected) in [
+            (Cause::Completed, Exit::Code(0), Some(0), R::Completed),
+            (Cause::Completed, Exit::Code(3), Some(0), R::Failed),
+            (Cause::Completed, Exit::Signal(11), None, R::Failed),
+            (Cause::Completed, Exit::Signal(9), Some(1), R::OOMKilled),
+            (Cause::Completed, Exit::Signal(9), Some(0), R::Failed),
+            // A child was killed, and the command lived with it.
+            (Cause::Completed, Exit::Code(0), Some(1), R::Completed),
+            (Cause::TimedOut, Exit::Signal(15), Some(0), R::TimedOut),
+            (Cause::Canceled, Exit::Code(0), Some(0), R::Canceled),
+            (Cause::Completed, Exit::Unknown, None, R::Failed),
+        ] {
+            let found = reason(Told::Ended(ending(cause, exit, kills)));
+            assert_eq!(found, expected, "{cause:?} {exit:?} {kills:?}");
+        }
+    }
+
+    #[test]
+    fn a_jail_that_cannot_be_had_is_no_failure_of_the_command() {
+        let refused = |reason| {
+            let message = String::new();
+            Told::Refused(Refusal { reason, message })
+        };
+        assert_eq!(
+            reason(refused(RefusalReason::NotEnforceable)),
+            ExecutionReason::SandboxUnproven
+        );
+        assert_eq!(
+            reason(refused(RefusalReason::CommandNotFound)),
+            ExecutionReason::Rejected
+        );
+    }
+
+    #[test]
+    fn a_report_that_makes_no_sense_leaves_the_outcome_unknown() {
+        let outcome = Outcome::of_report(b"{");
+        assert_eq!(outcome.reason, ExecutionReason::NodeLost);
+        assert!(outcome.message.contains("cannot be read"));
+    }
+}

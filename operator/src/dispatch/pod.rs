@@ -1,0 +1,355 @@
+//! The sandbox pod: the user's image behind Cloister's supervisor. Pure.
+//!
+//! It knows nothing of any run: what to run it is told in its session, once it has proven
+//! itself. So whatever of an Integration is not said here can change without a new pod.
+
+use std::collections::BTreeMap;
+
+use contract::{
+    ProbeRequest,
+    serve::{SERVE_VERSION, ServeConfig},
+};
+use crds::{
+    Integration,
+    scalar::Amount,
+    tenant::{Residency, Runtime},
+    well_known::{
+        DISPATCH, DISPATCH_AUDIENCE, DISPATCH_PORT, GVISOR_RUNTIME_CLASS, INTEGRATION_LABEL,
+        REGION_LABEL, ROLE_LABEL, ROLE_SANDBOX, SANDBOX_SERVICE_ACCOUNT, SYSTEM_NAMESPACE,
+        ZONE_LABEL,
+    },
+};
+use k8s_openapi::{
+    api::core::v1::{
+        Affinity, Capabilities, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource,
+        ImageVolumeSource, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm,
+        ObjectFieldSelector, Pod, PodSecurityContext, PodSpec, ProjectedVolumeSource,
+        ResourceRequirements, SeccompProfile, SecurityContext, ServiceAccountTokenProjection,
+        Volume, VolumeMount, VolumeProjection,
+    },
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::{ObjectMeta, OwnerReference}},
+};
+use kube::Resource;
+use serde::Serialize;
+
+use super::{
+    line::{Key, Terms},
+    sandbox::{CONFIG_OPTION, MOLD_ANNOTATION},
+};
+use crate::{
+    digest,
+    meta::Owner,
+    names,
+    probe::{Confinement, pod::NOBODY},
+    world::facts::Uid,
+};
+
+/// Where the supervisor lies.
+pub const SUPERVISOR: &str = "/cloister";
+/// Where the token lies. No command may read below it.
+pub const TOKEN: &str = "/run/cloister";
+/// Where a command starts, and may write.
+pub const WORK: &str = "/work";
+/// Where it may write, too.
+pub const TMP: &str = "/tmp";
+
+/// How long a token is good for. The kubelet renews it when a fifth of that is left.
+const TOKEN_SECONDS: i64 = 3600;
+/// Between two looks of a sandbox that waits.
+pub const PROOF_INTERVAL_MS: u32 = 30_000;
+/// Name of the environment variable that becomes [`super::sandbox::HOST_ADDRESS`].
+const HOST_VARIABLE: &str = "HOST_ADDRESS";
+
+/// Everything that sandboxes of one Integration have in common, and that a sandbox cannot
+/// change in its life. One of another mold is not used any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Mold {
+    /// The user's image.
+    pub image: String,
+    /// Image of the supervisor.
+    pub supervisor: String,
+    /// Whether that comes by an image volume, or else by an init container.
+    pub image_volumes: bool,
+    /// Whom the sandbox believes to be the operator.
+    pub authorities: String,
+    /// Cores, bytes, bytes of a writable directory.
+    pub resources: [String; 3],
+    /// On gVisor's kernel.
+    pub gvisor: bool,
+    /// In a user namespace of its own.
+    pub user_namespace: bool,
+    /// Regions and zones.
+    pub residency: Option<(Vec<String>, Vec<String>)>,
+}
+
+/// How this operator makes sandboxes, whomever for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workshop {
+    /// Image of the supervisor.
+    pub supervisor: String,
+    /// Whether that comes by an image volume, or else by an init container.
+    pub image_volumes: bool,
+    /// Certificates of the operator's authorities, PEM.
+    pub authorities: String,
+    /// Whether nodes can give a pod a user namespace of its own.
+    pub user_namespaces: bool,
+}
+
+impl Mold {
+    /// What a sandbox of these terms is made from.
+    pub fn of(workshop: &Workshop, terms: &Terms, confinement: Confinement, residency: Option<&Residency>) -> Self {
+        let Terms { image, cpu, memory, scratch, .. } = terms;
+        let gvisor = confinement.runtime == Runtime::GVisor;
+        Self {
+            image: image.clone(),
+            supervisor: workshop.supervisor.clone(),
+            image_volumes: workshop.image_volumes,
+            authorities: workshop.authorities.clone(),
+            resources: [cpu, memory, scratch].map(Amount::to_string),
+            gvisor,
+            // gVisor brings its own, and refuses the node's.
+            user_namespace: confinement.user_namespace && !gvisor,
+            residency: residency.map(|place| (place.regions.clone(), place.zones.clone())),
+        }
+    }
+
+    /// Its fingerprint.
+    pub fn fingerprint(&self) -> String {
+        digest::of(self)[..16].to_owned()
+    }
+}
+
+/// One sandbox to be made.
+#[derive(Clone, Debug)]
+pub struct Order<'a> {
+    /// The tenant.
+    pub owner: &'a Owner,
+    /// The Integration.
+    pub line: &'a Key,
+    /// Its identity.
+    pub uid: Uid,
+    /// What it is made from.
+    pub mold: &'a Mold,
+    /// What it looks at.
+    pub probe: ProbeRequest,
+    /// Tells it from every other of the Integration.
+    pub tag: &'a str,
+}
+
+/// The pod.
+pub fn pod(order: &Order<'_>) -> Pod {
+    let mold = order.mold;
+    let mut spec = PodSpec {
+        affinity: mold.residency.as_ref().map(residency),
+        automount_service_account_token: Some(false),
+        containers: vec![container(order)],
+        enable_service_links: Some(false),
+        host_users: mold.user_namespace.then_some(false),
+        restart_policy: Some("Never".to_owned()),
+        runtime_class_name: mold.gvisor.then(|| GVISOR_RUNTIME_CLASS.to_owned()),
+        security_context: Some(PodSecurityContext {
+            run_as_group: Some(NOBODY),
+            run_as_non_root: Some(true),
+            run_as_user: Some(NOBODY),
+            // The kubelet hands a token to a group; without one, only root could read it.
+            fs_group: Some(NOBODY),
+            seccomp_profile: Some(SeccompProfile {
+                type_: "RuntimeDefault".to_owned(),
+                localhost_profile: None,
+            }),
+            ..PodSecurityContext::default()
+        }),
+        service_account_name: Some(SANDBOX_SERVICE_ACCOUNT.to_owned()),
+        termination_grace_period_seconds: Some(1),
+        volumes: Some(volumes(mold)),
+        ..PodSpec::default()
+    };
+    if !mold.image_volumes {
+        spec.init_containers = Some(vec![bringer(mold)]);
+    }
+    Pod {
+        metadata: metadata(order),
+        spec: Some(spec),
+        status: None,
+    }
+}
+
+fn metadata(order: &Order<'_>) -> ObjectMeta {
+    let Order { owner, line, uid, mold, probe: _, tag } = order;
+    let mut labels = owner.labels();
+    labels.insert(ROLE_LABEL.to_owned(), ROLE_SANDBOX.to_owned());
+    labels.insert(INTEGRATION_LABEL.to_owned(), line.name.to_string());
+    ObjectMeta {
+        name: Some(names::sandbox(&uid.to_string(), tag)),
+        namespace: Some(line.namespace.to_string()),
+        labels: Some(labels),
+        annotations: Some([(MOLD_ANNOTATION.to_owned(), mold.fingerprint())].into()),
+        owner_references: Some(vec![OwnerReference {
+            api_version: Integration::api_version(&()).into_owned(),
+            kind: Integration::kind(&()).into_owned(),
+            name: line.name.to_string(),
+            uid: uid.to_string(),
+            controller: Some(true),
+            block_owner_deletion: None,
+        }]),
+        ..ObjectMeta::default()
+    }
+}
+
+fn container(order: &Order<'_>) -> Container {
+    let mold = order.mold;
+    let config = ServeConfig {
+        version: SERVE_VERSION,
+        dispatch: format!("{DISPATCH}.{SYSTEM_NAMESPACE}.svc:{DISPATCH_PORT}"),
+        authorities: mold.authorities.clone(),
+        token: format!("{TOKEN}/token"),
+        probe: order.probe.clone(),
+        probe_interval_ms: PROOF_INTERVAL_MS,
+    };
+    // Plain data; one that cannot be written would be refused by the supervisor.
+    let config = serde_json::to_string(&config).unwrap_or_default();
+    let [cpu, memory, _] = &mold.resources;
+    Container {
+        name: "sandbox".to_owned(),
+        image: Some(mold.image.clone()),
+        image_pull_policy: Some("IfNotPresent".to_owned()),
+        command: Some(vec![format!("{SUPERVISOR}/cloister-sandbox")]),
+        args: Some(vec!["serve".to_owned(), CONFIG_OPTION.to_owned(), config]),
+        env: Some(vec![EnvVar {
+            name: HOST_VARIABLE.to_owned(),
+            value_from: Some(EnvVarSource {
+                field_ref: Some(ObjectFieldSelector {
+                    field_path: "status.hostIP".to_owned(),
+                    api_version: None,
+                }),
+                ..EnvVarSource::default()
+            }),
+            ..EnvVar::default()
+        }]),
+        resources: Some(resources(cpu, memory)),
+        security_context: Some(confined()),
+        volume_mounts: Some(vec![
+            mount("supervisor", SUPERVISOR, true),
+            mount("token", TOKEN, true),
+            mount("work", WORK, false),
+            mount("tmp", TMP, false),
+        ]),
+        working_dir: Some("/".to_owned()),
+        ..Container::default()
+    }
+}
+
+/// Copies the supervisor where the sandbox finds it, on a cluster without image volumes.
+fn bringer(mold: &Mold) -> Container {
+    Container {
+        name: "supervisor".to_owned(),
+        image: Some(mold.supervisor.clone()),
+        image_pull_policy: Some("IfNotPresent".to_owned()),
+        command: Some(vec!["/cloister-sandbox".to_owned()]),
+        args: Some(vec!["install".to_owned(), format!("{SUPERVISOR}/cloister-sandbox")]),
+        resources: Some(resources("100m", "32Mi")),
+        security_context: Some(confined()),
+        volume_mounts: Some(vec![mount("supervisor", SUPERVISOR, false)]),
+        ..Container::default()
+    }
+}
+
+fn confined() -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        capabilities: Some(Capabilities {
+            drop: Some(vec!["ALL".to_owned()]),
+            add: None,
+        }),
+        read_only_root_filesystem: Some(true),
+        ..SecurityContext::default()
+    }
+}
+
+/// What is used at most is set aside: a sandbox that is ready must not be the one that a node
+/// under pressure takes away.
+fn resources(cpu: &str, memory: &str) -> ResourceRequirements {
+    let both: BTreeMap<String, Quantity> = [("cpu", cpu), ("memory", memory)]
+        .map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned())))
+        .into();
+    ResourceRequirements {
+        limits: Some(both.clone()),
+        requests: Some(both),
+        claims: None,
+    }
+}
+
+fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
+    VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: read_only.then_some(true),
+        ..VolumeMount::default()
+    }
+}
+
+fn volumes(mold: &Mold) -> Vec<Volume> {
+    let scratch = &mold.resources[2];
+    // In memory, where the kernel itself holds it to its size, and gone with the pod.
+    let in_memory = |name: &str, size: &str| Volume {
+        name: name.to_owned(),
+        empty_dir: Some(EmptyDirVolumeSource {
+            medium: Some("Memory".to_owned()),
+            size_limit: Some(Quantity(size.to_owned())),
+        }),
+        ..Volume::default()
+    };
+    let supervisor = if mold.image_volumes {
+        Volume {
+            name: "supervisor".to_owned(),
+            image: Some(ImageVolumeSource {
+                reference: Some(mold.supervisor.clone()),
+                pull_policy: Some("IfNotPresent".to_owned()),
+            }),
+            ..Volume::default()
+        }
+    } else {
+        in_memory("supervisor", "16Mi")
+    };
+    let token = Volume {
+        name: "token".to_owned(),
+        projected: Some(ProjectedVolumeSource {
+            default_mode: Some(0o440),
+            sources: Some(vec![VolumeProjection {
+                service_account_token: Some(ServiceAccountTokenProjection {
+                    audience: Some(DISPATCH_AUDIENCE.to_owned()),
+                    expiration_seconds: Some(TOKEN_SECONDS),
+                    path: "token".to_owned(),
+                }),
+                ..VolumeProjection::default()
+            }]),
+        }),
+        ..Volume::default()
+    };
+    vec![supervisor, token, in_memory("work", scratch), in_memory("tmp", scratch)]
+}
+
+/// Only nodes that the residency allows.
+fn residency((regions, zones): &(Vec<String>, Vec<String>)) -> Affinity {
+    let among = |key: &str, values: &[String]| NodeSelectorRequirement {
+        key: key.to_owned(),
+        operator: "In".to_owned(),
+        values: Some(values.to_vec()),
+    };
+    let mut places = vec![among(REGION_LABEL, regions)];
+    if !zones.is_empty() {
+        places.push(among(ZONE_LABEL, zones));
+    }
+    Affinity {
+        node_affinity: Some(NodeAffinity {
+            required_during_scheduling_ignored_during_execution: Some(NodeSelector {
+                node_selector_terms: vec![NodeSelectorTerm {
+                    match_expressions: Some(places),
+                    match_fields: None,
+                }],
+            }),
+            ..NodeAffinity::default()
+        }),
+        ..Affinity::default()
+    }
+}

@@ -1,0 +1,142 @@
+//! What became of writes → the book. Pure.
+
+use std::time::Duration;
+
+use crds::execution::ExecutionReason;
+use jiff::Timestamp;
+
+use super::{
+    act::{Purpose, Receipt},
+    book::Book,
+    line::{Key, Trouble},
+    run::Stage,
+    sandbox::Facts,
+};
+use crate::{error::Error, world::facts::Uid};
+
+/// Pause after a write that another one was faster than: what it wrote is about to come.
+const CONFLICT: Duration = Duration::from_millis(50);
+/// Pause after a write that failed.
+const FAILURE: Duration = Duration::from_secs(1);
+/// Pauses between pods that the server refuses.
+const FIRST_REFUSAL: Duration = Duration::from_millis(500);
+const LONGEST_REFUSAL: Duration = Duration::from_secs(5);
+
+impl Book {
+    /// Takes note of what became of an act.
+    pub fn receipt(&mut self, receipt: Receipt, now: Timestamp) {
+        match receipt {
+            Receipt::Status { run, purpose, result } => {
+                if purpose == Purpose::Bind {
+                    self.binding = self.binding.saturating_sub(1);
+                }
+                match result {
+                    Ok(object) => {
+                        if let Some(run) = self.runs.get_mut(&run) {
+                            (run.writing, run.not_before) = (false, None);
+                        }
+                        self.execution(&object, now);
+                        self.bound(run);
+                    }
+                    Err(error) => self.unwritten(run, purpose, &error, now),
+                }
+            }
+            Receipt::LineStatus { key, result } => {
+                if let Some(line) = self.lines.get_mut(&key) {
+                    line.writing = false;
+                    if let (Some(known), Ok(status)) = (&mut line.integration, result) {
+                        known.status = *status;
+                    }
+                }
+                // One that failed is written again when the line is next looked at.
+            }
+            Receipt::Make { line, result } => self.made(&line, result, now),
+            Receipt::Remove { pod, result } => {
+                if let Some(sandbox) = self.sandboxes.get_mut(&pod) {
+                    sandbox.removing = result.is_ok();
+                }
+            }
+            Receipt::Forget { run, result } => {
+                if let (Some(ended), Err(_)) = (self.ended.get_mut(&run), result) {
+                    ended.removing = false;
+                }
+            }
+        }
+    }
+
+    /// What has its sandbox in writing is sent there.
+    fn bound(&mut self, run: Uid) {
+        let stage = self.runs.get(&run).map(|run| run.stage);
+        if let Some(Stage::Bound(pod)) = stage {
+            self.assign(pod);
+        }
+    }
+
+    fn unwritten(&mut self, uid: Uid, purpose: Purpose, error: &Error, now: Timestamp) {
+        let Some(run) = self.runs.get_mut(&uid) else {
+            return;
+        };
+        run.writing = false;
+        let (conflict, gone) = (error.is_conflict(), error.is_gone());
+        run.not_before = Some(now + if conflict { CONFLICT } else { FAILURE });
+        let key = run.line.clone();
+        if gone {
+            self.execution_gone(uid);
+        } else if purpose == Purpose::Bind && conflict {
+            // Not written, so nobody has the sandbox: nothing has been sent to it.
+            self.unbind(uid);
+        }
+        self.touch(&key);
+    }
+
+    fn unbind(&mut self, uid: Uid) {
+        let Some(run) = self.runs.get(&uid) else {
+            return;
+        };
+        let Stage::Binding(pod) = run.stage else {
+            return;
+        };
+        self.unshelve(uid);
+        if let Some(sandbox) = self.sandboxes.get_mut(&pod) {
+            sandbox.claimed = None;
+        }
+        if let Some(run) = self.runs.get_mut(&uid) {
+            run.stage = Stage::Waiting;
+        }
+        self.shelve(uid);
+    }
+
+    fn made(&mut self, key: &Key, result: Result<Box<k8s_openapi::api::core::v1::Pod>, Error>, now: Timestamp) {
+        self.posting = self.posting.saturating_sub(1);
+        let Some(line) = self.lines.get_mut(key) else {
+            return;
+        };
+        line.posting = line.posting.saturating_sub(1);
+        match result {
+            Ok(pod) => {
+                if let Some(facts) = Facts::of(&pod) {
+                    self.pod(facts, now);
+                }
+            }
+            Err(error) => {
+                line.failures = line.failures.saturating_add(1);
+                let doublings = line.failures.saturating_sub(1).min(8);
+                let pause = (FIRST_REFUSAL * 2_u32.pow(doublings)).min(LONGEST_REFUSAL);
+                line.not_before = Some(now + pause);
+                line.trouble = Some(refusal(&error));
+                self.touch(key);
+            }
+        }
+    }
+}
+
+/// Why the server refuses a pod, for who waits for it.
+fn refusal(error: &Error) -> Trouble {
+    let message = error.to_string();
+    let reason = if message.contains("exceeded quota") {
+        ExecutionReason::QuotaExceeded
+    } else {
+        ExecutionReason::StartDeadlineExceeded
+    };
+    Trouble { reason, message }
+}

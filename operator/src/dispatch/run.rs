@@ -1,0 +1,158 @@
+//! An Execution as the dispatcher sees it.
+
+use std::{sync::Arc, time::Duration};
+
+use crds::{
+    Execution, ExecutionStatus, condition,
+    execution::{Cancel, ExecutionCondition, ExecutionReason},
+};
+use jiff::Timestamp;
+
+use super::{line::Key, outcome::Outcome};
+use crate::world::facts::{self, Uid};
+
+/// What is kept of an Execution that has not ended.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Namespace and name.
+    pub key: Key,
+    /// Its identity.
+    pub uid: Uid,
+    /// Version of what is known; a status is written to this one or not at all.
+    pub version: u64,
+    /// Generation of the spec.
+    pub generation: Option<i64>,
+    /// The Integration that it names.
+    pub line: Key,
+    /// When it was made, and from when on it waits.
+    pub since: Timestamp,
+    /// JSON text for the command.
+    pub input: Option<Arc<str>>,
+    /// Of all with the same, one runs.
+    pub idempotency_key: Option<Arc<str>>,
+    /// Somebody wants it to end.
+    pub cancel: bool,
+    /// As it was last published.
+    pub status: ExecutionStatus,
+    /// When this process saw it first.
+    pub seen: Timestamp,
+    /// Where it stands.
+    pub stage: Stage,
+    /// A status of it is being written.
+    pub writing: bool,
+    /// Writes are refused until then; something else was faster, or the server is in trouble.
+    pub not_before: Option<Timestamp>,
+    /// When the sandbox said that the command runs.
+    pub started: Option<Timestamp>,
+    /// What came of it, once that is known and until it is written.
+    pub outcome: Option<Outcome>,
+    /// Since when its sandbox has had no session.
+    pub silent_since: Option<Timestamp>,
+    /// The sandbox has been told to end it.
+    pub told_to_end: bool,
+}
+
+/// Where an Execution stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It has no sandbox.
+    Waiting,
+    /// A sandbox is being written into its status; nothing has been sent to that.
+    Binding(Uid),
+    /// Its status names this pod, which may run it.
+    Bound(Uid),
+}
+
+/// What is kept of an Execution that has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Namespace and name.
+    pub key: Key,
+    /// Its Integration.
+    pub line: Key,
+    /// When it ended.
+    pub at: Timestamp,
+    /// It stands for this key.
+    pub idempotency_key: Option<Arc<str>>,
+    /// It is being removed.
+    pub removing: bool,
+}
+
+/// An Execution, as far as its status has come.
+#[derive(Debug)]
+pub enum Progress {
+    /// Not at its end.
+    Open(Box<Run>),
+    /// At its end, for good.
+    Over(Ended),
+}
+
+/// Reason of the condition `Succeeded`, as published.
+pub fn reason(status: &ExecutionStatus) -> Option<&str> {
+    let succeeded = ExecutionCondition::Succeeded.as_str();
+    condition::find(&status.conditions, succeeded).map(|found| found.reason.as_str())
+}
+
+/// Whether an Execution with this status has ended.
+pub fn is_over(status: &ExecutionStatus) -> bool {
+    let succeeded = ExecutionCondition::Succeeded.as_str();
+    condition::find(&status.conditions, succeeded).is_some_and(|found| found.status != "Unknown")
+}
+
+/// Boils an Execution down.
+pub fn of(object: &Execution, now: Timestamp) -> Progress {
+    let key = Key::of(object);
+    let line = Key::new(&key.namespace, &object.spec.integration);
+    let status = object.status.clone().unwrap_or_default();
+    let created = object.metadata.creation_timestamp.as_ref();
+    let created = created.map_or(now, |time| time.0);
+    let idempotency_key = object.spec.idempotency_key.as_deref().map(Arc::from);
+    if is_over(&status) {
+        let stands = reason(&status) != Some(ExecutionReason::Duplicate.as_str());
+        return Progress::Over(Ended {
+            key,
+            line,
+            at: status.times.ended.unwrap_or(created),
+            idempotency_key: idempotency_key.filter(|_| stands),
+            removing: false,
+        });
+    }
+    let retrying = reason(&status) == Some(ExecutionReason::Retrying.as_str());
+    let bound = status.sandbox.as_ref().filter(|_| !retrying);
+    let stage = bound
+        .and_then(|sandbox| sandbox.uid.as_deref())
+        .map_or(Stage::Waiting, |uid| Stage::Bound(Uid::parse(uid)));
+    let since = if retrying {
+        let failed = status.times.ended.unwrap_or(created);
+        failed + pause(status.attempt)
+    } else {
+        created
+    };
+    Progress::Open(Box::new(Run {
+        uid: Uid::of(&object.metadata),
+        version: facts::version(&object.metadata),
+        generation: object.metadata.generation,
+        line,
+        since,
+        input: object.spec.input.as_deref().map(Arc::from),
+        idempotency_key,
+        cancel: object.spec.cancel == Cancel::Requested,
+        seen: status.times.seen.unwrap_or(now),
+        status,
+        stage,
+        key,
+        writing: false,
+        not_before: None,
+        started: None,
+        outcome: None,
+        silent_since: None,
+        told_to_end: false,
+    }))
+}
+
+/// How long after an attempt of this number the next one waits: 1 s, and twice as long each
+/// time, a minute at most.
+pub fn pause(attempt: i32) -> Duration {
+    let doublings = u32::try_from(attempt.saturating_sub(1)).unwrap_or_default();
+    Duration::from_secs(2_u64.saturating_pow(doublings).min(60))
+}

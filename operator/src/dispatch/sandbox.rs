@@ -1,0 +1,275 @@
+//! A sandbox pod as the dispatcher sees it, and what it has proven.
+
+use std::sync::Arc;
+
+use contract::{ProbeRequest, dispatch::Order, serve::ServeConfig};
+use crds::{
+    execution::ExecutionReason,
+    well_known::{INTEGRATION_LABEL, ROLE_LABEL, ROLE_SANDBOX},
+};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use kube::ResourceExt;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::line::{Key, Trouble};
+use crate::{
+    names,
+    world::facts::{self, Uid},
+};
+
+/// Annotation of a sandbox: fingerprint of what it was made from.
+pub const MOLD_ANNOTATION: &str = "cloister.dev/mold";
+/// Option of the supervisor; the argument after it is its configuration.
+pub const CONFIG_OPTION: &str = "--config";
+/// What stands for the node's address in that, until the kubelet fills it in.
+pub const HOST_ADDRESS: &str = "$(HOST_ADDRESS)";
+
+/// A sandbox.
+#[derive(Debug)]
+pub struct Sandbox {
+    /// What the API server says of it.
+    pub pod: Facts,
+    /// What it says itself.
+    pub seat: Option<Seat>,
+    /// What it has last seen from inside.
+    pub proof: Proof,
+    /// What it saw and when, while it is not known yet what it was asked.
+    pub unjudged: Option<(String, Timestamp)>,
+    /// When it had its last session, or was first seen.
+    pub heard: Timestamp,
+    /// The Execution that has it, from the moment it is chosen. It is never given back.
+    pub claimed: Option<Uid>,
+    /// Its removal is under way.
+    pub removing: bool,
+}
+
+/// Its session.
+#[derive(Debug)]
+pub struct Seat {
+    /// Number of the session.
+    pub session: u64,
+    /// What is sent there, it is told.
+    pub orders: UnboundedSender<Order>,
+    /// The run that it says it has been given: Execution and attempt.
+    pub given: Option<(Uid, u32)>,
+}
+
+/// What a sandbox has last seen from inside.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum Proof {
+    /// Nothing yet.
+    #[default]
+    Pending,
+    /// All is as it must be.
+    Proven {
+        /// When it looked.
+        at: Timestamp,
+        /// How many things.
+        passed: usize,
+    },
+    /// It could not tell; the first thing that it could not.
+    Doubtful {
+        /// What.
+        fault: String,
+    },
+    /// It is not what it must be.
+    Broken {
+        /// What: check, target, expected and seen.
+        fault: String,
+    },
+}
+
+/// What is kept of the pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Its identity.
+    pub uid: Uid,
+    /// Its version.
+    pub version: u64,
+    /// Namespace and name.
+    pub key: Key,
+    /// The Integration that it was made for.
+    pub line: Key,
+    /// Identity of that.
+    pub owner: Option<Uid>,
+    /// What it was made from.
+    pub mold: String,
+    /// When.
+    pub created: Timestamp,
+    /// Where it is.
+    pub node: Option<Arc<str>>,
+    /// Digest of the user's image there.
+    pub image_digest: Option<Arc<str>>,
+    /// What it was asked to look at, as it was told.
+    pub asked: Option<Arc<ProbeRequest>>,
+    /// It is on its way out.
+    pub deleting: bool,
+    /// It has ended; how, as far as the kubelet tells.
+    pub end: Option<Trouble>,
+    /// Why it does not start.
+    pub trouble: Option<Trouble>,
+}
+
+impl Facts {
+    /// Boils a pod down, if it is a sandbox.
+    pub fn of(pod: &Pod) -> Option<Self> {
+        let labels = pod.labels();
+        let integration = labels.get(INTEGRATION_LABEL)?;
+        let is_sandbox = labels.get(ROLE_LABEL).is_some_and(|role| role == ROLE_SANDBOX)
+            && pod.name_any().starts_with(names::SANDBOX_PREFIX);
+        if !is_sandbox {
+            return None;
+        }
+        let key = Key::of(pod);
+        let status = pod.status.as_ref();
+        let containers = || {
+            let all = status.and_then(|status| status.container_statuses.as_deref());
+            all.into_iter().flatten()
+        };
+        let created = pod.metadata.creation_timestamp.as_ref();
+        let digest = containers().find_map(|one| one.image_id.rsplit_once('@'));
+        Some(Self {
+            uid: Uid::of(&pod.metadata),
+            version: facts::version(&pod.metadata),
+            line: Key::new(&key.namespace, integration),
+            key,
+            owner: facts::controller(&pod.metadata),
+            mold: pod
+                .annotations()
+                .get(MOLD_ANNOTATION)
+                .cloned()
+                .unwrap_or_default(),
+            created: created.map(|time| time.0).unwrap_or_default(),
+            node: pod
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.node_name.as_deref())
+                .map(Arc::from),
+            image_digest: digest.map(|(_, digest)| digest.into()),
+            asked: asked(pod).map(Arc::new),
+            deleting: pod.metadata.deletion_timestamp.is_some(),
+            end: end(pod),
+            trouble: containers().find_map(waits).or_else(|| unplaced(pod)),
+        })
+    }
+}
+
+/// What it was asked: its arguments are all that it was told, and nobody can change them.
+fn asked(pod: &Pod) -> Option<ProbeRequest> {
+    let container = pod.spec.as_ref()?.containers.first()?;
+    let arguments = container.args.as_deref()?;
+    let option = arguments.iter().position(|one| one == CONFIG_OPTION)?;
+    let host = pod.status.as_ref()?.host_ip.as_deref()?;
+    let text = arguments.get(option + 1)?.replace(HOST_ADDRESS, host);
+    let config: ServeConfig = serde_json::from_str(&text).ok()?;
+    Some(config.probe)
+}
+
+fn trouble(reason: ExecutionReason, message: String) -> Trouble {
+    Trouble { reason, message }
+}
+
+/// How it ended, if it has.
+fn end(pod: &Pod) -> Option<Trouble> {
+    let status = pod.status.as_ref()?;
+    if !matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
+        return None;
+    }
+    let said = status.reason.clone().unwrap_or_default();
+    let words = status.message.clone().unwrap_or_default();
+    let ended = status
+        .container_statuses
+        .iter()
+        .flatten()
+        .find_map(|one| one.state.as_ref()?.terminated.clone());
+    let by = ended.as_ref().and_then(|ended| ended.reason.as_deref());
+    Some(match (said.as_str(), by) {
+        (_, Some("OOMKilled")) => trouble(
+            ExecutionReason::OOMKilled,
+            "the sandbox wanted more memory than it may have; raise spec.resources.memory of the \
+             Integration"
+                .to_owned(),
+        ),
+        ("Evicted" | "Preempted" | "Preempting", _) => trouble(
+            ExecutionReason::Evicted,
+            format!("the node took the pod away: {words}"),
+        ),
+        ("", _) => trouble(
+            ExecutionReason::NodeLost,
+            format!(
+                "the sandbox ended without a report (exit code {})",
+                ended.map_or(-1, |ended| ended.exit_code)
+            ),
+        ),
+        (reason, _) => trouble(
+            ExecutionReason::NodeLost,
+            format!("the sandbox was ended by its node: {reason}: {words}"),
+        ),
+    })
+}
+
+/// Why a container does not start.
+fn waits(container: &ContainerStatus) -> Option<Trouble> {
+    let waiting = container.state.as_ref()?.waiting.as_ref()?;
+    let reason = waiting.reason.as_deref()?;
+    let words = waiting.message.clone().unwrap_or_default();
+    let message = format!("{reason}: {words}");
+    match reason {
+        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull"
+        | "ImageInspectError" => Some(trouble(ExecutionReason::ImageUnavailable, message)),
+        "CreateContainerError" | "CreateContainerConfigError" | "RunContainerError"
+        | "CrashLoopBackOff" => Some(trouble(ExecutionReason::StartDeadlineExceeded, message)),
+        _ => None,
+    }
+}
+
+/// Why no node takes it.
+fn unplaced(pod: &Pod) -> Option<Trouble> {
+    let conditions = pod.status.as_ref()?.conditions.iter().flatten();
+    let mut unmet = conditions.filter(|one| one.type_ == "PodScheduled" && one.status == "False");
+    let condition = unmet.next()?;
+    let words = condition.message.clone().unwrap_or_default();
+    Some(trouble(
+        ExecutionReason::StartDeadlineExceeded,
+        format!("no node takes the sandbox: {words}"),
+    ))
+}
+
+impl Sandbox {
+    /// One that has just been seen.
+    pub fn new(pod: Facts, now: Timestamp) -> Self {
+        Self {
+            pod,
+            seat: None,
+            proof: Proof::Pending,
+            unjudged: None,
+            heard: now,
+            claimed: None,
+            removing: false,
+        }
+    }
+
+    /// Whether nobody has it, and nothing says that it is going.
+    pub fn is_free(&self) -> bool {
+        let given = self.seat.as_ref().is_some_and(|seat| seat.given.is_some());
+        self.claimed.is_none()
+            && !given
+            && !self.removing
+            && !self.pod.deleting
+            && self.pod.end.is_none()
+    }
+
+    /// When it last proved itself, if an Execution may be given to it now.
+    pub fn ready(&self, oldest: Timestamp) -> Option<Timestamp> {
+        match self.proof {
+            Proof::Proven { at, .. } if at >= oldest && self.is_free() && self.seat.is_some() => {
+                Some(at)
+            }
+            Proof::Proven { .. }
+            | Proof::Pending
+            | Proof::Doubtful { .. }
+            | Proof::Broken { .. } => None,
+        }
+    }
+}

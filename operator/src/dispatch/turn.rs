@@ -1,0 +1,300 @@
+//! What to do next, for each line that something has happened to. Pure.
+//!
+//! In: the [`Book`], the shared cluster, now. Out: [`Act`]s; the book remembers what is under
+//! way, so that nothing is done twice. First every line is set right ([`settle`](super::settle)),
+//! then sandboxes are given out and made in rounds: in each round a tenant gets one, whatever
+//! the others have waiting.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+
+use super::{
+    act::{Act, Purpose},
+    book::Book,
+    line::{Key, Line},
+    outcome::Outcome,
+    pod::{self, Mold, PROOF_INTERVAL_MS},
+    run::{Run, Stage},
+    sandbox::HOST_ADDRESS,
+    status, tenant::Shut,
+};
+use crate::{
+    probe::{ProbeSettings, targets},
+    world::facts::{Cluster, Uid},
+};
+use crds::execution::ExecutionReason;
+
+/// Statuses that bind, under way at once, over all tenants.
+const BINDING: usize = 32;
+/// Pods being posted at once, over all tenants: refilling must not keep statuses waiting.
+const POSTING: usize = 8;
+/// A proof older than this many rounds counts for nothing.
+const PROOF_ROUNDS: u32 = 3;
+/// How long a blocked dial of a sandbox waits for an answer, in milliseconds. An answer inside
+/// one cluster takes a few; nothing may start before all of them are over.
+const DIAL_TIMEOUT_MS: u32 = 250;
+
+/// Age from which a proof counts for nothing.
+pub const PROOF_LIMIT: Duration =
+    Duration::from_millis(PROOF_INTERVAL_MS as u64 * PROOF_ROUNDS as u64);
+
+/// What the decisions are made from, besides the book.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// What all tenants share.
+    pub cluster: &'a Cluster,
+    /// Whom probes dial.
+    pub probing: &'a ProbeSettings,
+    /// Now.
+    pub now: Timestamp,
+}
+
+impl Book {
+    /// Everything that is to be done now.
+    pub fn turns(&mut self, view: View<'_>) -> Vec<Act> {
+        let mut acts = Vec::new();
+        let keys = std::mem::take(&mut self.dirty);
+        for key in &keys {
+            self.settle(key, view, &mut acts);
+        }
+        let mut tenants: BTreeMap<Arc<str>, Vec<Key>> = BTreeMap::new();
+        for key in keys {
+            tenants.entry(key.namespace.clone()).or_default().push(key);
+        }
+        self.rounds(tenants, view, &mut acts);
+        acts
+    }
+
+    /// One for each tenant, then one more for each, beginning behind who was served last.
+    fn rounds(&mut self, tenants: BTreeMap<Arc<str>, Vec<Key>>, view: View<'_>, acts: &mut Vec<Act>) {
+        let mut order: Vec<(Arc<str>, Vec<Key>)> = tenants.into_iter().collect();
+        let after = self.last.clone().unwrap_or_else(|| "".into());
+        let start = order.partition_point(|(tenant, _)| *tenant <= after);
+        order.rotate_left(start.min(order.len()));
+        let mut round = 0;
+        while !order.is_empty() {
+            order.retain(|(tenant, lines)| {
+                let turn = (0..lines.len()).map(|step| &lines[(round + step) % lines.len()]);
+                for key in turn {
+                    if let Some(act) = self.serve(key, view) {
+                        acts.push(act);
+                        self.last = Some(tenant.clone());
+                        return true;
+                    }
+                }
+                false
+            });
+            round += 1;
+        }
+    }
+
+    /// One thing for one line: a sandbox given out, or else one made.
+    fn serve(&mut self, key: &Key, view: View<'_>) -> Option<Act> {
+        self.claim(key, view).or_else(|| self.make(key, view))
+    }
+
+    /// Gives the sandbox that proved itself longest ago to who waits longest.
+    fn claim(&mut self, key: &Key, view: View<'_>) -> Option<Act> {
+        if self.shut(key).is_some() {
+            return None;
+        }
+        let line = self.lines.get(key)?;
+        let limit = line.terms()?.limit;
+        if line.live.len() >= limit {
+            return None;
+        }
+        let uid = self.first_waiting(line, view.now)?;
+        let pod = self.first_ready(key, view)?;
+        if self.binding >= BINDING {
+            self.touch(key);
+            return None;
+        }
+        self.bind(uid, pod, view)
+    }
+
+    fn first_waiting(&self, line: &Line, now: Timestamp) -> Option<Uid> {
+        let due = line.waiting.iter().take_while(|(since, _)| *since <= now);
+        let free = |run: &Run| {
+            !run.writing && run.outcome.is_none() && run.not_before.is_none_or(|at| at <= now)
+        };
+        let mut due = due.map(|(_, uid)| *uid);
+        due.find(|uid| self.runs.get(uid).is_some_and(free))
+    }
+
+    fn first_ready(&self, key: &Key, view: View<'_>) -> Option<Uid> {
+        let (line, mold) = (self.lines.get(key)?, self.mold(key)?.fingerprint());
+        let oldest = view.now - PROOF_LIMIT;
+        let ready = line.pods.iter().filter_map(|uid| {
+            let sandbox = self.sandboxes.get(uid)?;
+            let at = sandbox.ready(oldest)?;
+            (sandbox.pod.mold == mold).then_some((at, *uid))
+        });
+        ready.min().map(|(_, uid)| uid)
+    }
+
+    /// Writes this sandbox into the status of an Execution, which makes it its.
+    pub(super) fn bind(&mut self, uid: Uid, pod: Uid, view: View<'_>) -> Option<Act> {
+        let sandbox = self.sandboxes.get(&pod)?;
+        let node = sandbox.pod.node.as_deref().unwrap_or_default();
+        let zone = view.cluster.nodes.get(node).map(|node| node.zone.as_str());
+        let run = self.runs.get(&uid)?;
+        let status = status::bound(run, &sandbox.pod, &sandbox.proof, zone, view.now);
+        let act = write(run, status, Purpose::Bind);
+        self.unshelve(uid);
+        let run = self.runs.get_mut(&uid)?;
+        run.stage = Stage::Binding(pod);
+        run.writing = true;
+        self.binding += 1;
+        self.shelve(uid);
+        Some(act)
+    }
+
+    /// Tells the sandbox of an Execution what to run, if it does not know yet.
+    pub(super) fn assign(&mut self, pod: Uid) {
+        let Some(sandbox) = self.sandboxes.get(&pod) else {
+            return;
+        };
+        let run = sandbox.claimed.and_then(|uid| self.runs.get(&uid));
+        let Some(run) = run.filter(|run| run.stage == Stage::Bound(pod)) else {
+            return;
+        };
+        let Some(seat) = sandbox.seat.as_ref().filter(|seat| seat.given.is_none()) else {
+            return;
+        };
+        let terms = self.lines.get(&run.line).and_then(Line::terms);
+        let (Some(terms), Some(confinement)) = (terms, self.confinement(&run.line)) else {
+            return;
+        };
+        let contract = super::contract::contract(terms, confinement, run.input.as_deref());
+        // A session that has just ended is told of by its end.
+        let _ = seat.orders.send(super::orders::assign(run, &contract));
+    }
+
+    /// What the sandboxes of a line are made from now.
+    pub(super) fn mold(&self, key: &Key) -> Option<Mold> {
+        let landlord = self.tenants.get(&key.namespace)?;
+        let terms = self.lines.get(key)?.terms()?;
+        let residency = landlord.residency.as_ref();
+        Some(Mold::of(&self.workshop, terms, self.confinement(key)?, residency))
+    }
+
+    /// Sandboxes that a line should have beyond those that run something.
+    pub(super) fn wanted(&self, key: &Key, now: Timestamp) -> usize {
+        if self.shut(key).is_some() {
+            return 0;
+        }
+        let Some((line, terms)) = self.lines.get(key).and_then(|line| Some((line, line.terms()?))) else {
+            return 0;
+        };
+        let due = line.waiting.iter().take_while(|(since, _)| *since <= now);
+        let room = terms.limit.saturating_sub(line.live.len());
+        let open = |uid: &Uid| self.runs.get(uid).is_some_and(|run| run.outcome.is_none());
+        let waiting = due.filter(|(_, uid)| open(uid)).take(room).count();
+        waiting + terms.warm
+    }
+
+    /// Sandboxes of the right mold that nobody has.
+    fn free(&self, key: &Key, mold: &str) -> usize {
+        let Some(line) = self.lines.get(key) else {
+            return 0;
+        };
+        let sandboxes = line.pods.iter().filter_map(|uid| self.sandboxes.get(uid));
+        let free = sandboxes.filter(|sandbox| sandbox.is_free() && sandbox.pod.mold == mold);
+        free.count() + line.posting
+    }
+
+    /// Makes a sandbox, if one is missing.
+    fn make(&mut self, key: &Key, view: View<'_>) -> Option<Act> {
+        let wanted = self.wanted(key, view.now);
+        if wanted == 0 {
+            return None;
+        }
+        let mold = self.mold(key)?;
+        if self.free(key, &mold.fingerprint()) >= wanted {
+            return None;
+        }
+        if self.lines.get(key)?.not_before.is_some_and(|at| at > view.now) {
+            return None;
+        }
+        if self.posting >= POSTING {
+            self.touch(key);
+            return None;
+        }
+        let landlord = self.tenants.get(&key.namespace)?;
+        let uid = self.lines.get(key)?.integration.as_ref()?.uid;
+        let Ok(peers) = targets::peers(view.cluster, landlord.owner.uid) else {
+            return None;
+        };
+        let mut probe = targets::request_from(view.cluster, view.probing, peers, &[HOST_ADDRESS.to_owned()]);
+        probe.timeout_ms = DIAL_TIMEOUT_MS;
+        let line = self.lines.get(key)?;
+        let tag = format!("{}/{}", view.now.as_nanosecond(), line.posting);
+        let pod = pod::pod(&pod::Order {
+            owner: &landlord.owner,
+            line: key,
+            uid,
+            mold: &mold,
+            probe,
+            tag: &tag,
+        });
+        self.posting += 1;
+        self.lines.get_mut(key)?.posting += 1;
+        Some(Act::Make {
+            line: key.clone(),
+            pod: Box::new(pod),
+        })
+    }
+
+    /// Why nothing of a line may start now, and what an Execution ends with that waits for it
+    /// too long. Limits and missing sandboxes aside.
+    pub(super) fn shut(&self, key: &Key) -> Option<Outcome> {
+        let Key { namespace, name } = key;
+        let no = |reason, message: String| Some(Outcome::new(reason, message));
+        let Some(landlord) = self.tenants.get(namespace) else {
+            let message = format!("namespace {namespace} is not a tenant's; create it in one that is");
+            return no(ExecutionReason::Rejected, message);
+        };
+        let line = self.lines.get(key);
+        let Some(known) = line.and_then(|line| line.integration.as_ref()) else {
+            let message = format!("spec.integration: there is no Integration {name} here; create it");
+            return no(ExecutionReason::Rejected, message);
+        };
+        if let Err(fault) = &known.terms {
+            let message = format!("Integration {name} is not valid: {fault}");
+            return no(ExecutionReason::Rejected, message);
+        }
+        if known.deleting {
+            let message = format!("Integration {name} is being removed");
+            return no(ExecutionReason::Rejected, message);
+        }
+        match &landlord.shut {
+            Some(Shut::Suspended) => {
+                let message = "the tenant is not Active; set spec.state of the Tenant to Active";
+                return no(ExecutionReason::TenantSuspended, message.to_owned());
+            }
+            Some(Shut::Unverified(said)) => {
+                let message = format!("the tenant's isolation is not proven: {said}");
+                return no(ExecutionReason::IsolationUnverified, message);
+            }
+            None => {}
+        }
+        if known.suspend {
+            let message = format!("Integration {name} is suspended by its spec.suspend");
+            return no(ExecutionReason::StartDeadlineExceeded, message);
+        }
+        None
+    }
+}
+
+/// The act that writes this status.
+pub(super) fn write(run: &Run, status: crds::ExecutionStatus, purpose: Purpose) -> Act {
+    Act::Status {
+        run: run.uid,
+        key: run.key.clone(),
+        version: run.version,
+        before: Box::new(run.status.clone()),
+        status: Box::new(status),
+        purpose,
+    }
+}
