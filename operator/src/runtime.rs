@@ -239,7 +239,7 @@ async fn dispatch_once(
     let client = &context.client;
     let authority = Arc::new(Authority::load(client, context.now).await?);
     let (told, sessions) = tokio::sync::mpsc::unbounded_channel();
-    let (_leading, stop) = oneshot::channel();
+    let (_leading, stop) = tokio::sync::oneshot::channel();
     let lead = desk::Lead { authority: authority.clone(), sessions, stop };
     // The desk ends with the process alone.
     let _ = desk.send(desk::Event::Lead(Box::new(lead)));
@@ -332,11 +332,12 @@ fn watches(
         tasks.spawn(named("EndpointSlice", follow(slices, world.clone())));
     }
     macro_rules! told {
-        ($($kind:ty, $labels:expr => $event:path),+) => { $(
+        ($($kind:ty, $labels:expr => $event:path),+) => { $({
             let (all, desk) = (Api::<$kind>::all(client.clone()), desk.clone());
             let hear = move |event| drop(desk.send($event(event)));
-            tasks.spawn(named(stringify!($kind), tell(all, world.clone(), $labels, hear)));
-        )+ };
+            let told = tell::<$kind, _>(all, world.clone(), $labels, hear);
+            tasks.spawn(named(stringify!($kind), told));
+        })+ };
     }
     let sandboxes = format!("{ROLE_LABEL}={ROLE_SANDBOX}");
     told!(

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use crds::{Execution, Integration, Tenant};
 use futures::{StreamExt, stream::FuturesUnordered};
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Client, Resource, ResourceExt, runtime::watcher};
+use kube::{Client, Resource, runtime::watcher};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{

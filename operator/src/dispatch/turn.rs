@@ -71,7 +71,7 @@ impl Book {
         let mut order: Vec<(Arc<str>, Vec<Key>)> = tenants.into_iter().collect();
         let after = self.last.clone().unwrap_or_else(|| "".into());
         let start = order.partition_point(|(tenant, _)| *tenant <= after);
-        order.rotate_left(start.min(order.len()));
+        order.rotate_left(start);
         let mut round = 0;
         while !order.is_empty() {
             order.retain(|(tenant, lines)| {

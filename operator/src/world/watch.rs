@@ -133,13 +133,14 @@ where
 
 /// Follows one kind for ever, or what carries these labels, for somebody who keeps it
 /// elsewhere; `world` expects it from now on.
-pub fn tell<K>(
+pub fn tell<K, F>(
     api: Api<K>,
     world: Arc<World>,
     labels: Option<&str>,
-    mut hear: impl FnMut(watcher::Event<K>),
-) -> impl Future<Output = ()>
+    mut hear: F,
+) -> impl Future<Output = ()> + use<K, F>
 where
+    F: FnMut(watcher::Event<K>),
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     let watch = Watch::of(api, world, labels, PATIENCE);
