@@ -7,6 +7,8 @@
 
 mod endpoints;
 mod object;
+mod review;
+mod secret;
 
 use crds::well_known::MANAGER;
 use k8s_openapi::{
@@ -19,9 +21,13 @@ use kube::{
 };
 use serde_json::json;
 
-pub use self::endpoints::endpoints;
-pub use self::object::{
-    Target, delete, finalizer, release_pod, remove, sandbox, status, status_at, status_of,
+pub use self::{
+    endpoints::endpoints,
+    object::{
+        Target, delete, finalizer, release_pod, remove, sandbox, status, status_at, status_of,
+    },
+    review::review_token,
+    secret::{create_secret, replace_secret},
 };
 use crate::{
     error::Error,
