@@ -353,5 +353,5 @@ fn render(
 }
 
 fn row(resource: &str, [owner, admin, user]: [&str; 3]) -> String {
-    format!("{resource:<64}  {owner:<27}  {admin:<27}  {user}")
+    format!("{resource:<64}  {owner:<41}  {admin:<41}  {user}")
 }

@@ -194,6 +194,11 @@ fn every_value_of_the_chart_changes_what_helm_yields() {
             "CLOISTER_OUTSIDE_CANARY: \"203.0.113.1:80\"",
             1,
         ),
+        (
+            "sandbox.imageVolumes=false",
+            "CLOISTER_IMAGE_VOLUMES: \"false\"",
+            1,
+        ),
         ("userNamespaces.required=false", "hostUsers: true", 3),
         ("userNamespaces.required=false", "expression: \"false\"", 1),
     ] {

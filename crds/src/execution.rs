@@ -122,3 +122,61 @@ pub enum Cancel {
     /// Yes: it is asked to end, and killed after the grace period.
     Requested,
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn refused(before: Option<&Value>, after: &Value) -> bool {
+        kube::core::cel::validate_cel_schema::<ExecutionSpec>(after, before).is_err()
+    }
+
+    fn with(fields: &Value) -> Value {
+        let mut spec = json!({"integration": "hello", "cancel": "No"});
+        for (key, value) in fields.as_object().into_iter().flatten() {
+            spec[key] = value.clone();
+        }
+        spec
+    }
+
+    #[test]
+    fn an_input_is_counted_in_bytes() {
+        for (input, is_refused) in [
+            ("a".repeat(8192), false),
+            ("\u{e9}".repeat(4096), false),
+            ("\u{e9}".repeat(4097), true),
+        ] {
+            let spec = with(&json!({"input": input}));
+            assert_eq!(refused(None, &spec), is_refused, "{} bytes", input.len());
+        }
+    }
+
+    #[test]
+    fn nothing_changes_but_cancel_and_that_only_once() {
+        let bare = with(&json!({}));
+        let full = with(&json!({"input": "{}", "idempotencyKey": "once"}));
+        for (before, change) in [
+            (&bare, json!({"integration": "another"})),
+            (&bare, json!({"input": ""})),
+            (&bare, json!({"idempotencyKey": "once"})),
+            (&full, json!({"integration": "another"})),
+        ] {
+            assert!(refused(Some(before), &with(&change)), "{change}");
+        }
+        for field in ["input", "idempotencyKey"] {
+            let mut fewer = full.clone();
+            fewer.as_object_mut().unwrap().remove(field);
+            assert!(refused(Some(&full), &fewer), "without {field}");
+            let mut other = full.clone();
+            other[field] = json!("other");
+            assert!(refused(Some(&full), &other), "another {field}");
+        }
+        assert!(!refused(Some(&full), &full));
+        let canceled = with(&json!({"cancel": "Requested"}));
+        assert!(!refused(Some(&bare), &canceled));
+        assert!(!refused(Some(&canceled), &canceled));
+        assert!(refused(Some(&canceled), &bare));
+    }
+}

@@ -267,3 +267,50 @@ pub struct Warm {
     #[schemars(range(min = 0, max = 100))]
     pub min: i32,
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn refused(field: &str, value: &Value) -> bool {
+        let mut spec = json!({"image": "hello", "command": ["/hello"], "timeout": "15m",
+            "gracePeriod": "10s", "startDeadline": "5m", "ttl": "1h",
+            "resources": {"cpu": "500m", "memory": "256Mi", "scratch": "64Mi"}});
+        match field.split_once('.') {
+            Some((group, field)) => spec[group][field] = value.clone(),
+            None => spec[field] = value.clone(),
+        }
+        kube::core::cel::validate_cel_schema::<IntegrationSpec>(&spec, None).is_err()
+    }
+
+    fn bounds(field: &str, inside: &[&str], outside: &[&str]) {
+        for value in inside {
+            assert!(!refused(field, &json!(value)), "{field}: {value}");
+        }
+        for value in outside {
+            assert!(refused(field, &json!(value)), "{field}: {value}");
+        }
+    }
+
+    #[test]
+    fn durations_have_bounds_and_one_spelling() {
+        bounds("timeout", &["1s", "90s", "1h30m", "24h"], &["0s", "24h1s"]);
+        bounds("gracePeriod", &["0s", "1m30s", "10m"], &["601s", "1h"]);
+        bounds("startDeadline", &["1s", "5m", "24h"], &["0m", "25h"]);
+        bounds("ttl", &["0s", "24h", "720h"], &["721h", "720h1s"]);
+        for field in ["timeout", "gracePeriod", "startDeadline", "ttl"] {
+            bounds(field, &[], &["5 m", "-5m", "1d", "1.5h", "PT5M", "5m1h"]);
+        }
+    }
+
+    #[test]
+    fn resources_have_bounds() {
+        bounds("resources.cpu", &["10m", "2", "64"], &["9m", "65", "-1"]);
+        let memory = (["32Mi", "256Gi"], ["31Mi", "257Gi", "1 Gi"]);
+        bounds("resources.memory", &memory.0, &memory.1);
+        let scratch = (["1Mi", "1Ti"], ["1023Ki", "2Ti", "much"]);
+        bounds("resources.scratch", &scratch.0, &scratch.1);
+    }
+}

@@ -77,7 +77,7 @@ pub const OWN_VERB: &str = "own";
 /// Pinned, so that an upgrade of the cluster changes nothing unseen.
 pub const POD_SECURITY_VERSION: &str = "v1.34";
 
-/// Label of the canary pods, in [`SYSTEM_NAMESPACE`].
+/// Label of the pods of one component of Cloister's own, in [`SYSTEM_NAMESPACE`].
 pub const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
 /// Value of [`COMPONENT_LABEL`] on the canary pods, and name of their Service.
 pub const CANARY: &str = "cloister-canary";
@@ -90,10 +90,15 @@ pub const CANARY_FORBIDDEN_PORT: u16 = 7002;
 /// Port of the decoy.
 pub const DECOY_PORT: u16 = 7003;
 
+/// Value of [`COMPONENT_LABEL`] on the operator's pods, and name of Deployment, budget and Service.
+pub const OPERATOR: &str = "cloister-operator";
+
 /// Service that sandboxes dial, in [`SYSTEM_NAMESPACE`]; also the name of its endpoints, which
 /// are those of the leader alone, and of the Secret with the authority of its certificate.
 pub const DISPATCH: &str = "cloister-dispatch";
 /// Port of it, and of the operator's pods.
 pub const DISPATCH_PORT: u16 = 7443;
+/// Name of that port: of the Service, and so of its endpoints too.
+pub const DISPATCH_PORT_NAME: &str = "dispatch";
 /// Audience of the only token that a sandbox may carry: the one it shows the operator.
 pub const DISPATCH_AUDIENCE: &str = "cloister-dispatch";

@@ -9,7 +9,7 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 use jiff::SignedDuration;
 
-use crate::probe::ProbeSettings;
+use crate::{dispatch::DispatchSettings, probe::ProbeSettings};
 
 /// Isolation for the tenants of an integration platform, kept and proven.
 #[derive(Debug, Parser)]
@@ -49,7 +49,18 @@ pub struct OperatorArguments {
     /// Where health and metrics are served.
     #[arg(long, env = "CLOISTER_ADMIN_ADDRESS", default_value = "0.0.0.0:8080")]
     pub admin: SocketAddr,
-    /// Image of probe pods; it holds /cloister-sandbox.
+    /// Where sandboxes are served.
+    #[arg(
+        long,
+        env = "CLOISTER_DISPATCH_ADDRESS",
+        default_value = "0.0.0.0:7443"
+    )]
+    pub dispatch: SocketAddr,
+    /// Address of this replica's pod, which sandboxes dial while it leads; none outside a cluster.
+    #[arg(long, env = "POD_IP")]
+    pub pod_ip: Option<IpAddr>,
+    /// Image that holds /cloister-sandbox: of probe pods, and of the supervisor in sandboxes,
+    /// which are of one release for that reason.
     #[arg(
         long,
         env = "CLOISTER_PROBE_IMAGE",
@@ -72,6 +83,11 @@ pub struct OperatorArguments {
     #[arg(long, env = "CLOISTER_USER_NAMESPACES", default_value_t = true,
         action = clap::ArgAction::Set)]
     pub user_namespaces: bool,
+    /// Whether an image volume brings the supervisor into sandboxes: Kubernetes 1.35 on, or the
+    /// feature gate for it. If false, an init container copies it.
+    #[arg(long, env = "CLOISTER_IMAGE_VOLUMES", default_value_t = true,
+        action = clap::ArgAction::Set)]
+    pub image_volumes: bool,
     /// The API server as pods see it; set by the kubelet.
     #[arg(long, env = "KUBERNETES_SERVICE_HOST", hide = true)]
     pub api_service_host: Option<IpAddr>,
@@ -124,6 +140,8 @@ pub struct Settings {
     pub admin: SocketAddr,
     /// How probes are run.
     pub probing: ProbeSettings,
+    /// How Executions are run.
+    pub dispatching: DispatchSettings,
 }
 
 impl From<&OperatorArguments> for Settings {
@@ -141,6 +159,12 @@ impl From<&OperatorArguments> for Settings {
                 outside: typed.outside_canary.0,
                 api_service,
                 user_namespaces: typed.user_namespaces,
+            },
+            dispatching: DispatchSettings {
+                listen: typed.dispatch,
+                address: typed.pod_ip,
+                image: typed.probe_image.clone(),
+                image_volumes: typed.image_volumes,
             },
         }
     }

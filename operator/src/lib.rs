@@ -9,6 +9,7 @@ pub mod cli;
 pub mod conditions;
 pub mod deadline;
 pub mod digest;
+pub mod dispatch;
 pub mod error;
 #[cfg(test)]
 mod gatekeeper;

@@ -4,7 +4,7 @@
 //! install manifests. Least privilege: a rule that nothing uses is a fault, and so is one
 //! that is broader than its reason.
 
-use crds::well_known::{ADMIN_ROLE, GROUP, OWN_VERB, OWNER_ROLE, USER_ROLE};
+use crds::well_known::{ADMIN_ROLE, DISPATCH, GROUP, OWN_VERB, OWNER_ROLE, USER_ROLE};
 
 use crate::lease;
 
@@ -27,6 +27,9 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 
 const READ: &[&str] = &["get", "list", "watch"];
 
+/// What members run, and each time it does.
+const RUNS: &[&str] = &["executions", "integrations"];
+
 /// What it takes to know of everything there is. No `get`: what is known, the watch brought.
 const FOLLOW: &[&str] = &["list", "watch"];
 
@@ -39,7 +42,7 @@ const KEEP_AND_REMOVE: &[&str] = &["list", "watch", "create", "patch", "delete"]
 
 /// What the operator may do in the whole cluster.
 pub fn operator() -> Vec<Rule> {
-    [tenants(), children(), binding(), placement()].concat()
+    [tenants(), children(), binding(), placement(), executions()].concat()
 }
 
 fn tenants() -> Vec<Rule> {
@@ -98,8 +101,9 @@ fn children() -> Vec<Rule> {
             resources: &["pods"],
             verbs: KEEP_AND_REMOVE,
             names: &[],
-            why: "probe pods come and go; pods of a tenant are watched for residency and deleted at \
-                  teardown; patch only takes a foreign finalizer off a pod that would hold up teardown",
+            why: "probes and sandboxes come and go; pods of a tenant are watched for residency and \
+                  deleted at teardown; patch only takes a foreign finalizer off a pod that would \
+                  hold up teardown",
         },
     ]
 }
@@ -157,8 +161,47 @@ fn placement() -> Vec<Rule> {
     ]
 }
 
+fn executions() -> Vec<Rule> {
+    vec![
+        Rule {
+            group: GROUP,
+            resources: &["integrations"],
+            verbs: FOLLOW,
+            names: &[],
+            why: "to know what runs, how, and how much of it at once",
+        },
+        Rule {
+            group: GROUP,
+            resources: &["executions"],
+            // No create: people and triggers do. No patch: what is asked for is theirs.
+            verbs: &["list", "watch", "delete"],
+            names: &[],
+            why: "to know what is to run; finished ones go after the Integration's ttl",
+        },
+        Rule {
+            group: GROUP,
+            resources: &["integrations/status", "executions/status"],
+            verbs: &["patch"],
+            names: &[],
+            why: "to answer",
+        },
+        Rule {
+            group: "authentication.k8s.io",
+            resources: &["tokenreviews"],
+            verbs: &["create"],
+            names: &[],
+            why: "whether who dials is the sandbox that it says it is, by its token and the UID of \
+                  its pod",
+        },
+    ]
+}
+
 /// What the operator may do in its own namespace.
 pub fn operator_in_system() -> Vec<Rule> {
+    [leading(), dispatching()].concat()
+}
+
+fn leading() -> Vec<Rule> {
     vec![
         Rule {
             group: "coordination.k8s.io",
@@ -175,6 +218,42 @@ pub fn operator_in_system() -> Vec<Rule> {
             why: "one leader",
         },
         endpoints("addresses of the canary, the positive control of every probe"),
+    ]
+}
+
+/// What sandboxes dial, and by which certificate they know it.
+fn dispatching() -> Vec<Rule> {
+    vec![
+        Rule {
+            group: "",
+            resources: &["secrets"],
+            verbs: &["create"],
+            names: &[],
+            why: "the authority of the dispatch certificate, made by the first leader ever. A name \
+                  cannot be asked for at creation; the admission policy cloister-operator does",
+        },
+        Rule {
+            group: "",
+            resources: &["secrets"],
+            verbs: &["get", "patch"],
+            names: &[DISPATCH],
+            why: "the same authority for the next leader, so that sandboxes know it again",
+        },
+        Rule {
+            group: "discovery.k8s.io",
+            resources: &["endpointslices"],
+            verbs: &["create"],
+            names: &[],
+            why: "the address of the leader, the first time; the admission policy cloister-operator \
+                  asks for the name",
+        },
+        Rule {
+            group: "discovery.k8s.io",
+            resources: &["endpointslices"],
+            verbs: &["patch"],
+            names: &[DISPATCH],
+            why: "the leader alone is dialled: each one puts its own address there",
+        },
     ]
 }
 
@@ -242,6 +321,13 @@ pub fn user() -> Vec<Rule> {
             why: "to see the boundary",
         },
         Rule {
+            group: GROUP,
+            resources: RUNS,
+            verbs: READ,
+            names: &[],
+            why: "to see what can run, what did, and what came of it",
+        },
+        Rule {
             group: RBAC,
             resources: &["rolebindings", "roles"],
             verbs: READ,
@@ -262,6 +348,15 @@ pub fn admin() -> Vec<Rule> {
         verbs: &["create"],
         names: &[],
         why: "to hand a credential in, and never to get one out",
+    });
+    rules.push(Rule {
+        group: GROUP,
+        resources: RUNS,
+        // No status: what came of a run, the operator alone says.
+        verbs: &["create", "update", "patch", "delete"],
+        names: &[],
+        why: "to say what can run, to run it, and to end it: of an Execution, only `cancel` ever \
+              changes, by a rule of its CRD",
     });
     rules
 }

@@ -1,10 +1,12 @@
 //! Finalizers of a Tenant: only the operator takes its own off, however somebody tries, and
-//! nobody adds one that would have the garbage collector take the policies first.
+//! nobody adds one that would have the garbage collector take the policies first. Of what is in
+//! a tenant: nobody adds any.
 
+use http::Method;
 use serde_json::{Value, json};
-use tests::server::{Patch, Server, assert_accepted, assert_refused, unique};
+use tests::server::{Patch, Scratch, Server, assert_accepted, assert_refused, unique};
 
-use super::{cast::Cast, minimal, set};
+use super::{cast::Cast, execution, integration, minimal, set};
 
 const OURS: &str = "cloister.dev/teardown";
 
@@ -68,4 +70,48 @@ async fn rejects_finalizers_that_would_take_the_policies_first() {
     for finalizer in [OURS, "example.com/other"] {
         assert_accepted(&admin.dry_run(&tenant(finalizer)).await);
     }
+}
+
+#[tokio::test]
+async fn rejects_what_would_hold_an_integration_or_an_execution_in_place() {
+    Scratch::run(async |scratch| {
+        let admin = &scratch.admin;
+        let words = ["'cloister-integrations'", "metadata.finalizers:"];
+        for object in [
+            integration(&scratch.namespace, "held"),
+            execution(&scratch.namespace, "held"),
+        ] {
+            let finalizers = json!(["example.com/never"]);
+            let held = set(&object, "/metadata/finalizers", &finalizers);
+            assert_refused(&admin.dry_run(&held).await, &words);
+            assert_accepted(&admin.create(&object).await);
+            let change = json!({"metadata": {"finalizers": finalizers}});
+            assert_refused(&admin.patch(&object, Patch::Merge, &change).await, &words);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn rejects_a_deletion_that_leaves_sandboxes_behind() {
+    Scratch::run(async |scratch| {
+        let admin = &scratch.admin;
+        let object = integration(&scratch.namespace, "left");
+        assert_accepted(&admin.create(&object).await);
+        let path = format!(
+            "/apis/cloister.dev/v1alpha1/namespaces/{}/integrations/left",
+            scratch.namespace
+        );
+        let delete = async |how: &str| {
+            let body = json!({"propagationPolicy": how, "dryRun": ["All"]});
+            let content = "application/json";
+            admin.send(Method::DELETE, &path, content, &body).await
+        };
+        let words = ["'cloister-integrations'", "propagationPolicy:"];
+        assert_refused(&delete("Orphan").await, &words);
+        for how in ["Background", "Foreground"] {
+            assert_accepted(&delete(how).await);
+        }
+    })
+    .await;
 }

@@ -110,13 +110,19 @@ async fn rejects_the_operator_that_would_have_the_nodes() {
             let answer = operator.patch(&namespace, Patch::Merge, &change).await;
             assert_refused(&answer, REFUSED);
         }
-        for (name, role) in [("other", "probe"), ("cloister-probe-a", "other")] {
+        for (name, role) in [
+            ("other", "probe"),
+            ("cloister-probe-a", "other"),
+            ("cloister-probe-a", "sandbox"),
+            // Of no Integration.
+            ("cloister-run-a", "sandbox"),
+        ] {
             let labels = json!({"name": name, "labels": {"cloister.dev/role": role}});
             let pod = super::probes::pod(scratch, &labels);
             let answer = operator.dry_run(&pod).await;
             assert_refused(
                 &answer,
-                &["the operator of Cloister may make no pod but probes"],
+                &["the operator of Cloister may make no pod but probes and sandboxes"],
             );
         }
         let harmless = json!({"metadata": {"labels": {"a": "b"}}});

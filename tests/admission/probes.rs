@@ -21,8 +21,10 @@ pub(crate) fn pod(scratch: &Scratch, metadata: &Value) -> Value {
     pod
 }
 
-fn marks() -> [(Value, &'static [&'static str]); 3] {
+fn marks() -> [(Value, &'static [&'static str]); 4] {
     [
+        // The network lets a sandbox dial the operator.
+        (json!({"labels": {"cloister.dev/role": "sandbox"}}), LABELS),
         (json!({"labels": {"cloister.dev/role": "probe"}}), LABELS),
         (json!({"labels": {"cloister.dev/new": "x"}}), LABELS),
         (
@@ -33,10 +35,11 @@ fn marks() -> [(Value, &'static [&'static str]); 3] {
 }
 
 #[tokio::test]
-async fn rejects_a_pod_that_passes_for_a_probe() {
+async fn rejects_a_pod_that_passes_for_one_of_cloisters_own() {
     Scratch::run(async |scratch| {
         let named = [
             (json!({"name": "cloister-probe-0"}), NAME),
+            (json!({"name": "cloister-run-0"}), NAME),
             (
                 json!({"name": null, "generateName": "cloister-probe-"}),
                 NAME,

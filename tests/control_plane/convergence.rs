@@ -91,6 +91,10 @@ fn edits() -> Vec<(&'static str, Value)> {
             json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "mallory"}}}),
         ),
         (
+            "networkpolicies/cloister-allow-dispatch",
+            json!({"spec": {"podSelector": {"matchLabels": {"cloister.dev/role": null}}}}),
+        ),
+        (
             "resourcequotas/cloister-limits",
             json!({"spec": {"hard": {"pods": "9999"}}}),
         ),

@@ -50,7 +50,18 @@ fn foreign(tenant: &str) -> Vec<Value> {
             "cloister-allow-dns",
             policy.clone(),
         ),
-        inside(networking, "NetworkPolicy", "cloister-allow-canary", policy),
+        inside(
+            networking,
+            "NetworkPolicy",
+            "cloister-allow-canary",
+            policy.clone(),
+        ),
+        inside(
+            networking,
+            "NetworkPolicy",
+            "cloister-allow-dispatch",
+            policy,
+        ),
         inside(
             "v1",
             "ResourceQuota",

@@ -10,12 +10,15 @@ use tests::live::{
     system::OPERATOR, text, until, within,
 };
 
-/// The three policies of every tenant.
-const POLICIES: [&str; 3] = [
+/// The policies of every tenant.
+const POLICIES: [&str; 4] = [
     "cloister-deny-all",
     "cloister-allow-dns",
     "cloister-allow-canary",
+    OF_SANDBOXES,
 ];
+/// The one that is not about every pod.
+const OF_SANDBOXES: &str = "cloister-allow-dispatch";
 /// From the moment that somebody leads: how long an old claim may still stand in status.
 const OLD_CLAIM: Duration = Duration::from_secs(2);
 /// From there: how long until everything is restored and proven anew.
@@ -45,7 +48,7 @@ async fn select_nothing(live: &Live, tenant: &str, policy: &str) {
     must(answer.await, "edit the policy");
 }
 
-/// Whether all three policies are there and select every pod.
+/// Whether all policies are there and select the pods that they are about.
 async fn in_force(live: &Live, tenant: &str) -> Result<(), String> {
     for policy in POLICIES {
         let path = format!("{}/{policy}", policies_path(tenant));
@@ -54,7 +57,12 @@ async fn in_force(live: &Live, tenant: &str) -> Result<(), String> {
             .await
             .map_err(|refusal| refusal.to_string())?;
         let selector = &live["spec"]["podSelector"];
-        if selector.as_object().is_none_or(|all| !all.is_empty()) {
+        let due = if policy == OF_SANDBOXES {
+            json!({"matchLabels": {"cloister.dev/role": "sandbox"}})
+        } else {
+            json!({})
+        };
+        if *selector != due {
             return Err(format!("{policy} selects {selector}"));
         }
     }

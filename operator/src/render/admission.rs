@@ -6,11 +6,14 @@
 //!
 //! Every expression is written so that it fails closed: what is absent counts as wrong.
 
+mod integrations;
 mod namespaces;
 mod operator;
 mod pods;
 mod probes;
 mod reach;
+#[cfg(test)]
+mod sandboxes;
 mod tenants;
 
 use std::{collections::BTreeMap, io};
@@ -41,6 +44,7 @@ pub fn objects() -> io::Result<Vec<Value>> {
         reach::token_secrets(),
         namespaces::policy(),
         tenants::policy(),
+        integrations::policy(),
         operator::policy(),
     ];
     let mut objects = Vec::new();

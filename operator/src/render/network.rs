@@ -3,18 +3,24 @@
 //! In: ports. Out: network policies: nothing in or out, but for what is named here. Called
 //! by `render.rs`.
 
-use crds::well_known::{CANARY, CANARY_FORBIDDEN_PORT, CANARY_PERMITTED_PORT, SYSTEM_NAMESPACE};
+use crds::well_known::{
+    CANARY, CANARY_FORBIDDEN_PORT, CANARY_PERMITTED_PORT, DISPATCH_PORT, OPERATOR, ROLE_LABEL,
+    ROLE_SANDBOX, SYSTEM_NAMESPACE, TENANT_LABEL,
+};
 use k8s_openapi::{
     api::networking::v1::{
         NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
         NetworkPolicyPort, NetworkPolicySpec,
     },
-    apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
+    apimachinery::pkg::{
+        apis::meta::v1::{LabelSelector, LabelSelectorRequirement},
+        util::intstr::IntOrString,
+    },
 };
 
 use super::{
     meta::{self, texts},
-    operator::{ADMIN_PORT, OPERATOR},
+    operator::ADMIN_PORT,
 };
 
 /// Every policy of `cloister-system`.
@@ -40,6 +46,10 @@ fn operator_policy() -> NetworkPolicy {
         from: Some(vec![any_pod()]),
         ports: Some(vec![port("TCP", ADMIN_PORT)]),
     };
+    let dispatch = NetworkPolicyIngressRule {
+        from: Some(vec![any_sandbox()]),
+        ports: Some(vec![port("TCP", DISPATCH_PORT)]),
+    };
     let egress = [
         // The API server. Its addresses differ from cluster to cluster and no selector
         // finds them, so any address; 443 is its Service's port, 6443 its own.
@@ -54,7 +64,7 @@ fn operator_policy() -> NetworkPolicy {
         NetworkPolicySpec {
             pod_selector: Some(meta::selector(OPERATOR)),
             policy_types: Some(texts(&["Ingress", "Egress"])),
-            ingress: Some(vec![metrics]),
+            ingress: Some(vec![metrics, dispatch]),
             egress: Some(
                 egress
                     .map(|(to, ports)| NetworkPolicyEgressRule {
@@ -98,6 +108,27 @@ fn any_pod() -> NetworkPolicyPeer {
     NetworkPolicyPeer {
         namespace_selector: Some(LabelSelector::default()),
         ..NetworkPolicyPeer::default()
+    }
+}
+
+/// Pods of tenants that the operator has made to run something: nobody else may put that label
+/// on a pod there.
+fn any_sandbox() -> NetworkPolicyPeer {
+    let tenants = LabelSelectorRequirement {
+        key: TENANT_LABEL.to_owned(),
+        operator: "Exists".to_owned(),
+        values: None,
+    };
+    NetworkPolicyPeer {
+        namespace_selector: Some(LabelSelector {
+            match_expressions: Some(vec![tenants]),
+            ..LabelSelector::default()
+        }),
+        pod_selector: Some(LabelSelector {
+            match_labels: Some([(ROLE_LABEL.to_owned(), ROLE_SANDBOX.to_owned())].into()),
+            ..LabelSelector::default()
+        }),
+        ip_block: None,
     }
 }
 

@@ -1,14 +1,17 @@
 //! The operator's own Deployment.
 //!
-//! In: image and settings. Out: Deployment, budget, Service. Called by `render.rs`.
+//! In: image and settings. Out: Deployment, budget, two Services. Called by `render.rs`.
 
 use std::io;
 
-use crds::well_known::{OPERATOR_SERVICE_ACCOUNT, SYSTEM_NAMESPACE};
+use crds::well_known::{
+    DISPATCH, DISPATCH_PORT, DISPATCH_PORT_NAME, OPERATOR, OPERATOR_SERVICE_ACCOUNT,
+    SYSTEM_NAMESPACE,
+};
 use k8s_openapi::{
     api::core::v1::{
         ConfigMapEnvSource, Container, EnvFromSource, EnvVar, EnvVarSource, HTTPGetAction,
-        ObjectFieldSelector, Probe,
+        ObjectFieldSelector, Probe, Service,
     },
     apimachinery::pkg::util::intstr::IntOrString,
 };
@@ -16,14 +19,12 @@ use serde_json::Value;
 
 use super::{
     OPERATOR_IMAGE,
-    meta::texts,
+    meta::{self, texts},
     settings::SETTINGS,
     workload::{Workload, container_port, disruption_budget, resources, service},
     yaml::value,
 };
 
-/// Name of Deployment, budget and Service.
-pub const OPERATOR: &str = "cloister-operator";
 /// Port of probes and metrics.
 pub const ADMIN_PORT: u16 = 8080;
 
@@ -49,7 +50,25 @@ pub fn objects() -> io::Result<Vec<Value>> {
             OPERATOR,
             &[("admin", ADMIN_PORT)],
         ))?,
+        value(&dispatch())?,
     ])
+}
+
+/// What sandboxes dial. Without a selector, because standbys must not be dialled: whoever
+/// leads writes the endpoints, its own address alone. They bear the port's name, or they would
+/// be of another port.
+fn dispatch() -> Service {
+    let mut dispatch = service(
+        SYSTEM_NAMESPACE,
+        DISPATCH,
+        &[(DISPATCH_PORT_NAME, DISPATCH_PORT)],
+    );
+    dispatch.metadata = meta::described(
+        dispatch.metadata,
+        "What sandboxes dial: the leader alone, which writes the endpoints itself.",
+    );
+    dispatch.spec.get_or_insert_default().selector = None;
+    dispatch
 }
 
 fn container() -> Container {
@@ -60,6 +79,7 @@ fn container() -> Container {
         env: Some(vec![
             field("POD_NAME", "metadata.name"),
             field("POD_NAMESPACE", "metadata.namespace"),
+            field("POD_IP", "status.podIP"),
         ]),
         env_from: Some(vec![EnvFromSource {
             config_map_ref: Some(ConfigMapEnvSource {
@@ -68,7 +88,10 @@ fn container() -> Container {
             }),
             ..EnvFromSource::default()
         }]),
-        ports: Some(vec![container_port("admin", ADMIN_PORT)]),
+        ports: Some(vec![
+            container_port("admin", ADMIN_PORT),
+            container_port(DISPATCH_PORT_NAME, DISPATCH_PORT),
+        ]),
         liveness_probe: Some(http_probe("/healthz", 10)),
         readiness_probe: Some(http_probe("/readyz", 2)),
         resources: Some(resources(("50m", "64Mi"), ("1", "256Mi"))),

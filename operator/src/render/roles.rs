@@ -60,8 +60,9 @@ pub fn members() -> Vec<ClusterRole> {
         ),
         (
             ADMIN_ROLE,
-            "Bound in a tenant's namespace: what its Admins may do. They hand Secrets in and get \
-             none out: update, patch and delete would answer with the content, so create is all.",
+            "Bound in a tenant's namespace: what its Admins may do. They say what runs and run it. \
+             They hand Secrets in and get none out: update, patch and delete would answer with the \
+             content, so create is all.",
             rules::admin(),
         ),
         (

@@ -14,7 +14,7 @@ use super::{SANDBOX_IMAGE, meta};
 /// Name of the `ConfigMap`.
 pub const SETTINGS: &str = "cloister-settings";
 
-/// Image of probe pods.
+/// Image of probe pods, and of the supervisor in sandboxes.
 pub const PROBE_IMAGE: &str = "CLOISTER_PROBE_IMAGE";
 /// How often each tenant is probed when nothing changes.
 pub const PROBE_INTERVAL: &str = "CLOISTER_PROBE_INTERVAL";
@@ -24,6 +24,8 @@ pub const PROBES_AT_ONCE: &str = "CLOISTER_PROBES_AT_ONCE";
 pub const OUTSIDE_CANARY: &str = "CLOISTER_OUTSIDE_CANARY";
 /// Whether pods must be in user namespaces of their own.
 pub const USER_NAMESPACES: &str = "CLOISTER_USER_NAMESPACES";
+/// Whether the supervisor comes into sandboxes by an image volume.
+pub const IMAGE_VOLUMES: &str = "CLOISTER_IMAGE_VOLUMES";
 /// Log filter.
 pub const LOG: &str = "RUST_LOG";
 /// Where traces go. Absent by default, which is off.
@@ -37,6 +39,7 @@ pub fn config_map() -> ConfigMap {
         (PROBES_AT_ONCE, "8"),
         (OUTSIDE_CANARY, ""),
         (USER_NAMESPACES, "true"),
+        (IMAGE_VOLUMES, "true"),
         (LOG, "info"),
     ];
     ConfigMap {
@@ -58,7 +61,12 @@ mod tests {
     use crate::{cli::Cli, render::values};
 
     /// Environment that the Deployment sets, or that its ports and policies are made for.
-    const FIXED: [&str; 3] = ["POD_NAME", "POD_NAMESPACE", "CLOISTER_ADMIN_ADDRESS"];
+    const FIXED: [&str; 4] = [
+        "POD_NAME",
+        "POD_NAMESPACE",
+        "CLOISTER_ADMIN_ADDRESS",
+        "CLOISTER_DISPATCH_ADDRESS",
+    ];
 
     /// Default of everything that a person may set, by its variable.
     fn settable() -> BTreeMap<String, String> {

@@ -5,15 +5,14 @@
 
 use std::io;
 
-use crds::well_known::{CANARY, DECOY};
+use crds::well_known::{CANARY, DECOY, OPERATOR};
 use serde_json::{Value, json};
 
 use super::{
     OPERATOR_IMAGE, SANDBOX_IMAGE,
-    operator::OPERATOR,
     settings::{
-        LOG, OUTSIDE_CANARY, PROBE_IMAGE, PROBE_INTERVAL, PROBES_AT_ONCE, SETTINGS, TELEMETRY,
-        USER_NAMESPACES,
+        IMAGE_VOLUMES, LOG, OUTSIDE_CANARY, PROBE_IMAGE, PROBE_INTERVAL, PROBES_AT_ONCE, SETTINGS,
+        TELEMETRY, USER_NAMESPACES,
     },
     yaml,
 };
@@ -88,7 +87,7 @@ const HOST_USERS: &str = "/spec/template/spec/hostUsers";
 
 /// Every value, in the order of `values.yaml`; those of a group stand together.
 pub fn settings() -> Vec<Setting> {
-    let settings = [of_operator(), of_probes(), of_cluster()];
+    let settings = [of_operator(), of_probes(), of_sandboxes(), of_cluster()];
     settings.into_iter().flatten().collect()
 }
 
@@ -146,7 +145,7 @@ fn of_probes() -> Vec<Setting> {
         Setting {
             group: "probe",
             key: "image",
-            comment: "Image of probe pods, canary and decoy.",
+            comment: "Image of probe pods, canary and decoy, and of the supervisor in sandboxes.",
             default: json!(SANDBOX_IMAGE),
             places: vec![
                 setting(PROBE_IMAGE),
@@ -180,6 +179,21 @@ fn of_probes() -> Vec<Setting> {
             places: vec![setting(OUTSIDE_CANARY)],
         },
     ]
+}
+
+fn of_sandboxes() -> Vec<Setting> {
+    vec![Setting {
+        group: "sandbox",
+        key: "imageVolumes",
+        comment: "Whether an image volume brings the supervisor into sandboxes: Kubernetes 1.35, or \
+                  1.34 with the feature gate ImageVolume. Turn off elsewhere: an init container \
+                  copies it then.",
+        default: json!(true),
+        places: vec![Place {
+            shape: Shape::Text,
+            ..setting(IMAGE_VOLUMES)
+        }],
+    }]
 }
 
 fn of_cluster() -> Vec<Setting> {

@@ -192,8 +192,13 @@ pub fn finding(
 
 type Said = (Verdict, TenantReason, String);
 
-/// Every policy of Cloister's.
-const OURS: [&str; 3] = [names::DENY_ALL, names::ALLOW_DNS, names::ALLOW_CANARY];
+/// Every policy of Cloister's. What they say, is kept; that they are there, is looked at here.
+const OURS: [&str; 4] = [
+    names::DENY_ALL,
+    names::ALLOW_DNS,
+    names::ALLOW_CANARY,
+    names::ALLOW_DISPATCH,
+];
 
 /// What the policies and pods themselves say, without a packet.
 fn self_check(around: &Surroundings, owner: Uid) -> Option<Said> {

@@ -1,5 +1,6 @@
-//! Policy `cloister-probes`: what marks a pod of a tenant as Cloister's own, only the
-//! operator writes. A probe is known by its label, and what it reports is believed.
+//! Policy `cloister-probes`: what marks a pod of a tenant as Cloister's own, a probe or a
+//! sandbox, only the operator writes. They are known by their labels: what a probe reports is
+//! believed, and a sandbox may dial the operator.
 //!
 //! In: names. Out: the policy. What leaves labels and annotations alone (the kubelet's
 //! status, finalizers) passes, so nothing can get stuck here.
@@ -7,7 +8,7 @@
 use crds::well_known::GROUP;
 
 use super::{Policy, Scope, begins, condition, kept, must, operator_user, rule, variable};
-use crate::names::PROBE_PREFIX;
+use crate::names::{PROBE_PREFIX, SANDBOX_PREFIX};
 
 /// The policy.
 pub fn policy() -> Policy {
@@ -23,8 +24,8 @@ pub fn policy() -> Policy {
     };
     Policy {
         name: "cloister-probes",
-        description: "No pod of a tenant is marked as one of Cloister's probes, but by the \
-                      operator.",
+        description: "No pod of a tenant is marked as one of Cloister's probes or sandboxes, but \
+                      by the operator.",
         // Every subresource: status takes labels along, and a binding's own go over to the
         // pod that it binds.
         rules: vec![rule(
@@ -62,11 +63,12 @@ pub fn policy() -> Policy {
                 &format!(
                     "
                     request.operation != 'CREATE' || request.kind.kind != 'Pod' ||
-                    !object.metadata.?name.orValue('').startsWith('{PROBE_PREFIX}')"
+                    !['{PROBE_PREFIX}', '{SANDBOX_PREFIX}'].exists(p,
+                      object.metadata.?name.orValue('').startsWith(p))"
                 ),
                 &format!(
-                    "metadata.name: {PROBE_PREFIX} is how names of Cloister's probes begin; choose \
-                     another"
+                    "metadata.name: {PROBE_PREFIX} and {SANDBOX_PREFIX} are how names of Cloister's \
+                     probes and sandboxes begin; choose another"
                 ),
             ),
         ],
@@ -91,14 +93,20 @@ mod tests {
     }
 
     #[test]
-    fn rejects_what_looks_like_a_probe_of_somebody_else() {
+    fn rejects_what_looks_like_a_probe_or_a_sandbox_of_somebody_else() {
         let probe = json!({"cloister.dev/role": "probe"});
+        let sandbox = json!({"cloister.dev/role": "sandbox"});
         let boundary = json!({"cloister.dev/boundary": "x"});
         for (pod, word) in [
             (pod("a", &probe, &json!({})), "metadata.labels"),
+            (pod("a", &sandbox, &json!({})), "metadata.labels"),
             (pod("a", &json!({}), &boundary), "metadata.annotations"),
             (
                 pod("cloister-probe-a", &json!({}), &json!({})),
+                "metadata.name",
+            ),
+            (
+                pod("cloister-run-a", &json!({}), &json!({})),
                 "metadata.name",
             ),
         ] {

@@ -1,68 +1,96 @@
-//! The tenant's network: nothing in, nothing out, but the cluster's DNS and the canary.
+//! The tenant's network: nothing in, nothing out, but the cluster's DNS, the canary, and what
+//! sandboxes dial.
 //!
 //! Network policies only ever add up: what one of them denies, another may open. So the
 //! first denies everything to every pod, and each further one opens one thing.
 
-use crds::well_known::{CANARY, CANARY_PERMITTED_PORT, COMPONENT_LABEL, SYSTEM_NAMESPACE};
+use crds::well_known::{
+    CANARY, CANARY_PERMITTED_PORT, COMPONENT_LABEL, DISPATCH_PORT, OPERATOR, ROLE_LABEL,
+    ROLE_SANDBOX, SYSTEM_NAMESPACE,
+};
 use k8s_openapi::{
     api::networking::v1::{
         NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyPeer, NetworkPolicyPort,
         NetworkPolicySpec,
     },
-    apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
+    apimachinery::pkg::{
+        apis::meta::v1::{LabelSelector, ObjectMeta},
+        util::intstr::IntOrString,
+    },
 };
 
 use crate::{meta::Owner, names};
 
 /// All policies of a tenant, the one that denies first.
 pub fn all(owner: &Owner, namespace: &str) -> Vec<NetworkPolicy> {
+    let child = |name| owner.child(Some(namespace), name);
     vec![
-        deny_all(owner, namespace),
-        allow_dns(owner, namespace),
-        allow_canary(owner, namespace),
+        deny_all(child(names::DENY_ALL)),
+        allow_dns(child(names::ALLOW_DNS)),
+        allow_canary(child(names::ALLOW_CANARY)),
+        allow_dispatch(child(names::ALLOW_DISPATCH)),
     ]
 }
 
 /// Selects every pod and opens nothing, in either direction.
-fn deny_all(owner: &Owner, namespace: &str) -> NetworkPolicy {
-    let types = vec!["Ingress".to_owned(), "Egress".to_owned()];
-    policy(owner, namespace, names::DENY_ALL, types, None)
+fn deny_all(metadata: ObjectMeta) -> NetworkPolicy {
+    policy(metadata, LabelSelector::default(), &["Ingress", "Egress"])
 }
 
 /// The pods of the cluster's DNS alone: a pod that may ask any server on port 53 has a
 /// way out for data.
-fn allow_dns(owner: &Owner, namespace: &str) -> NetworkPolicy {
+fn allow_dns(metadata: ObjectMeta) -> NetworkPolicy {
     let ports = [("UDP", 53), ("TCP", 53)];
     let rule = to_pods("kube-system", ("k8s-app", "kube-dns"), &ports);
-    policy(owner, namespace, names::ALLOW_DNS, egress(), Some(rule))
+    opening(metadata, LabelSelector::default(), rule)
 }
 
 /// The one port that proves the network alive.
-fn allow_canary(owner: &Owner, namespace: &str) -> NetworkPolicy {
+fn allow_canary(metadata: ObjectMeta) -> NetworkPolicy {
     let ports = [("TCP", CANARY_PERMITTED_PORT)];
     let rule = to_pods(SYSTEM_NAMESPACE, (COMPONENT_LABEL, CANARY), &ports);
-    policy(owner, namespace, names::ALLOW_CANARY, egress(), Some(rule))
+    opening(metadata, LabelSelector::default(), rule)
 }
 
-fn egress() -> Vec<String> {
-    vec!["Egress".to_owned()]
+/// What sandboxes dial. No other pod has a use for it, and none can call itself a sandbox:
+/// admission keeps that label for the operator.
+fn allow_dispatch(metadata: ObjectMeta) -> NetworkPolicy {
+    let ports = [("TCP", DISPATCH_PORT)];
+    let rule = to_pods(SYSTEM_NAMESPACE, (COMPONENT_LABEL, OPERATOR), &ports);
+    opening(metadata, labelled(ROLE_LABEL, ROLE_SANDBOX), rule)
 }
 
-fn policy(
-    owner: &Owner,
-    namespace: &str,
-    name: &str,
-    types: Vec<String>,
-    rule: Option<NetworkPolicyEgressRule>,
+fn opening(
+    metadata: ObjectMeta,
+    pods: LabelSelector,
+    rule: NetworkPolicyEgressRule,
 ) -> NetworkPolicy {
+    let mut policy = policy(metadata, pods, &["Egress"]);
+    policy.spec.get_or_insert_default().egress = Some(vec![rule]);
+    policy
+}
+
+fn policy(metadata: ObjectMeta, pods: LabelSelector, types: &[&str]) -> NetworkPolicy {
     NetworkPolicy {
-        metadata: owner.child(Some(namespace), name),
+        metadata,
         spec: Some(NetworkPolicySpec {
-            pod_selector: Some(LabelSelector::default()),
-            policy_types: Some(types),
+            pod_selector: Some(pods),
+            policy_types: Some(
+                types
+                    .iter()
+                    .map(|&direction| direction.to_owned())
+                    .collect(),
+            ),
             ingress: None,
-            egress: rule.map(|rule| vec![rule]),
+            egress: None,
         }),
+    }
+}
+
+fn labelled(key: &str, value: &str) -> LabelSelector {
+    LabelSelector {
+        match_labels: Some([(key.to_owned(), value.to_owned())].into()),
+        match_expressions: None,
     }
 }
 
@@ -71,10 +99,6 @@ fn to_pods(
     (label, value): (&str, &str),
     ports: &[(&str, u16)],
 ) -> NetworkPolicyEgressRule {
-    let labelled = |key: &str, value: &str| LabelSelector {
-        match_labels: Some([(key.to_owned(), value.to_owned())].into()),
-        match_expressions: None,
-    };
     NetworkPolicyEgressRule {
         to: Some(vec![NetworkPolicyPeer {
             namespace_selector: Some(labelled("kubernetes.io/metadata.name", namespace)),

@@ -1,0 +1,267 @@
+//! Bad Integrations, each refused with the field and the remedy, and the largest good one.
+
+use serde_json::{Value, json};
+use tests::server::{Server, assert_accepted, assert_refused, unique};
+
+use super::{ANYWHERE, integration, set};
+
+/// Each change to the minimal Integration is refused with all of the words.
+async fn refused(pointer: &str, cases: &[(Value, &[&str])]) {
+    let admin = Server::admin().await;
+    let least = integration(ANYWHERE, &unique("i"));
+    assert_accepted(&admin.dry_run(&least).await);
+    for (value, words) in cases {
+        assert_refused(&admin.dry_run(&set(&least, pointer, value)).await, words);
+    }
+}
+
+async fn accepted(pointer: &str, values: &[Value]) {
+    let admin = Server::admin().await;
+    let least = integration(ANYWHERE, &unique("i"));
+    for value in values {
+        assert_accepted(&admin.dry_run(&set(&least, pointer, value)).await);
+    }
+}
+
+#[tokio::test]
+async fn accepts_the_least_and_says_what_it_takes_it_for() {
+    let admin = Server::admin().await;
+    let answer = admin.dry_run(&integration(ANYWHERE, &unique("i"))).await;
+    let spec = &answer.unwrap()["spec"];
+    for (pointer, value) in [
+        (
+            "/resources",
+            json!({"cpu": "500m", "memory": "256Mi", "scratch": "64Mi"}),
+        ),
+        ("/timeout", json!("15m")),
+        ("/gracePeriod", json!("10s")),
+        ("/startDeadline", json!("5m")),
+        ("/retries", json!(0)),
+        ("/concurrency", json!({"limit": 10, "policy": "Queue"})),
+        ("/warm", json!({"min": 0})),
+        ("/ttl", json!("1h")),
+    ] {
+        assert_eq!(spec.pointer(pointer), Some(&value), "spec{pointer}");
+    }
+}
+
+#[tokio::test]
+async fn rejects_durations_that_are_none_or_out_of_bounds() {
+    for (name, range, good, bad) in [
+        (
+            "timeout",
+            "from 1s to 24h",
+            ["1s", "1h30m", "24h"],
+            ["0s", "24h1s"],
+        ),
+        (
+            "gracePeriod",
+            "from 0s to 10m",
+            ["0s", "1m30s", "10m"],
+            ["601s", "1h"],
+        ),
+        (
+            "startDeadline",
+            "from 1s to 24h",
+            ["1s", "90s", "24h"],
+            ["0m", "25h"],
+        ),
+        (
+            "ttl",
+            "from 0s to 720h",
+            ["0s", "24h", "720h"],
+            ["721h", "720h1s"],
+        ),
+    ] {
+        let pointer = format!("/spec/{name}");
+        let field = format!("spec.{name}");
+        accepted(&pointer, &good.map(|value| json!(value))).await;
+        let words: &[&str] = &[&field, range];
+        for value in bad
+            .into_iter()
+            .chain(["5 m", "-5m", "1d", "1.5h", "PT5M", "5m1h", "ten"])
+        {
+            refused(&pointer, &[(json!(value), words)]).await;
+        }
+        let field: &[&str] = &[&field];
+        for value in [json!(""), json!(90), json!("9999999999999h")] {
+            refused(&pointer, &[(value, field)]).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn rejects_zero_and_absurd_counts() {
+    for (pointer, field, least, most) in [
+        (
+            "/spec/concurrency/limit",
+            "spec.concurrency.limit",
+            1,
+            1_000,
+        ),
+        ("/spec/warm/min", "spec.warm.min", 0, 100),
+        ("/spec/retries", "spec.retries", 0, 10),
+    ] {
+        let too_few: &[&str] = &[field, &format!("greater than or equal to {least}")];
+        let too_many: &[&str] = &[field, &format!("less than or equal to {most}")];
+        refused(
+            pointer,
+            &[
+                (json!(least - 1), too_few),
+                (json!(most + 1), too_many),
+                (json!(4_294_967_296_u64), &[field]),
+                (json!("many"), &[field]),
+            ],
+        )
+        .await;
+        accepted(pointer, &[json!(least), json!(most)]).await;
+    }
+}
+
+#[tokio::test]
+async fn rejects_zero_and_absurd_quantities() {
+    for (name, range, good, bad) in [
+        (
+            "cpu",
+            "from 10m to 64",
+            ["10m", "64"],
+            ["0", "9m", "65", "-4"],
+        ),
+        (
+            "memory",
+            "from 32Mi to 256Gi",
+            ["32Mi", "256Gi"],
+            ["0", "31Mi", "257Gi", "1 Gi"],
+        ),
+        (
+            "scratch",
+            "from 1Mi to 1Ti",
+            ["1Mi", "1Ti"],
+            ["0", "1023Ki", "2Ti", "much"],
+        ),
+    ] {
+        let pointer = format!("/spec/resources/{name}");
+        let field = format!("spec.resources.{name}");
+        let words: &[&str] = &[&field, "must be a quantity", range];
+        for value in bad {
+            refused(&pointer, &[(json!(value), words)]).await;
+        }
+        refused(&pointer, &[(json!(""), &[&field])]).await;
+        accepted(&pointer, &good.map(|value| json!(value))).await;
+    }
+}
+
+#[tokio::test]
+async fn rejects_an_image_and_a_command_that_cannot_be() {
+    let image: &[&str] = &["spec.image", "should match"];
+    refused(
+        "/spec/image",
+        &[
+            (json!("example.test/a b:1"), image),
+            (json!("-rm"), image),
+            (json!("example.test/a\nb"), image),
+            (json!(""), &["spec.image"]),
+            (json!("a".repeat(513)), &["spec.image"]),
+            (Value::Null, &["spec.image", "Required value"]),
+        ],
+    )
+    .await;
+    accepted(
+        "/spec/image",
+        &[
+            json!("hello"),
+            json!(format!(
+                "registry.example:5000/a/b_c:v1.0@sha256:{}",
+                "0".repeat(64)
+            )),
+        ],
+    )
+    .await;
+    refused(
+        "/spec/command",
+        &[
+            (json!([]), &["spec.command", "at least 1 items"]),
+            (json!([""]), &["spec.command[0]", "at least 1 char"]),
+            (json!(vec!["a"; 65]), &["spec.command", "at most 64 items"]),
+            (json!("/hello"), &["spec.command"]),
+            (Value::Null, &["spec.command", "Required value"]),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn rejects_an_environment_that_no_process_could_have() {
+    refused(
+        "/spec/env",
+        &[
+            (
+                json!([{"name": "1A"}]),
+                &["spec.env[0].name", "should match"],
+            ),
+            (
+                json!([{"name": "A=B"}]),
+                &["spec.env[0].name", "should match"],
+            ),
+            (
+                json!([{"name": "A"}, {"name": "A", "value": "b"}]),
+                &["spec.env[1]", "Duplicate value"],
+            ),
+            // Nothing from a Secret: credentials come over the session.
+            (
+                json!([{"name": "A", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}}}]),
+                &["unknown field \"spec.env[0].valueFrom\""],
+            ),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn rejects_words_that_are_not_in_the_list() {
+    for (pointer, field) in [
+        ("/spec/runtime", "spec.runtime"),
+        ("/spec/concurrency/policy", "spec.concurrency.policy"),
+    ] {
+        refused(pointer, &[(json!("Maybe"), &[field, "supported values"])]).await;
+    }
+}
+
+#[tokio::test]
+async fn rejects_an_unknown_field_at_any_depth() {
+    for (pointer, field) in [
+        ("/spec/template", "unknown field \"spec.template\""),
+        (
+            "/spec/resources/gpu",
+            "unknown field \"spec.resources.gpu\"",
+        ),
+        ("/spec/warm/max", "unknown field \"spec.warm.max\""),
+    ] {
+        refused(pointer, &[(json!("x"), &[field])]).await;
+    }
+}
+
+#[tokio::test]
+async fn rejects_a_name_that_no_label_could_hold() {
+    let admin = Server::admin().await;
+    let named = |length: usize| integration(ANYWHERE, &"a".repeat(length));
+    assert_accepted(&admin.dry_run(&named(63)).await);
+    let words = ["metadata.name: at most 63 characters"];
+    assert_refused(&admin.dry_run(&named(64)).await, &words);
+}
+
+/// Every list and text at its maximum, but for what a request may hold: the rules must not
+/// run out of budget.
+#[tokio::test]
+async fn accepts_the_largest_integration() {
+    let long: Vec<String> = (0..64).map(|_| "a".repeat(4096)).collect();
+    let env: Vec<Value> = (0..64)
+        .map(|index| {
+            let name = format!("{}{index:02}", "A".repeat(126));
+            json!({"name": name, "value": "v".repeat(4096)})
+        })
+        .collect();
+    let spec = json!({"image": "a".repeat(512), "command": long, "args": long, "env": env,
+        "runtime": "GVisor", "suspend": true});
+    accepted("/spec", &[spec]).await;
+}
