@@ -1,6 +1,6 @@
 //! `cloister-sandbox`: parses, dispatches, and turns the outcome into an exit code.
 //!
-//! 0: a report was written, or the canary was asked to stop. 1: this process failed.
+//! 0: a report was written, or the canary or the sandbox was asked to stop. 1: this process failed.
 //! 2: it was asked for something that it does not do; `run` has written a report on that.
 
 use std::io::Write as _;
@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use contract::run::{Outcome, RunReport};
 use sandbox_runtime::cli::{self, Command};
-use sandbox_runtime::{canary, probe, run, with_causes};
+use sandbox_runtime::{canary, probe, run, serve, with_causes};
 
 /// This process failed at what it was rightly asked to do.
 const FAILED: u8 = 1;
@@ -35,6 +35,11 @@ fn main() -> ExitCode {
         },
         Ok(Command::Run(arguments)) => match run::run(&arguments.contract, &arguments.report) {
             Ok(report) => ran(&report),
+            Err(error) => fail(FAILED, &error),
+        },
+        Ok(Command::Serve(arguments)) => match serve::run(&arguments.config) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) if error.is_bad_request() => fail(BAD_REQUEST, &error),
             Err(error) => fail(FAILED, &error),
         },
         Err(error) => fail(BAD_REQUEST, &error),
