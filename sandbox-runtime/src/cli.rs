@@ -26,6 +26,7 @@ Cloister's binary inside a pod.
 Usage: cloister-sandbox <COMMAND> [OPTIONS]
 
 Commands:
+  serve    Be process 1 of a sandbox pod: prove it, be given one run, run it, report
   run      Run one command in its jail, as process 1 of a container, and report
   probe    Look at the network and at this process from inside, once, and report
   canary   Answer every connection with a line that a probe recognizes
@@ -35,9 +36,29 @@ Options:
   -V, --version    Print the version
 
 Exit codes:
-  0  done: a report was written, whatever it says; or the canary was asked to stop
-  1  failed: no report was written; or the canary could not listen
+  0  done: a report was written, whatever it says; or canary or sandbox were asked to stop
+  1  failed: no report was written; or the canary could not listen, the sandbox not wait
   2  wrong arguments or a wrong request; of `run`, too, if the report says that nothing ran
+";
+
+const SERVE_HELP: &str = "\
+Be process 1 of a sandbox pod, from its start to its end.
+
+Dials the operator, again for as long as it takes, and proves to it what the sandbox is: by
+what `probe` looks at, on a clock. Runs what the operator gives, once and as `run` does, and
+says when it has started and how it ended. SIGTERM and SIGINT from outside the container
+cancel the run; without one they end this process, with 0.
+
+Usage: cloister-sandbox serve --config <JSON>
+
+Options:
+  --config <JSON>  Whom to dial and what to look at:
+                   {\"version\":1,\"dispatch\":\"cloister-dispatch.cloister-system.svc:8443\",
+                    \"authorities\":\"-----BEGIN CERTIFICATE-----...\",\"token\":\"/run/cloister/token\",
+                    \"probe\":{\"version\":1,\"timeoutMs\":1000,\"targets\":[]},\"probeIntervalMs\":30000}
+                   The operator's certificate has to be of one of the authorities, and for the
+                   host of `dispatch`. The interval is 1000 to 600000 ms.
+  -h, --help       Print help
 ";
 
 const RUN_HELP: &str = "\
@@ -98,6 +119,8 @@ pub enum Command {
     Canary(CanaryArguments),
     /// Run a command in its jail.
     Run(RunArguments),
+    /// Be a sandbox.
+    Serve(ServeArguments),
 }
 
 /// Arguments of `probe`.
@@ -127,14 +150,21 @@ pub struct RunArguments {
     pub report: PathBuf,
 }
 
+/// Arguments of `serve`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ServeArguments {
+    /// JSON of a `ServeConfig`, not yet looked at.
+    pub config: String,
+}
+
 /// What is wrong with what was typed.
 #[derive(Debug, thiserror::Error)]
 pub enum UsageError {
     /// Not a known command.
-    #[error("`{0}` is not a command; they are `run`, `probe` and `canary`, see --help")]
+    #[error("`{0}` is not a command; they are `serve`, `run`, `probe` and `canary`, see --help")]
     UnknownCommand(String),
     /// No command at all.
-    #[error("a command is missing: `run`, `probe` or `canary`, see --help")]
+    #[error("a command is missing: `serve`, `run`, `probe` or `canary`, see --help")]
     MissingCommand,
     /// A required option is missing.
     #[error("`{command}` needs {option}, see `{command} --help`")]
@@ -155,6 +185,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let mut parser = Parser::from_args(arguments);
     match parser.next()? {
+        Some(Value(command)) if command == "serve" => serve(&mut parser),
         Some(Value(command)) if command == "run" => run(&mut parser),
         Some(Value(command)) if command == "probe" => probe(&mut parser),
         Some(Value(command)) if command == "canary" => canary(&mut parser),
@@ -166,6 +197,22 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
         Some(other) => Err(other.unexpected().into()),
         None => Err(UsageError::MissingCommand),
     }
+}
+
+fn serve(parser: &mut Parser) -> Result<Command, UsageError> {
+    let mut config = None;
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("config") => config = Some(parser.value()?.string()?),
+            Long("help") | Short('h') => return Ok(Command::Print(SERVE_HELP)),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let config = config.ok_or(UsageError::MissingOption {
+        command: "serve",
+        option: "--config <JSON>",
+    })?;
+    Ok(Command::Serve(ServeArguments { config }))
 }
 
 fn run(parser: &mut Parser) -> Result<Command, UsageError> {
@@ -300,11 +347,19 @@ mod tests {
     }
 
     #[test]
+    fn accepts_a_sandbox() {
+        let config = "{}".into();
+        let expected = Command::Serve(ServeArguments { config });
+        assert_eq!(typed("serve --config {}"), Ok(expected));
+    }
+
+    #[test]
     fn answers_help_everywhere() {
         assert_eq!(typed("--help"), Ok(Command::Print(HELP)));
         assert_eq!(typed("probe -h"), Ok(Command::Print(PROBE_HELP)));
         assert_eq!(typed("canary --help"), Ok(Command::Print(CANARY_HELP)));
         assert_eq!(typed("run --help"), Ok(Command::Print(RUN_HELP)));
+        assert_eq!(typed("serve --help"), Ok(Command::Print(SERVE_HELP)));
         assert_eq!(typed("--version"), Ok(Command::Print(VERSION)));
     }
 
@@ -318,6 +373,9 @@ mod tests {
             "probe --request",
             "probe --request {} extra",
             "probe --request {} --timeout 3",
+            "serve",
+            "serve --config",
+            "serve --config {} true",
             "run",
             "run --contract -",
             "run --report /r",

@@ -5,6 +5,8 @@
 //! states facts and judges nothing: the operator compares them with what has to be.
 //!
 //! [`run`] is the jail: [`kernel`] → [`plan`] → [`prepare`] → [`enforce`] → [`supervise`].
+//! [`serve`] is process 1 of a sandbox pod: it proves the sandbox with the one, and is given a
+//! run for the other, over its session with the operator.
 
 pub mod canary;
 pub mod cli;
@@ -17,6 +19,7 @@ pub mod policy;
 pub mod prepare;
 pub mod probe;
 pub mod run;
+pub mod serve;
 pub mod step;
 pub mod supervise;
 pub mod sys;

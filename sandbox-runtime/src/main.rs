@@ -1,6 +1,6 @@
 //! `cloister-sandbox`: parses, dispatches, and turns the outcome into an exit code.
 //!
-//! 0: a report was written, or the canary was asked to stop. 1: this process failed.
+//! 0: a report was written, or the canary or the sandbox was asked to stop. 1: this process failed.
 //! 2: it was asked for something that it does not do; `run` has written a report on that.
 
 use std::io::Write as _;
@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use contract::run::{Outcome, RunReport};
 use sandbox_runtime::cli::{self, Command};
-use sandbox_runtime::{canary, probe, run, with_causes};
+use sandbox_runtime::{canary, probe, run, serve, with_causes};
 
 /// This process failed at what it was rightly asked to do.
 const FAILED: u8 = 1;
@@ -37,30 +37,22 @@ fn main() -> ExitCode {
             Ok(report) => ran(&report),
             Err(error) => fail(FAILED, &error),
         },
+        Ok(Command::Serve(arguments)) => match serve::run(&arguments.config) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) if error.is_bad_request() => fail(BAD_REQUEST, &error),
+            Err(error) => fail(FAILED, &error),
+        },
         Err(error) => fail(BAD_REQUEST, &error),
     }
 }
 
-/// The report says it all; for people, what they would look for in the log.
+/// The report says it all.
 fn ran(report: &RunReport) -> ExitCode {
+    if let Some(remark) = run::remark(report) {
+        let _ = writeln!(std::io::stderr(), "cloister-sandbox: {remark}");
+    }
     match &report.outcome {
-        Outcome::Refused(refusal) => {
-            let message = &refusal.message;
-            let _ = writeln!(std::io::stderr(), "cloister-sandbox: not run: {message}");
-            ExitCode::from(BAD_REQUEST)
-        }
-        // Whoever does not take the output would not take this line, and hold up the end.
-        Outcome::Ended(ending) if ending.output.delivered && ending.output.dropped_bytes > 0 => {
-            let output = &ending.output;
-            let _ = writeln!(
-                std::io::stderr(),
-                "cloister-sandbox: output beyond its bounds: {} of {} lines dropped, {} cut",
-                output.dropped_lines,
-                output.lines,
-                output.cut_lines
-            );
-            ExitCode::SUCCESS
-        }
+        Outcome::Refused(_) => ExitCode::from(BAD_REQUEST),
         Outcome::Ended(_) => ExitCode::SUCCESS,
     }
 }

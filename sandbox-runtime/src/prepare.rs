@@ -10,7 +10,7 @@ use contract::run::RefusalReason;
 
 use crate::output::Pipes;
 use crate::plan::Plan;
-use crate::policy::{self, PolicyError};
+use crate::policy::Instruction;
 use crate::step::Step;
 use crate::sys::files::FilesError;
 use crate::sys::{Launch, Seal, Sys};
@@ -33,9 +33,6 @@ pub enum PrepareError {
     /// Landlock.
     #[error("failed to {0}")]
     Files(Step, #[source] FilesError),
-    /// The list of denied calls.
-    #[error("failed to make the filter of system calls")]
-    Calls(#[from] PolicyError),
     /// None of the places has an executable file.
     #[error("found no executable file at {}", list(.0))]
     NoCommand(Vec<PathBuf>),
@@ -54,14 +51,19 @@ impl PrepareError {
             Self::NoCommand(_) => RefusalReason::CommandNotFound,
             Self::NoDirectory(_) => RefusalReason::DirectoryNotFound,
             Self::Files(..) => RefusalReason::NotEnforceable,
-            Self::Step(..) | Self::Calls(_) | Self::Input(_) => RefusalReason::Failed,
+            Self::Step(..) | Self::Input(_) => RefusalReason::Failed,
         }
     }
 }
 
 /// Does the supervisor's steps, in order, and readies the child's. What the command will say
-/// goes into `pipes`.
-pub fn prepare(plan: Plan, pipes: Pipes, sys: &impl Sys) -> Result<Prepared, PrepareError> {
+/// goes into `pipes`; `calls` is the filter of its system calls.
+pub fn prepare(
+    plan: Plan,
+    pipes: Pipes,
+    calls: &[Instruction],
+    sys: &impl Sys,
+) -> Result<Prepared, PrepareError> {
     let Plan {
         steps,
         candidates,
@@ -72,7 +74,7 @@ pub fn prepare(plan: Plan, pipes: Pipes, sys: &impl Sys) -> Result<Prepared, Pre
     } = plan;
     let mut seals = Vec::new();
     for step in &steps {
-        seals.extend(take(step, &stdin, sys)?);
+        seals.extend(take(step, &stdin, calls, sys)?);
     }
     if !sys.is_directory(&directory) {
         return Err(PrepareError::NoDirectory(directory));
@@ -96,7 +98,12 @@ pub fn prepare(plan: Plan, pipes: Pipes, sys: &impl Sys) -> Result<Prepared, Pre
 }
 
 /// Does a step, or turns it into what the child will do.
-fn take(step: &Step, input: &[u8], sys: &impl Sys) -> Result<Option<Seal>, PrepareError> {
+fn take(
+    step: &Step,
+    input: &[u8],
+    calls: &[Instruction],
+    sys: &impl Sys,
+) -> Result<Option<Seal>, PrepareError> {
     let failed = |error| PrepareError::Step(step.clone(), error);
     Ok(match step {
         Step::HideSupervisor => {
@@ -118,7 +125,7 @@ fn take(step: &Step, input: &[u8], sys: &impl Sys) -> Result<Option<Seal>, Prepa
             let failed = |error| PrepareError::Files(step.clone(), error);
             Some(Seal::Files(sys.ruleset(rules).map_err(failed)?))
         }
-        Step::FilterCalls => Some(Seal::Calls(policy::program(&policy::policy()?)?)),
+        Step::FilterCalls => Some(Seal::Calls(calls.to_vec())),
     })
 }
 

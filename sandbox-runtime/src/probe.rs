@@ -1,7 +1,8 @@
-//! Looks at the network and at this process from inside, once, and leaves a report.
+//! Looks at the network and at this process from inside, and leaves a report.
 //!
 //! `request → look → dial (all at once) → report`. In: the JSON of a `ProbeRequest`, which
-//! the operator put into the pod's arguments. Out: the report file, and a log for people.
+//! the operator put into the pod's arguments. Out: the report file, and a log for people;
+//! [`crate::serve`] looks again and again, and sends what it saw.
 //! Facts only: whether they are the right ones is the operator's to judge, so a report in
 //! which everything is reachable is a success here.
 
@@ -22,6 +23,8 @@ use std::time::{Duration, Instant};
 use contract::{Observation, ProbeReport, ProbeRequest, SeenRuntime, VERSION};
 
 use self::dial::Seen;
+pub use self::report::TooLong;
+pub use self::request::{Checked, RequestError};
 
 /// How long after its timeout a dial may still be on its way to its verdict. Only a
 /// process that is given no processor time ever needs it.
@@ -33,13 +36,13 @@ const STACK: usize = 128 * 1024;
 pub enum ProbeError {
     /// The request asks for what cannot be done; asking again changes nothing.
     #[error("refused the request")]
-    Request(#[from] request::RequestError),
+    Request(#[from] RequestError),
     /// What the kernel tells about this process could not be had.
     #[error("failed to look at this process")]
     Inside(#[from] look::LookError),
     /// The report is longer than a termination message.
     #[error("refused to write a report that would be cut")]
-    Report(#[from] report::TooLong),
+    Report(#[from] TooLong),
     /// The report file could not be written.
     #[error("failed to write the report to {}", path.display())]
     Write { path: PathBuf, source: io::Error },
@@ -67,21 +70,41 @@ pub fn runtime() -> io::Result<SeenRuntime> {
 /// process. On an error no report was written, except that a failed write may have left
 /// a part of one, which does not parse.
 pub fn run(request: &str, report: &Path) -> Result<String, ProbeError> {
-    let request = request::parse(request)?;
-    let inside = look::inside()?;
-    let seen = dial_all(&request);
-    let checks = observations(&request, &seen);
-    let outcome = ProbeReport {
-        version: VERSION,
-        checks,
-        inside,
-    };
-    let text = report::encode(&outcome)?;
+    let look = look_around(&request::parse(request)?)?;
+    let text = look.encode()?;
     report::write(report, &text).map_err(|source| ProbeError::Write {
         path: report.to_owned(),
         source,
     })?;
-    Ok(report::log(&outcome, &seen))
+    Ok(report::log(&look.report, &look.seen))
+}
+
+/// What one look saw.
+#[derive(Clone, Debug)]
+pub struct Look {
+    report: ProbeReport,
+    /// The details of its checks, for people.
+    seen: Vec<Seen>,
+}
+
+impl Look {
+    /// The report, JSON.
+    pub fn encode(&self) -> Result<String, TooLong> {
+        report::encode(&self.report)
+    }
+}
+
+/// Looks once, which takes the request's timeout where anything is blocked.
+pub fn look_around(request: &Checked) -> Result<Look, ProbeError> {
+    let request = request.request();
+    let inside = look::inside()?;
+    let seen = dial_all(request);
+    let report = ProbeReport {
+        version: VERSION,
+        checks: observations(request, &seen),
+        inside,
+    };
+    Ok(Look { report, seen })
 }
 
 /// Dials every target in a thread of its own. Each has the whole timeout, counted from

@@ -4,6 +4,7 @@
 //! All `unsafe` of this crate is in [`linux`].
 
 pub mod attempts;
+pub mod bell;
 pub mod files;
 pub mod linux;
 mod memory;
@@ -107,7 +108,7 @@ pub enum Signal {
 pub enum News {
     /// Some child may have ended.
     Child,
-    /// Somebody outside the container asked for the end.
+    /// Somebody outside the container, or the operator, asked for the end.
     Asked(Signal),
 }
 

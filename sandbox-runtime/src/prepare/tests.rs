@@ -50,7 +50,7 @@ fn pipes() -> Pipes {
 #[test]
 fn the_supervisors_steps_are_done_and_the_childs_are_kept_in_order() {
     let sys = sys();
-    let prepared = prepare(plan(), pipes(), &sys).unwrap();
+    let prepared = prepare(plan(), pipes(), &[], &sys).unwrap();
     assert_eq!(
         *sys.calls.borrow(),
         [
@@ -83,13 +83,13 @@ fn without_a_command_or_a_directory_nothing_is_prepared() {
         executables: vec![],
         ..sys()
     };
-    let refused = prepare(plan(), pipes(), &nothing).unwrap_err();
+    let refused = prepare(plan(), pipes(), &[], &nothing).unwrap_err();
     assert_eq!(refused.reason(), RefusalReason::CommandNotFound);
     assert!(refused.to_string().contains("/usr/bin/run, /bin/run"));
     let nowhere = Recording {
         directories: vec![],
         ..sys()
     };
-    let refused = prepare(plan(), pipes(), &nowhere).unwrap_err();
+    let refused = prepare(plan(), pipes(), &[], &nowhere).unwrap_err();
     assert_eq!(refused.reason(), RefusalReason::DirectoryNotFound);
 }

@@ -1,4 +1,4 @@
-//! JSON → a [`ProbeRequest`] that can be served, or what is wrong with it. Pure.
+//! JSON, or a [`ProbeRequest`] → a [`Checked`] one, or what is wrong with it. Pure.
 
 use contract::{MAX_REPORT_BYTES, ProbeRequest, VERSION};
 use serde::Deserialize;
@@ -39,26 +39,44 @@ struct Versioned {
     version: u32,
 }
 
-/// Reads and checks a request. An address that cannot be dialled is no reason to refuse:
-/// it costs its own check and no other.
-pub fn parse(text: &str) -> Result<ProbeRequest, RequestError> {
+/// A request that can be served; only [`parse`] and [`Checked::new`] make one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked(ProbeRequest);
+
+impl Checked {
+    /// Checks a request. An address that cannot be dialled is no reason to refuse: it costs
+    /// its own check and no other.
+    pub fn new(request: ProbeRequest) -> Result<Self, RequestError> {
+        if request.version != VERSION {
+            return Err(RequestError::Version(request.version));
+        }
+        if !(1..=MAX_TIMEOUT_MS).contains(&request.timeout_ms) {
+            return Err(RequestError::Timeout(request.timeout_ms));
+        }
+        if request.targets.len() > MAX_TARGETS {
+            return Err(RequestError::TooManyTargets(request.targets.len()));
+        }
+        let longest = report::longest(&request);
+        if longest > MAX_REPORT_BYTES {
+            return Err(RequestError::TooMuchToReport(longest));
+        }
+        Ok(Self(request))
+    }
+
+    /// What is asked.
+    pub const fn request(&self) -> &ProbeRequest {
+        &self.0
+    }
+}
+
+/// Reads and checks a request.
+pub fn parse(text: &str) -> Result<Checked, RequestError> {
     // First alone: the fields of another version would be reported as unknown fields.
     let Versioned { version } = serde_json::from_str(text)?;
     if version != VERSION {
         return Err(RequestError::Version(version));
     }
-    let request: ProbeRequest = serde_json::from_str(text)?;
-    if !(1..=MAX_TIMEOUT_MS).contains(&request.timeout_ms) {
-        return Err(RequestError::Timeout(request.timeout_ms));
-    }
-    if request.targets.len() > MAX_TARGETS {
-        return Err(RequestError::TooManyTargets(request.targets.len()));
-    }
-    let longest = report::longest(&request);
-    if longest > MAX_REPORT_BYTES {
-        return Err(RequestError::TooMuchToReport(longest));
-    }
-    Ok(request)
+    Checked::new(serde_json::from_str(text)?)
 }
 
 #[cfg(test)]

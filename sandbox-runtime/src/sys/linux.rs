@@ -5,10 +5,11 @@
     reason = "fork hooks, seccomp, Landlock's last call, signalfd"
 )]
 
+use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::mem::{MaybeUninit, size_of};
-use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -17,7 +18,6 @@ use std::ptr;
 use std::time::{Duration, Instant};
 
 use contract::run::{Exit, Usage};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Access, MemfdFlags, Mode, SealFlags, access, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -25,6 +25,7 @@ use rustix::process::{self, DumpableBehavior, Pid, Rlimit, WaitOptions};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::attempts::Attempt;
+use super::bell::Bell;
 use super::files::{self, FilesError};
 use super::{Launch, LaunchError, News, Reaped, Seal, Signal, Sys, memory, signals};
 use crate::policy::Instruction;
@@ -32,8 +33,6 @@ use crate::step::FileRules;
 
 /// `LANDLOCK_CREATE_RULESET_VERSION` of `linux/landlock.h`.
 const ASK_VERSION: libc::c_uint = 1;
-/// One of each that is listened to, and some.
-const SIGNALS_AT_ONCE: usize = 8;
 /// `_NSIG` of `asm/signal.h`: signals are 1 to this.
 const KERNEL_SIGNALS: libc::c_int = 64;
 /// The kernel's Landlock ABI; 0 where there is none.
@@ -69,6 +68,8 @@ pub fn has_seccomp_filter() -> bool {
 #[derive(Debug)]
 pub struct Linux {
     signals: OwnedFd,
+    cancel: Bell,
+    asked: Cell<bool>,
     start: Instant,
 }
 
@@ -96,8 +97,28 @@ impl Linux {
         };
         Ok(Self {
             signals,
+            cancel: Bell::new()?,
+            asked: Cell::new(false),
             start: Instant::now(),
         })
+    }
+
+    /// Who rings it cancels the run, as a SIGTERM from outside does.
+    pub fn canceler(&self) -> Bell {
+        self.cancel.clone()
+    }
+
+    /// Whether anybody outside the container has asked for the end so far.
+    pub fn was_asked(&self) -> bool {
+        self.asked.get()
+    }
+
+    /// Waits, at most so long, until a signal comes or the bell rings, which is not heard here.
+    pub fn wait(&self, bell: &Bell, most: Option<Duration>) -> io::Result<Vec<News>> {
+        let news = signals::wait(&self.signals, bell, most)?;
+        let asked = news.iter().any(|news| matches!(news, News::Asked(_)));
+        self.asked.set(asked || self.asked.get());
+        Ok(news)
     }
 }
 
@@ -173,23 +194,9 @@ impl Sys for Linux {
     }
 
     fn news(&self, most: Duration) -> io::Result<Vec<News>> {
-        let mut waiting = [PollFd::new(&self.signals, PollFlags::IN)];
-        let most = Timespec {
-            tv_sec: i64::try_from(most.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: most.subsec_nanos().into(),
-        };
-        match poll(&mut waiting, Some(&most)) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let mut news = Vec::new();
-        // Whoever sends more in the meantime waits for the next round, as the clock must not.
-        for _ in 0..SIGNALS_AT_ONCE {
-            let Some(signal) = next_signal(&self.signals)? else {
-                break;
-            };
-            let (code, sender) = (signal.ssi_code, signal.ssi_pid);
-            news.extend(signals::meaning(signal.ssi_signo, code, sender));
+        let mut news = self.wait(&self.cancel, Some(most))?;
+        if self.cancel.heard() {
+            news.push(News::Asked(Signal::Terminate));
         }
         Ok(news)
     }
@@ -355,18 +362,6 @@ fn failed_seal(told: OwnedFd) -> Option<usize> {
     let mut place = [0];
     let read = File::from(told).read(&mut place).ok()?;
     (read == 1).then(|| usize::from(place[0]))
-}
-
-fn next_signal(signals: &OwnedFd) -> io::Result<Option<libc::signalfd_siginfo>> {
-    let mut bytes = [0_u8; size_of::<libc::signalfd_siginfo>()];
-    match rustix::io::read(signals.as_fd(), &mut bytes) {
-        Ok(read) if read == bytes.len() => {
-            // SAFETY: the kernel filled the struct, all of whose fields are integers.
-            Ok(Some(unsafe { ptr::read_unaligned(bytes.as_ptr().cast()) }))
-        }
-        Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Makes one of the calls that the jail denies; `None` where nobody objects.

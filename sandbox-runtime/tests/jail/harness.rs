@@ -217,7 +217,7 @@ impl Done {
 }
 
 /// Asks until there is an answer, ten seconds at most.
-pub fn eventually<T>(ask: impl Fn() -> Option<T>) -> T {
+pub fn eventually<T>(mut ask: impl FnMut() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {
         if let Some(answer) = ask() {

@@ -12,6 +12,8 @@ mod confinement;
 mod endings;
 mod gvisor;
 mod harness;
+mod operator;
 mod outputs;
 mod refusals;
+mod serve;
 mod signals;

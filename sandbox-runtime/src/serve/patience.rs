@@ -1,0 +1,65 @@
+//! How long to wait before the operator is dialled again. Pure but for its chance.
+//!
+//! When an operator goes away, every sandbox of the cluster loses its session at the same
+//! moment; by chance they come back at different ones.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::time::Duration;
+
+const FIRST: Duration = Duration::from_millis(50);
+const LONGEST: Duration = Duration::from_secs(1);
+
+/// Grows with every failure.
+#[derive(Debug, Default)]
+pub struct Patience {
+    failures: u32,
+}
+
+impl Patience {
+    /// The next pause: from half to the whole of 50 ms, doubled with every one before it, to
+    /// a second at most.
+    pub fn next(&mut self) -> Duration {
+        let whole = FIRST * 2_u32.saturating_pow(self.failures.min(16));
+        self.failures = self.failures.saturating_add(1);
+        let half = whole.min(LONGEST) / 2;
+        half + half.mul_f64(chance())
+    }
+
+    /// It went well: the next failure is the first.
+    pub fn restore(&mut self) {
+        self.failures = 0;
+    }
+}
+
+/// From 0 to 1. Its seed is the kernel's; no secret depends on it.
+fn chance() -> f64 {
+    let any = RandomState::new().hash_one(());
+    f64::from(u32::try_from(any >> 32).unwrap_or_default()) / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_a_second_and_start_again_after_a_success() {
+        let mut patience = Patience::default();
+        for whole in [50, 100, 200, 400, 800, 1000, 1000] {
+            let pause = patience.next();
+            let (half, whole) = (
+                Duration::from_millis(whole / 2),
+                Duration::from_millis(whole),
+            );
+            assert!((half..=whole).contains(&pause), "{pause:?} of {whole:?}");
+        }
+        (0..1000).for_each(|_| assert!(patience.next() <= LONGEST));
+        patience.restore();
+        assert!(patience.next() <= FIRST);
+    }
+
+    #[test]
+    fn no_two_wait_alike() {
+        let pauses: Vec<_> = (0..8).map(|_| Patience::default().next()).collect();
+        assert!(pauses.iter().any(|pause| *pause != pauses[0]), "{pauses:?}");
+    }
+}

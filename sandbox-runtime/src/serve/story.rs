@@ -1,0 +1,179 @@
+//! What has happened in this sandbox → what it says to the operator, and what an order asks
+//! of it. Pure: told by [`super::session`] of everything, it sends and starts nothing.
+
+use std::time::Instant;
+
+use contract::dispatch::{Ended, Hello, Order, Proof, Report, Run, Started, order, report};
+use contract::serve::DISPATCH_VERSION;
+
+/// Something that happened inside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A look is over.
+    Seen {
+        /// JSON of a `ProbeReport`.
+        report: Vec<u8>,
+        /// When it began.
+        at: Instant,
+    },
+    /// The command runs.
+    Started,
+    /// The run is over: JSON of a `RunReport`.
+    Ended(Vec<u8>),
+}
+
+/// What is to be done about an order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Deed {
+    /// Nothing: it was heard before, or is for another sandbox.
+    Nothing,
+    /// Say this.
+    Say(Vec<Report>),
+    /// Start what this, the JSON of a `RunContract`, says.
+    Begin(Vec<u8>),
+    /// End the run.
+    Cancel,
+}
+
+/// An order out of order: whoever gave it is not to be obeyed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unexpected {
+    /// The session does not stand yet.
+    #[error("an order came before the welcome")]
+    NoWelcome,
+    /// Which run it is about is not said.
+    #[error("an order is about no run")]
+    NoRun,
+}
+
+/// All that has happened.
+#[derive(Debug, Default)]
+pub struct Story {
+    /// What the last Welcome held.
+    resume: Vec<u8>,
+    /// The present session stands.
+    is_welcome: bool,
+    /// The newest look.
+    seen: Option<(Vec<u8>, Instant)>,
+    given: Option<Given>,
+}
+
+/// The one run of this sandbox.
+#[derive(Debug)]
+struct Given {
+    run: Run,
+    has_started: bool,
+    ended: Option<Vec<u8>>,
+}
+
+impl Story {
+    /// What a new session begins with.
+    pub fn hello(&self) -> Report {
+        said(report::Kind::Hello(Hello {
+            version: DISPATCH_VERSION,
+            resume: self.resume.clone(),
+            run: self.given.as_ref().map(|given| given.run.clone()),
+        }))
+    }
+
+    /// The present session is over; gives whether it stood.
+    pub const fn lose(&mut self) -> bool {
+        std::mem::replace(&mut self.is_welcome, false)
+    }
+
+    /// Whether a run has been given: from there on the pod's log is the command's.
+    pub const fn has_run(&self) -> bool {
+        self.given.is_some()
+    }
+
+    /// Takes an order.
+    pub fn hear(&mut self, order: Order, now: Instant) -> Result<Deed, Unexpected> {
+        match order.kind {
+            Some(order::Kind::Welcome(welcome)) => {
+                self.resume = welcome.resume;
+                self.is_welcome = true;
+                Ok(Deed::Say(self.so_far(now)))
+            }
+            _ if !self.is_welcome => Err(Unexpected::NoWelcome),
+            Some(order::Kind::Assign(assign)) => {
+                let run = assign.run.ok_or(Unexpected::NoRun)?;
+                if self.given.is_some() {
+                    return Ok(Deed::Nothing);
+                }
+                self.given = Some(Given {
+                    run,
+                    has_started: false,
+                    ended: None,
+                });
+                Ok(Deed::Begin(assign.contract))
+            }
+            Some(order::Kind::Cancel(cancel)) => {
+                let run = cancel.run.ok_or(Unexpected::NoRun)?;
+                let is_ours = |given: &Given| given.run == run && given.ended.is_none();
+                let is_ours = self.given.as_ref().is_some_and(is_ours);
+                Ok(if is_ours { Deed::Cancel } else { Deed::Nothing })
+            }
+            // Of a kind that a newer operator knows; it has heard which version this is.
+            None => Ok(Deed::Nothing),
+        }
+    }
+
+    /// Takes what happened, and gives what is to be said of it now.
+    pub fn happened(&mut self, event: Event, now: Instant) -> Option<Report> {
+        let report = match (event, &mut self.given) {
+            (Event::Seen { report, at }, None) => {
+                let (report, at) = self.seen.insert((report, at));
+                proof(report, *at, now)
+            }
+            (Event::Started, Some(given)) => {
+                given.has_started = true;
+                started(&given.run)
+            }
+            (Event::Ended(report), Some(given)) => ended(&given.run, given.ended.insert(report)),
+            // A look that began before the run was given is of no use any more; and nothing
+            // starts or ends that was not given.
+            (Event::Seen { .. }, Some(_)) | (Event::Started | Event::Ended(_), None) => {
+                return None;
+            }
+        };
+        self.is_welcome.then_some(report)
+    }
+
+    /// Everything that may not have arrived yet.
+    fn so_far(&self, now: Instant) -> Vec<Report> {
+        let Some(given) = &self.given else {
+            let newest = self.seen.iter();
+            return newest.map(|(report, at)| proof(report, *at, now)).collect();
+        };
+        let start = given.has_started.then(|| started(&given.run));
+        let end = given.ended.as_ref().map(|report| ended(&given.run, report));
+        start.into_iter().chain(end).collect()
+    }
+}
+
+fn proof(report: &[u8], at: Instant, now: Instant) -> Report {
+    let age = now.saturating_duration_since(at).as_millis();
+    said(report::Kind::Proof(Proof {
+        report: report.to_vec(),
+        age_ms: u32::try_from(age).unwrap_or(u32::MAX),
+    }))
+}
+
+fn started(run: &Run) -> Report {
+    let run = Some(run.clone());
+    said(report::Kind::Started(Started { run }))
+}
+
+fn ended(run: &Run, report: &[u8]) -> Report {
+    said(report::Kind::Ended(Ended {
+        run: Some(run.clone()),
+        report: report.to_vec(),
+    }))
+}
+
+const fn said(kind: report::Kind) -> Report {
+    Report { kind: Some(kind) }
+}
+
+#[cfg(test)]
+mod tests;
