@@ -6,6 +6,8 @@
 #![expect(clippy::disallowed_methods, reason = "this is where writes live")]
 
 mod object;
+mod review;
+mod secret;
 
 use crds::well_known::MANAGER;
 use k8s_openapi::{
@@ -18,7 +20,11 @@ use kube::{
 };
 use serde_json::json;
 
-pub use self::object::{delete, finalizer, release_pod, status};
+pub use self::{
+    object::{delete, finalizer, release_pod, status},
+    review::review_token,
+    secret::{create_secret, replace_secret},
+};
 use crate::{
     error::Error,
     world::{
