@@ -24,6 +24,7 @@ pub mod retry;
 pub mod room;
 pub mod rules;
 pub mod runtime;
+pub mod session;
 pub mod telemetry;
 pub mod tenant;
 pub mod world;
