@@ -235,7 +235,7 @@ fn dispatching() -> Vec<Rule> {
         Rule {
             group: "",
             resources: &["secrets"],
-            verbs: &["get", "patch"],
+            verbs: &["get", "update"],
             names: &[DISPATCH],
             why: "the same authority for the next leader, so that sandboxes know it again",
         },

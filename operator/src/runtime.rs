@@ -240,7 +240,11 @@ async fn dispatch_once(
     let authority = Arc::new(Authority::load(client, context.now).await?);
     let (told, sessions) = tokio::sync::mpsc::unbounded_channel();
     let (_leading, stop) = tokio::sync::oneshot::channel();
-    let lead = desk::Lead { authority: authority.clone(), sessions, stop };
+    let lead = desk::Lead {
+        authority: authority.clone(),
+        sessions,
+        stop,
+    };
     // The desk ends with the process alone.
     let _ = desk.send(desk::Event::Lead(Box::new(lead)));
     let address = settings.address.unwrap_or_else(|| settings.listen.ip());
@@ -398,7 +402,9 @@ mod tests {
             }
             sight.lose("Pod");
         };
-        let both = async { tokio::join!(lead(&mut candidate, &context, blind, stopped), told) };
+        let (desk, _heard) = tokio::sync::mpsc::unbounded_channel();
+        let leading = lead(&mut candidate, &context, &desk, blind, stopped);
+        let both = async { tokio::join!(leading, told) };
         let ended = tokio::time::timeout(Duration::from_secs(30), both).await;
         let (ended, ()) = ended.unwrap();
         assert!(matches!(ended, Error::Ended("the sight")), "{ended}");

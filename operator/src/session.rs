@@ -72,7 +72,7 @@ pub enum Event {
     Opened {
         /// Theirs.
         session: Session,
-        /// What they said.
+        /// What they said, without the secret that `resumed` comes of.
         hello: Hello,
         /// Whether they have shown the secret of their pod: this is the supervisor that has
         /// been welcomed before, and not the command that it runs.
@@ -110,9 +110,9 @@ pub enum Error {
     /// The authority cannot be read.
     #[error("failed to read Secret {SYSTEM_NAMESPACE}/{DISPATCH}: {0}")]
     Read(#[source] Box<kube::Error>),
-    /// It cannot be written.
+    /// It cannot be written, or is somebody else's.
     #[error(transparent)]
-    Write(#[from] crate::error::Error),
+    Keep(#[from] crate::error::Error),
     /// Somebody else keeps writing it.
     #[error("failed to keep Secret {SYSTEM_NAMESPACE}/{DISPATCH}: somebody else keeps writing it")]
     Raced,

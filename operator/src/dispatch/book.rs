@@ -52,11 +52,17 @@ pub struct Book {
     strangers: HashMap<Uid, (Opening, Timestamp)>,
     /// Lines to be looked at.
     pub(super) dirty: BTreeSet<Key>,
+    /// Those of them for which there are too many writes under way; looked at again when one ends.
+    pub(super) held: BTreeSet<Key>,
     /// How sandboxes are made here.
     pub(super) workshop: Workshop,
     /// Writes under way that bind, and that make a pod.
     pub(super) binding: usize,
     pub(super) posting: usize,
+    /// Time has gone by since the last turns.
+    pub(super) ticked: bool,
+    /// Sandboxes made by this process: tells one from the next.
+    pub(super) made: u64,
     /// Who was served last.
     pub(super) last: Option<Arc<str>>,
 }
@@ -86,9 +92,12 @@ impl Book {
             sandboxes: HashMap::new(),
             strangers: HashMap::new(),
             dirty: BTreeSet::new(),
+            held: BTreeSet::new(),
             workshop,
             binding: 0,
             posting: 0,
+            ticked: false,
+            made: 0,
             last: None,
         }
     }
@@ -135,6 +144,7 @@ impl Book {
 
     /// Has every line looked at that anything hangs on.
     fn touch_all(&mut self) {
+        self.ticked = true;
         self.lines.retain(|_, line| !line.is_empty());
         self.dirty.extend(self.lines.keys().cloned());
     }
@@ -270,7 +280,9 @@ impl Book {
         let (key, since) = (run.line.clone(), run.since);
         if let Some(line) = self.lines.get_mut(&key) {
             line.waiting.remove(&(since, uid));
+            line.fresh.remove(&uid);
             line.live.remove(&uid);
+            line.closing.remove(&uid);
         }
     }
 
@@ -280,11 +292,15 @@ impl Book {
             return;
         };
         let (key, since, stage) = (run.line.clone(), run.since, run.stage);
-        let keyed = run.idempotency_key.clone();
+        let (keyed, closes) = (run.idempotency_key.clone(), run.outcome.is_some());
         let line = self.line(&key);
+        if closes {
+            line.closing.insert(uid);
+        }
         match stage {
             Stage::Waiting => {
                 line.waiting.insert((since, uid));
+                line.fresh.insert(uid);
             }
             Stage::Binding(pod) | Stage::Bound(pod) => {
                 line.live.insert(uid);
@@ -299,10 +315,24 @@ impl Book {
         self.touch(&key);
     }
 
+    /// It is known what became of an Execution. What was known first, stands.
+    pub(super) fn conclude(&mut self, uid: Uid, outcome: Outcome) {
+        let Some(run) = self.runs.get_mut(&uid) else {
+            return;
+        };
+        run.outcome.get_or_insert(outcome);
+        let key = run.line.clone();
+        self.line(&key).closing.insert(uid);
+        self.touch(&key);
+    }
+
     /// An Execution that is gone. Its sandbox, if it has one, is nobody's any more.
     pub fn execution_gone(&mut self, uid: Uid) {
         self.unshelve(uid);
-        let open = self.runs.remove(&uid).map(|run| (run.line, run.idempotency_key));
+        let open = self
+            .runs
+            .remove(&uid)
+            .map(|run| (run.line, run.idempotency_key));
         let over = self.ended.remove(&uid).map(|ended| {
             if let Some(shelf) = self.shelf.get_mut(&ended.line) {
                 shelf.remove(&(ended.at, uid));
@@ -366,15 +396,24 @@ impl Book {
 
     /// A sandbox has dialled. Whoever is refused finds its session closed.
     pub fn opened(&mut self, opening: Opening, now: Timestamp) {
-        let Opening { session, hello, resumed, resume } = &opening;
+        let Opening {
+            session,
+            hello,
+            resumed,
+            resume,
+        } = &opening;
         let uid = session.peer.uid;
         let Some(sandbox) = self.sandboxes.get_mut(&uid) else {
-            self.strangers.retain(|_, (_, since)| *since + STRANGER > now);
+            self.strangers
+                .retain(|_, (_, since)| *since + STRANGER > now);
             self.strangers.insert(uid, (opening, now));
             return;
         };
         let key = sandbox.pod.line.clone();
-        let given = hello.run.as_ref().map(|run| (Uid::parse(&run.execution), run.attempt));
+        let given = hello
+            .run
+            .as_ref()
+            .map(|run| (Uid::parse(&run.execution), run.attempt));
         // Whoever runs a command has been welcomed before it was given that: one that cannot
         // show the welcome is the command itself, with the pod's token.
         let used = sandbox.claimed.is_some() || given.is_some();
@@ -406,7 +445,11 @@ impl Book {
         let Some(sandbox) = self.sandboxes.get_mut(&pod) else {
             return;
         };
-        if sandbox.seat.take_if(|seat| seat.session == session).is_none() {
+        if sandbox
+            .seat
+            .take_if(|seat| seat.session == session)
+            .is_none()
+        {
             return;
         }
         sandbox.heard = now;
@@ -422,7 +465,11 @@ impl Book {
         let Some(sandbox) = self.sandboxes.get_mut(&pod) else {
             return;
         };
-        if sandbox.seat.as_ref().is_none_or(|seat| seat.session != session) {
+        if sandbox
+            .seat
+            .as_ref()
+            .is_none_or(|seat| seat.session != session)
+        {
             return;
         }
         sandbox.heard = now;
@@ -446,10 +493,9 @@ impl Book {
         }
         if let Some(run) = self.run_on(pod, given) {
             run.started.get_or_insert(now);
-            if let Some(report) = kind
-                && run.outcome.is_none()
-            {
-                run.outcome = Some(outcome(run, &report));
+            let outcome = kind.map(|report| outcome(run, &report));
+            if let Some(outcome) = outcome {
+                self.conclude(given.0, outcome);
             }
         }
         self.touch(&key);
@@ -476,8 +522,12 @@ impl Book {
                         at,
                         passed: judged.checks.len(),
                     },
-                    crds::tenant::Outcome::Inconclusive => Proof::Doubtful { fault: judged.fault },
-                    crds::tenant::Outcome::Breached => Proof::Broken { fault: judged.fault },
+                    crds::tenant::Outcome::Inconclusive => Proof::Doubtful {
+                        fault: judged.fault,
+                    },
+                    crds::tenant::Outcome::Breached => Proof::Broken {
+                        fault: judged.fault,
+                    },
                 }
             }
             // The watch has not brought its node's address yet, or nobody knows how it must be.

@@ -29,7 +29,8 @@ pub fn contract(terms: &Terms, confinement: Confinement, input: Option<&str>) ->
     let environment: BTreeMap<String, String> = pairs
         .map(|variable| (variable.name.clone(), variable.value.clone()))
         .collect();
-    let milliseconds = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    let milliseconds =
+        |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     RunContract {
         version: RUN_VERSION,
         profile: if gvisor {
@@ -46,7 +47,11 @@ pub fn contract(terms: &Terms, confinement: Confinement, input: Option<&str>) ->
         writable: vec![WORK.to_owned(), TMP.to_owned()],
         // Under gVisor nothing hides it; there, what the token opens is shut by the time that a
         // command runs: a session is only resumed by who knows what the first one was told.
-        hidden: if gvisor { vec![] } else { vec![TOKEN.to_owned()] },
+        hidden: if gvisor {
+            vec![]
+        } else {
+            vec![TOKEN.to_owned()]
+        },
         input: input.map(|text| Input {
             text: text.to_owned(),
             file: format!("{WORK}/input"),

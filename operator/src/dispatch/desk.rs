@@ -143,12 +143,25 @@ impl Desk {
     fn session(&mut self, event: session::Event, authority: &Authority) {
         let now = self.now();
         match event {
-            session::Event::Opened { session, hello, resumed } => {
+            session::Event::Opened {
+                session,
+                hello,
+                resumed,
+            } => {
                 let resume = authority.resume(session.peer.uid);
-                let opening = Opening { session, hello, resumed, resume };
+                let opening = Opening {
+                    session,
+                    hello,
+                    resumed,
+                    resume,
+                };
                 self.book.opened(opening, now);
             }
-            session::Event::Said { pod, session, report } => {
+            session::Event::Said {
+                pod,
+                session,
+                report,
+            } => {
                 self.book.said(pod, session, report, now);
             }
             session::Event::Closed { pod, session } => self.book.closed(pod, session, now),
@@ -180,8 +193,13 @@ impl Desk {
     /// What the listing that has just ended did not bring, of what was `known`.
     fn missing(&mut self, kind: Kind, known: Vec<Uid>) -> Vec<Uid> {
         let listed: std::collections::HashSet<Uid> =
-            std::mem::take(&mut self.listed[kind as usize]).into_iter().collect();
-        known.into_iter().filter(|uid| !listed.contains(uid)).collect()
+            std::mem::take(&mut self.listed[kind as usize])
+                .into_iter()
+                .collect();
+        known
+            .into_iter()
+            .filter(|uid| !listed.contains(uid))
+            .collect()
     }
 
     fn integrations(&mut self, event: watcher::Event<Integration>) {
@@ -193,7 +211,8 @@ impl Desk {
             }
             watcher::Event::Apply(object) => self.book.integration(&object),
             watcher::Event::Delete(object) => {
-                self.book.integration_gone(&Key::of(&object), Uid::of(&object.metadata));
+                self.book
+                    .integration_gone(&Key::of(&object), Uid::of(&object.metadata));
             }
             watcher::Event::InitDone => {
                 let known = self.book.integrations();
@@ -261,14 +280,34 @@ fn workshop(context: &Context, authorities: String) -> Workshop {
 /// Does one thing at the API server.
 async fn perform(client: Client, act: Act) -> Receipt {
     match act {
-        Act::Status { run, key, version, before, status, purpose } => {
-            let object = apply::Target { namespace: &key.namespace, name: &key.name, uid: run };
-            let result = apply::status_at::<Execution>(&client, object, version, (&*before, &*status)).await;
+        Act::Status {
+            run,
+            key,
+            version,
+            before,
+            status,
+            purpose,
+        } => {
+            let object = apply::Target {
+                namespace: &key.namespace,
+                name: &key.name,
+                uid: run,
+            };
+            let result =
+                apply::status_at::<Execution>(&client, object, version, (&*before, &*status)).await;
             let result = result.map(Box::new);
-            Receipt::Status { run, purpose, result }
+            Receipt::Status {
+                run,
+                purpose,
+                result,
+            }
         }
         Act::LineStatus { key, uid, status } => {
-            let object = apply::Target { namespace: &key.namespace, name: &key.name, uid };
+            let object = apply::Target {
+                namespace: &key.namespace,
+                name: &key.name,
+                uid,
+            };
             let result = apply::status_of::<Integration>(&client, object, &*status).await;
             let result = result.map(|()| status);
             Receipt::LineStatus { key, result }
@@ -278,12 +317,20 @@ async fn perform(client: Client, act: Act) -> Receipt {
             Receipt::Make { line, result }
         }
         Act::Remove { key, pod, grace } => {
-            let object = apply::Target { namespace: &key.namespace, name: &key.name, uid: pod };
+            let object = apply::Target {
+                namespace: &key.namespace,
+                name: &key.name,
+                uid: pod,
+            };
             let result = apply::remove::<Pod>(&client, object, Some(grace)).await;
             Receipt::Remove { pod, result }
         }
         Act::Forget { key, run } => {
-            let object = apply::Target { namespace: &key.namespace, name: &key.name, uid: run };
+            let object = apply::Target {
+                namespace: &key.namespace,
+                name: &key.name,
+                uid: run,
+            };
             let result = apply::remove::<Execution>(&client, object, None).await;
             Receipt::Forget { run, result }
         }

@@ -38,10 +38,7 @@ impl Key {
 
     /// The key of a namespaced object.
     pub fn of(object: &impl ResourceExt) -> Self {
-        Self::new(
-            &object.namespace().unwrap_or_default(),
-            &object.name_any(),
-        )
+        Self::new(&object.namespace().unwrap_or_default(), &object.name_any())
     }
 }
 
@@ -148,8 +145,12 @@ pub struct Line {
     pub integration: Option<Known>,
     /// Who waits, by since when, and by UID. A retry waits from a moment to come.
     pub waiting: BTreeSet<(Timestamp, Uid)>,
+    /// Those of them that nobody has looked at yet.
+    pub fresh: BTreeSet<Uid>,
     /// Executions that have a sandbox and have not ended.
     pub live: BTreeSet<Uid>,
+    /// Executions of which it is known what became, and not yet written.
+    pub closing: BTreeSet<Uid>,
     /// Every sandbox that is there.
     pub pods: BTreeSet<Uid>,
     /// Sandboxes that are being posted.

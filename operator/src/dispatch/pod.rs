@@ -27,7 +27,10 @@ use k8s_openapi::{
         ResourceRequirements, SeccompProfile, SecurityContext, ServiceAccountTokenProjection,
         Volume, VolumeMount, VolumeProjection,
     },
-    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::{ObjectMeta, OwnerReference}},
+    apimachinery::pkg::{
+        api::resource::Quantity,
+        apis::meta::v1::{ObjectMeta, OwnerReference},
+    },
 };
 use kube::Resource;
 use serde::Serialize;
@@ -97,8 +100,19 @@ pub struct Workshop {
 
 impl Mold {
     /// What a sandbox of these terms is made from.
-    pub fn of(workshop: &Workshop, terms: &Terms, confinement: Confinement, residency: Option<&Residency>) -> Self {
-        let Terms { image, cpu, memory, scratch, .. } = terms;
+    pub fn of(
+        workshop: &Workshop,
+        terms: &Terms,
+        confinement: Confinement,
+        residency: Option<&Residency>,
+    ) -> Self {
+        let Terms {
+            image,
+            cpu,
+            memory,
+            scratch,
+            ..
+        } = terms;
         let gvisor = confinement.runtime == Runtime::GVisor;
         Self {
             image: image.clone(),
@@ -175,7 +189,14 @@ pub fn pod(order: &Order<'_>) -> Pod {
 }
 
 fn metadata(order: &Order<'_>) -> ObjectMeta {
-    let Order { owner, line, uid, mold, probe: _, tag } = order;
+    let Order {
+        owner,
+        line,
+        uid,
+        mold,
+        probe: _,
+        tag,
+    } = order;
     let mut labels = owner.labels();
     labels.insert(ROLE_LABEL.to_owned(), ROLE_SANDBOX.to_owned());
     labels.insert(INTEGRATION_LABEL.to_owned(), line.name.to_string());
@@ -246,7 +267,10 @@ fn bringer(mold: &Mold) -> Container {
         image: Some(mold.supervisor.clone()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
         command: Some(vec!["/cloister-sandbox".to_owned()]),
-        args: Some(vec!["install".to_owned(), format!("{SUPERVISOR}/cloister-sandbox")]),
+        args: Some(vec![
+            "install".to_owned(),
+            format!("{SUPERVISOR}/cloister-sandbox"),
+        ]),
         resources: Some(resources("100m", "32Mi")),
         security_context: Some(confined()),
         volume_mounts: Some(vec![mount("supervisor", SUPERVISOR, false)]),
@@ -326,7 +350,12 @@ fn volumes(mold: &Mold) -> Vec<Volume> {
         }),
         ..Volume::default()
     };
-    vec![supervisor, token, in_memory("work", scratch), in_memory("tmp", scratch)]
+    vec![
+        supervisor,
+        token,
+        in_memory("work", scratch),
+        in_memory("tmp", scratch),
+    ]
 }
 
 /// Only nodes that the residency allows.

@@ -26,9 +26,14 @@ impl Book {
     /// Takes note of what became of an act.
     pub fn receipt(&mut self, receipt: Receipt, now: Timestamp) {
         match receipt {
-            Receipt::Status { run, purpose, result } => {
+            Receipt::Status {
+                run,
+                purpose,
+                result,
+            } => {
                 if purpose == Purpose::Bind {
                     self.binding = self.binding.saturating_sub(1);
+                    self.dirty.append(&mut self.held);
                 }
                 match result {
                     Ok(object) => {
@@ -106,8 +111,14 @@ impl Book {
         self.shelve(uid);
     }
 
-    fn made(&mut self, key: &Key, result: Result<Box<k8s_openapi::api::core::v1::Pod>, Error>, now: Timestamp) {
+    fn made(
+        &mut self,
+        key: &Key,
+        result: Result<Box<k8s_openapi::api::core::v1::Pod>, Error>,
+        now: Timestamp,
+    ) {
         self.posting = self.posting.saturating_sub(1);
+        self.dirty.append(&mut self.held);
         let Some(line) = self.lines.get_mut(key) else {
             return;
         };

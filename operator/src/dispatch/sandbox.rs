@@ -116,7 +116,9 @@ impl Facts {
     pub fn of(pod: &Pod) -> Option<Self> {
         let labels = pod.labels();
         let integration = labels.get(INTEGRATION_LABEL)?;
-        let is_sandbox = labels.get(ROLE_LABEL).is_some_and(|role| role == ROLE_SANDBOX)
+        let is_sandbox = labels
+            .get(ROLE_LABEL)
+            .is_some_and(|role| role == ROLE_SANDBOX)
             && pod.name_any().starts_with(names::SANDBOX_PREFIX);
         if !is_sandbox {
             return None;
@@ -218,7 +220,9 @@ fn waits(container: &ContainerStatus) -> Option<Trouble> {
     match reason {
         "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull"
         | "ImageInspectError" => Some(trouble(ExecutionReason::ImageUnavailable, message)),
-        "CreateContainerError" | "CreateContainerConfigError" | "RunContainerError"
+        "CreateContainerError"
+        | "CreateContainerConfigError"
+        | "RunContainerError"
         | "CrashLoopBackOff" => Some(trouble(ExecutionReason::StartDeadlineExceeded, message)),
         _ => None,
     }

@@ -43,17 +43,20 @@ const DEFAULT_DEADLINE: Duration = Duration::from_mins(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 impl Book {
-    /// Sets one line right.
-    pub(super) fn settle(&mut self, key: &Key, view: View<'_>, acts: &mut Vec<Act>) {
+    /// Sets one line right. What only time changes is looked at where that has gone by: an event
+    /// costs as much as sandboxes are there, and not as Executions wait.
+    pub(super) fn settle(&mut self, key: &Key, ticked: bool, view: View<'_>, acts: &mut Vec<Act>) {
         if !self.lines.contains_key(key) {
             return;
         }
         self.sweep_pods(key, view, acts);
         self.watch_live(key, view);
-        self.watch_waiting(key, view);
+        self.watch_waiting(key, ticked, view);
         self.write_ends(key, view, acts);
-        self.say(key, view, acts);
-        self.forget(key, view, acts);
+        if ticked {
+            self.say(key, view, acts);
+            self.forget(key, view, acts);
+        }
         self.say_of_line(key, view, acts);
     }
 
@@ -82,7 +85,11 @@ impl Book {
                 if let Some(sandbox) = self.sandboxes.get_mut(&uid) {
                     sandbox.removing = true;
                 }
-                acts.push(Act::Remove { key: name, pod: uid, grace: 0 });
+                acts.push(Act::Remove {
+                    key: name,
+                    pod: uid,
+                    grace: 0,
+                });
             } else if free {
                 spare -= 1;
                 self.note_trouble(key, uid, view.now);
@@ -97,7 +104,10 @@ impl Book {
             let stage = self.runs.get(&claimed).map(|run| run.stage);
             return stage != Some(Stage::Bound(pod.uid)) && stage != Some(Stage::Binding(pod.uid));
         }
-        let given = sandbox.seat.as_ref().is_some_and(|seat| seat.given.is_some());
+        let given = sandbox
+            .seat
+            .as_ref()
+            .is_some_and(|seat| seat.given.is_some());
         let unheard = sandbox.seat.is_none() && sandbox.heard + UNHEARD < now;
         let started = pod.trouble.is_none() && pod.node.is_some();
         let stale = match sandbox.proof {
@@ -107,9 +117,17 @@ impl Book {
             }
             Proof::Broken { .. } => false,
         };
-        let known = self.lines.get(&pod.line).and_then(|line| line.integration.as_ref());
+        let known = self
+            .lines
+            .get(&pod.line)
+            .and_then(|line| line.integration.as_ref());
         let orphan = known.map(|known| known.uid) != pod.owner;
-        given || pod.end.is_some() || orphan || stale || unheard && started || mold != Some(&pod.mold)
+        given
+            || pod.end.is_some()
+            || orphan
+            || stale
+            || unheard && started
+            || mold != Some(&pod.mold)
     }
 
     /// A sandbox came to nothing: the next one waits, longer each time, and who waits longest
@@ -117,10 +135,11 @@ impl Book {
     fn none_came(&mut self, key: &Key, trouble: Trouble, now: Timestamp) {
         if trouble.reason == ExecutionReason::SandboxUnproven {
             let line = self.lines.get(key);
-            let first = line.and_then(|line| line.waiting.first()).map(|(_, uid)| *uid);
-            if let Some(run) = first.and_then(|uid| self.runs.get_mut(&uid)) {
-                let outcome = Outcome::new(trouble.reason, trouble.message.clone());
-                run.outcome.get_or_insert(outcome);
+            let first = line
+                .and_then(|line| line.waiting.first())
+                .map(|(_, uid)| *uid);
+            if let Some(uid) = first {
+                self.conclude(uid, Outcome::new(trouble.reason, trouble.message.clone()));
             }
         }
         if let Some(line) = self.lines.get_mut(key) {
@@ -151,8 +170,9 @@ impl Book {
     fn watch_live(&mut self, key: &Key, view: View<'_>) {
         let now = view.now;
         self.replace(key);
+        let terms = self.lines.get(key).and_then(Line::terms).cloned();
+        let most = terms.map(|terms| terms.timeout + terms.grace + OVERTIME);
         for uid in self.runs_of(key, |line| line.live.iter().copied().collect()) {
-            let terms = self.lines.get(key).and_then(Line::terms).cloned();
             let Some(run) = self.runs.get_mut(&uid) else {
                 continue;
             };
@@ -160,18 +180,24 @@ impl Book {
                 continue;
             };
             let sandbox = self.sandboxes.get(&pod);
-            if run.outcome.is_none() {
-                run.outcome = lost(run, sandbox, now);
+            let seat = sandbox.and_then(|sandbox| sandbox.seat.as_ref());
+            if run.cancel
+                && !run.told_to_end
+                && let Some(seat) = seat
+            {
+                run.told_to_end = seat.orders.send(orders::cancel(run)).is_ok();
+            }
+            if run.outcome.is_some() {
+                continue;
             }
             let begun = run.started.or(run.status.times.claimed).unwrap_or(now);
-            let most = terms.map(|terms| terms.timeout + terms.grace + OVERTIME);
-            if run.outcome.is_none() && most.is_some_and(|most| begun + most < now) {
+            let late = most.is_some_and(|most| begun + most < now);
+            let overtime = late.then(|| {
                 let message = "its sandbox did not end it in time, and was removed";
-                run.outcome = Some(Outcome::new(ExecutionReason::TimedOut, message));
-            }
-            let seat = sandbox.and_then(|sandbox| sandbox.seat.as_ref());
-            if run.cancel && !run.told_to_end && let Some(seat) = seat {
-                run.told_to_end = seat.orders.send(orders::cancel(run)).is_ok();
+                Outcome::new(ExecutionReason::TimedOut, message)
+            });
+            if let Some(outcome) = lost(run, sandbox, now).or(overtime) {
+                self.conclude(uid, outcome);
             }
         }
     }
@@ -191,55 +217,74 @@ impl Book {
         if runs.clone().any(|run| run.cancel || run.outcome.is_some()) {
             return;
         }
-        let oldest = runs.min_by_key(|run| run.status.times.claimed).map(|run| run.uid);
+        let oldest = runs
+            .min_by_key(|run| run.status.times.claimed)
+            .map(|run| run.uid);
         if let Some(run) = oldest.and_then(|uid| self.runs.get_mut(&uid)) {
             run.cancel = true;
         }
     }
 
     /// Ends who has waited too long, or need not wait.
-    fn watch_waiting(&mut self, key: &Key, view: View<'_>) {
-        let shut = self.shut(key);
+    fn watch_waiting(&mut self, key: &Key, ticked: bool, view: View<'_>) {
+        let Some(line) = self.lines.get_mut(key) else {
+            return;
+        };
+        let fresh = std::mem::take(&mut line.fresh);
+        for uid in fresh {
+            if let Some(outcome) = self.need_not_wait(key, uid) {
+                self.conclude(uid, outcome);
+            }
+        }
+        if !ticked {
+            return;
+        }
+        let blocked = self.shut(key).unwrap_or_else(|| self.obstacle(key));
         let Some(line) = self.lines.get(key) else {
             return;
         };
-        let terms = line.terms().cloned();
-        let deadline = terms.as_ref().map_or(DEFAULT_DEADLINE, |terms| terms.start_deadline);
-        let skip = terms.is_some_and(|terms| {
-            terms.policy == ConcurrencyPolicy::Skip && line.live.len() >= terms.limit
-        });
-        let blocked = shut.unwrap_or_else(|| self.obstacle(key));
-        for (since, uid) in self.lines.get(key).map(|line| line.waiting.clone()).unwrap_or_default() {
-            let stands = self.stands_for(key, uid);
-            let Some(run) = self.runs.get_mut(&uid) else {
-                continue;
-            };
-            let outcome = if run.cancel {
-                Outcome::new(ExecutionReason::Canceled, "canceled before it started")
-            } else if let Some(other) = stands {
-                let message = format!("Execution {other} has the same spec.idempotencyKey and stands for it");
-                Outcome::new(ExecutionReason::Duplicate, message)
-            } else if skip {
-                let message = "as many run as spec.concurrency.limit of the Integration allows, \
-                               and its policy is Skip";
-                Outcome::new(ExecutionReason::Rejected, message)
-            } else if since + deadline < view.now {
-                blocked.clone()
-            } else {
-                continue;
-            };
-            run.outcome.get_or_insert(outcome);
+        let deadline = line
+            .terms()
+            .map_or(DEFAULT_DEADLINE, |terms| terms.start_deadline);
+        let late = line
+            .waiting
+            .iter()
+            .take_while(|(since, _)| *since + deadline < view.now);
+        for (_, uid) in late.copied().collect::<Vec<_>>() {
+            self.conclude(uid, blocked.clone());
         }
     }
 
-    /// Name of the Execution that runs or ran for this one's idempotency key.
-    fn stands_for(&self, key: &Key, uid: Uid) -> Option<String> {
+    /// What becomes of an Execution that has just begun to wait, if it is known at once.
+    fn need_not_wait(&self, key: &Key, uid: Uid) -> Option<Outcome> {
+        let line = self.lines.get(key)?;
+        if self.runs.get(&uid)?.cancel {
+            let message = "canceled before it started";
+            return Some(Outcome::new(ExecutionReason::Canceled, message));
+        }
+        let crowded = line.terms().is_some_and(|terms| {
+            terms.policy == ConcurrencyPolicy::Skip && line.live.len() >= terms.limit
+        });
+        let skipped = crowded.then(|| {
+            let message = "as many run as spec.concurrency.limit of the Integration allows, and its \
+                           policy is Skip";
+            Outcome::new(ExecutionReason::Rejected, message)
+        });
+        self.stands_for(key, uid).or(skipped)
+    }
+
+    /// What becomes of an Execution if another one has its idempotency key.
+    pub(super) fn stands_for(&self, key: &Key, uid: Uid) -> Option<Outcome> {
         let keyed = self.runs.get(&uid)?.idempotency_key.as_ref()?;
         let other = *self.lines.get(key)?.keyed.get(keyed)?;
-        let name = |key: &Key| key.name.to_string();
-        let open = self.runs.get(&other).map(|run| name(&run.key));
-        let named = open.or_else(|| self.ended.get(&other).map(|ended| name(&ended.key)));
-        named.filter(|_| other != uid)
+        let open = self.runs.get(&other).map(|run| &run.key);
+        let named = open.or_else(|| self.ended.get(&other).map(|ended| &ended.key))?;
+        (other != uid).then(|| {
+            let name = &named.name;
+            let message =
+                format!("Execution {name} has the same spec.idempotencyKey and stands for it");
+            Outcome::new(ExecutionReason::Duplicate, message)
+        })
     }
 
     /// What keeps an Execution waiting where nothing is shut.
@@ -261,12 +306,8 @@ impl Book {
 
     /// Writes what has ended.
     fn write_ends(&mut self, key: &Key, view: View<'_>, acts: &mut Vec<Act>) {
-        let all = |line: &Line| {
-            let waiting = line.waiting.iter().map(|(_, uid)| *uid);
-            waiting.chain(line.live.iter().copied()).collect()
-        };
-        for uid in self.runs_of(key, all) {
-            let terms = self.lines.get(key).and_then(Line::terms).cloned();
+        let terms = self.lines.get(key).and_then(Line::terms).cloned();
+        for uid in self.runs_of(key, |line| line.closing.iter().copied().collect()) {
             let Some(run) = self.runs.get_mut(&uid) else {
                 continue;
             };
@@ -279,7 +320,9 @@ impl Book {
             }
             let bound = matches!(run.stage, Stage::Bound(_));
             let attempts = u32::try_from(run.status.attempt).unwrap_or(u32::MAX);
-            let more = terms.is_some_and(|terms| attempts <= terms.retries);
+            let more = terms
+                .as_ref()
+                .is_some_and(|terms| attempts <= terms.retries);
             let retry = bound && more && !run.cancel && outcome.may_be_retried();
             let (status, purpose) = if retry {
                 (status::retrying(run, &outcome, view.now), Purpose::Retry)
@@ -313,7 +356,9 @@ impl Book {
                     (ExecutionReason::Running, "the command runs", started)
                 }
                 (Stage::Waiting, _) if run.since > view.now => continue,
-                (Stage::Waiting, _) => (ExecutionReason::Queued, blocked.message.as_str(), run.since),
+                (Stage::Waiting, _) => {
+                    (ExecutionReason::Queued, blocked.message.as_str(), run.since)
+                }
             };
             if since + SAY_AFTER > view.now || says(run, reason, message) {
                 continue;
@@ -327,7 +372,11 @@ impl Book {
 
     /// Removes what has been kept long enough.
     fn forget(&mut self, key: &Key, view: View<'_>, acts: &mut Vec<Act>) {
-        let ttl = self.lines.get(key).and_then(Line::terms).map_or(DEFAULT_TTL, |terms| terms.ttl);
+        let ttl = self
+            .lines
+            .get(key)
+            .and_then(Line::terms)
+            .map_or(DEFAULT_TTL, |terms| terms.ttl);
         let Some(shelf) = self.shelf.get(key) else {
             return;
         };
@@ -337,7 +386,10 @@ impl Book {
                 continue;
             };
             ended.removing = true;
-            acts.push(Act::Forget { key: ended.key.clone(), run: uid });
+            acts.push(Act::Forget {
+                key: ended.key.clone(),
+                run: uid,
+            });
         }
     }
 
@@ -374,12 +426,24 @@ impl Book {
         line.deficit = since;
         let known = line.integration.as_ref()?;
         let ready = match (&known.terms, shut) {
-            (Err(fault), _) => (Verdict::False, IntegrationReason::InvalidSpec, fault.clone()),
+            (Err(fault), _) => (
+                Verdict::False,
+                IntegrationReason::InvalidSpec,
+                fault.clone(),
+            ),
             (Ok(_), None) => {
                 let message = "Executions of it can start";
-                (Verdict::True, IntegrationReason::Accepted, message.to_owned())
+                (
+                    Verdict::True,
+                    IntegrationReason::Accepted,
+                    message.to_owned(),
+                )
             }
-            (Ok(_), Some(outcome)) => (Verdict::False, why_shut(outcome.reason, known.suspend), outcome.message),
+            (Ok(_), Some(outcome)) => (
+                Verdict::False,
+                why_shut(outcome.reason, known.suspend),
+                outcome.message,
+            ),
         };
         let asked = line.terms().map_or(0, |terms| terms.warm);
         let long = since.is_some_and(|since| since + DEFICIT < view.now);
@@ -388,16 +452,28 @@ impl Book {
         let warm = match (&line.trouble, since.is_some() && (long || unsettled)) {
             _ if asked == 0 => {
                 let message = "spec.warm.min is 0; each Execution waits for its sandbox";
-                (Verdict::True, IntegrationReason::NotRequested, message.to_owned())
+                (
+                    Verdict::True,
+                    IntegrationReason::NotRequested,
+                    message.to_owned(),
+                )
             }
             (_, false) => {
                 let message = "as many sandboxes as asked for are proven, or in use";
                 (Verdict::True, IntegrationReason::Filled, message.to_owned())
             }
-            (Some(trouble), true) => (Verdict::False, why_cold(trouble.reason), trouble.message.clone()),
+            (Some(trouble), true) => (
+                Verdict::False,
+                why_cold(trouble.reason),
+                trouble.message.clone(),
+            ),
             (None, true) => {
                 let message = "sandboxes are on their way";
-                (Verdict::False, IntegrationReason::Filling, message.to_owned())
+                (
+                    Verdict::False,
+                    IntegrationReason::Filling,
+                    message.to_owned(),
+                )
             }
         };
         Some(Findings { ready, warm })

@@ -32,7 +32,13 @@ pub fn open(run: &Run, reason: ExecutionReason, message: &str, now: Timestamp) -
 }
 
 /// This sandbox is the one that may run it.
-pub fn bound(run: &Run, pod: &Facts, proof: &Proof, zone: Option<&str>, now: Timestamp) -> ExecutionStatus {
+pub fn bound(
+    run: &Run,
+    pod: &Facts,
+    proof: &Proof,
+    zone: Option<&str>,
+    now: Timestamp,
+) -> ExecutionStatus {
     let mut status = run.status.clone();
     status.attempt += 1;
     status.times.seen = Some(run.seen);
@@ -62,7 +68,12 @@ pub fn ended(run: &Run, outcome: &Outcome, now: Timestamp) -> ExecutionStatus {
     } else {
         Verdict::False
     };
-    after(run, outcome, (verdict, outcome.reason, outcome.message.clone()), now)
+    after(
+        run,
+        outcome,
+        (verdict, outcome.reason, outcome.message.clone()),
+        now,
+    )
 }
 
 /// An attempt has ended, and there will be another.
@@ -73,7 +84,12 @@ pub fn retrying(run: &Run, outcome: &Outcome, now: Timestamp) -> ExecutionStatus
         outcome.reason.as_str(),
         outcome.message
     );
-    after(run, outcome, (Verdict::Unknown, ExecutionReason::Retrying, message), now)
+    after(
+        run,
+        outcome,
+        (Verdict::Unknown, ExecutionReason::Retrying, message),
+        now,
+    )
 }
 
 fn after(run: &Run, outcome: &Outcome, succeeded: Word, now: Timestamp) -> ExecutionStatus {
@@ -114,16 +130,32 @@ fn checks(proof: &Proof, now: Timestamp) -> Option<Checks> {
 }
 
 /// Both conditions; what is said of the sandbox stays, if there is nothing new to say.
-fn conditions(status: &mut ExecutionStatus, run: &Run, succeeded: Word, proof: Option<&Proof>, now: Timestamp) {
+fn conditions(
+    status: &mut ExecutionStatus,
+    run: &Run,
+    succeeded: Word,
+    proof: Option<&Proof>,
+    now: Timestamp,
+) {
     let (verdict, reason, message) = succeeded;
     let finding = |condition, verdict, reason, message| {
         stated(
-            Finding { condition, verdict, reason, message },
+            Finding {
+                condition,
+                verdict,
+                reason,
+                message,
+            },
             ExecutionCondition::as_str,
             ExecutionReason::as_str,
         )
     };
-    let mut next = vec![finding(ExecutionCondition::Succeeded, verdict, reason, message)];
+    let mut next = vec![finding(
+        ExecutionCondition::Succeeded,
+        verdict,
+        reason,
+        message,
+    )];
     let verified = ExecutionCondition::SandboxVerified;
     let before = crds::condition::find(&status.conditions, verified.as_str()).cloned();
     match (proof, &before) {
@@ -182,7 +214,12 @@ pub fn integration(
     ];
     let spelled = spelled.map(|(condition, (verdict, reason, message))| -> Stated {
         stated(
-            Finding { condition, verdict, reason, message },
+            Finding {
+                condition,
+                verdict,
+                reason,
+                message,
+            },
             IntegrationCondition::as_str,
             IntegrationReason::as_str,
         )

@@ -32,7 +32,10 @@ fn a_warm_sandbox_runs_one_execution_and_goes() {
     assert!(sim.settle());
     assert_eq!(sim.reason("one"), "Completed");
     assert_eq!(sim.writes, ["Bind one", "Make", "Finish one", "Remove"]);
-    assert!(sim.names().is_disjoint(&before), "its sandbox is there still");
+    assert!(
+        sim.names().is_disjoint(&before),
+        "its sandbox is there still"
+    );
     assert_eq!(sim.boxes.len(), 1, "and another one stands ready");
 }
 
@@ -80,7 +83,11 @@ fn no_more_run_at_once_than_the_limit_says_also_over_a_restart() {
     for n in 0..20 {
         assert_eq!(sim.reason(&format!("x{n:02}")), "Completed");
     }
-    assert!(sim.started.values().all(|count| *count == 1), "{:?}", sim.started);
+    assert!(
+        sim.started.values().all(|count| *count == 1),
+        "{:?}",
+        sim.started
+    );
 }
 
 #[test]
@@ -107,7 +114,10 @@ fn a_sandbox_that_is_not_what_it_must_be_runs_nothing() {
     assert!(sim.settle());
     assert_eq!(sim.reason("one"), "SandboxUnproven");
     let said = sim.message("one");
-    assert!(said.contains("ReadOnlyRoot: expected true, saw false"), "{said}");
+    assert!(
+        said.contains("ReadOnlyRoot: expected true, saw false"),
+        "{said}"
+    );
     assert!(sim.started.is_empty() && sim.boxes.is_empty());
 }
 
@@ -118,7 +128,10 @@ fn nothing_starts_in_a_tenant_that_is_not_proven() {
     sim.execution(NAMESPACE, "one", json!({}));
     assert!(sim.pass(5));
     assert_eq!(sim.reason("one"), "Queued");
-    assert!(sim.message("one").contains("isolation is not proven: as seen"));
+    assert!(
+        sim.message("one")
+            .contains("isolation is not proven: as seen")
+    );
     assert!(sim.pass(300));
     assert_eq!(sim.reason("one"), "IsolationUnverified");
     assert!(sim.started.is_empty());
@@ -144,8 +157,15 @@ fn what_waits_says_for_what_within_seconds() {
     sim.refuse_pods = Some("pods \"x\" is forbidden: exceeded quota: cloister-limits");
     sim.execution(NAMESPACE, "poor", json!({}));
     assert!(sim.pass(5));
-    assert!(sim.message("orphan").contains("there is no Integration nowhere here"));
-    assert!(sim.message("poor").contains("exceeded quota"), "{}", sim.message("poor"));
+    assert!(
+        sim.message("orphan")
+            .contains("there is no Integration nowhere here")
+    );
+    assert!(
+        sim.message("poor").contains("exceeded quota"),
+        "{}",
+        sim.message("poor")
+    );
     assert!(sim.pass(300));
     assert_eq!(sim.reason("orphan"), "Rejected");
     assert_eq!(sim.reason("poor"), "QuotaExceeded");
@@ -192,7 +212,10 @@ fn what_is_canceled_ends_whether_it_waits_or_runs() {
     assert!(sim.settle());
     sim.cancel("waits");
     assert!(sim.settle());
-    assert_eq!((&*sim.reason("waits"), &*sim.reason("runs")), ("Canceled", "Starting"));
+    assert_eq!(
+        (&*sim.reason("waits"), &*sim.reason("runs")),
+        ("Canceled", "Starting")
+    );
     sim.cancel("runs");
     assert!(sim.settle());
     assert_eq!(sim.reason("runs"), "Canceled");
@@ -266,16 +289,30 @@ fn an_attempt_that_failed_is_made_again_as_often_as_asked() {
 fn policies_skip_and_replace_do_what_they_say() {
     let mut sim = warm(0);
     sim.command = Command::Waits;
-    sim.integration(NAMESPACE, "hello", json!({"concurrency": {"limit": 1, "policy": "Skip"}}));
+    sim.integration(
+        NAMESPACE,
+        "hello",
+        json!({"concurrency": {"limit": 1, "policy": "Skip"}}),
+    );
     sim.execution(NAMESPACE, "a", json!({}));
     assert!(sim.settle());
     sim.execution(NAMESPACE, "b", json!({}));
     assert!(sim.settle());
-    assert_eq!((&*sim.reason("a"), &*sim.reason("b")), ("Starting", "Rejected"));
-    sim.integration(NAMESPACE, "hello", json!({"concurrency": {"limit": 1, "policy": "Replace"}}));
+    assert_eq!(
+        (&*sim.reason("a"), &*sim.reason("b")),
+        ("Starting", "Rejected")
+    );
+    sim.integration(
+        NAMESPACE,
+        "hello",
+        json!({"concurrency": {"limit": 1, "policy": "Replace"}}),
+    );
     sim.execution(NAMESPACE, "c", json!({}));
     assert!(sim.pass(2));
-    assert_eq!((&*sim.reason("a"), &*sim.reason("c")), ("Canceled", "Running"));
+    assert_eq!(
+        (&*sim.reason("a"), &*sim.reason("c")),
+        ("Canceled", "Running")
+    );
 }
 
 #[test]
@@ -293,10 +330,18 @@ fn what_has_ended_goes_after_its_time() {
 fn another_image_gets_other_sandboxes_and_another_command_does_not() {
     let mut sim = warm(2);
     let before = sim.names();
-    sim.integration(NAMESPACE, "hello", json!({"warm": {"min": 2}, "command": ["/other"]}));
+    sim.integration(
+        NAMESPACE,
+        "hello",
+        json!({"warm": {"min": 2}, "command": ["/other"]}),
+    );
     assert!(sim.settle());
     assert_eq!(sim.names(), before);
-    sim.integration(NAMESPACE, "hello", json!({"warm": {"min": 2}, "image": "other"}));
+    sim.integration(
+        NAMESPACE,
+        "hello",
+        json!({"warm": {"min": 2}, "image": "other"}),
+    );
     assert!(sim.settle());
     assert!(sim.names().is_disjoint(&before));
     assert_eq!(sim.boxes.len(), 2);

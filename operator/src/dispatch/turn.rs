@@ -17,7 +17,8 @@ use super::{
     pod::{self, Mold, PROOF_INTERVAL_MS},
     run::{Run, Stage},
     sandbox::HOST_ADDRESS,
-    status, tenant::Shut,
+    status,
+    tenant::Shut,
 };
 use crate::{
     probe::{ProbeSettings, targets},
@@ -54,20 +55,32 @@ impl Book {
     /// Everything that is to be done now.
     pub fn turns(&mut self, view: View<'_>) -> Vec<Act> {
         let mut acts = Vec::new();
+        while !self.dirty.is_empty() {
+            self.turn(view, &mut acts);
+        }
+        acts
+    }
+
+    fn turn(&mut self, view: View<'_>, acts: &mut Vec<Act>) {
         let keys = std::mem::take(&mut self.dirty);
+        let ticked = std::mem::take(&mut self.ticked);
         for key in &keys {
-            self.settle(key, view, &mut acts);
+            self.settle(key, ticked, view, acts);
         }
         let mut tenants: BTreeMap<Arc<str>, Vec<Key>> = BTreeMap::new();
         for key in keys {
             tenants.entry(key.namespace.clone()).or_default().push(key);
         }
-        self.rounds(tenants, view, &mut acts);
-        acts
+        self.rounds(tenants, view, acts);
     }
 
     /// One for each tenant, then one more for each, beginning behind who was served last.
-    fn rounds(&mut self, tenants: BTreeMap<Arc<str>, Vec<Key>>, view: View<'_>, acts: &mut Vec<Act>) {
+    fn rounds(
+        &mut self,
+        tenants: BTreeMap<Arc<str>, Vec<Key>>,
+        view: View<'_>,
+        acts: &mut Vec<Act>,
+    ) {
         let mut order: Vec<(Arc<str>, Vec<Key>)> = tenants.into_iter().collect();
         let after = self.last.clone().unwrap_or_else(|| "".into());
         let start = order.partition_point(|(tenant, _)| *tenant <= after);
@@ -106,8 +119,13 @@ impl Book {
         }
         let uid = self.first_waiting(line, view.now)?;
         let pod = self.first_ready(key, view)?;
+        if let Some(outcome) = self.stands_for(key, uid) {
+            // Its twin was bound a moment ago. The next one in line is looked at in the next turn.
+            self.conclude(uid, outcome);
+            return None;
+        }
         if self.binding >= BINDING {
-            self.touch(key);
+            self.held.insert(key.clone());
             return None;
         }
         self.bind(uid, pod, view)
@@ -176,7 +194,12 @@ impl Book {
         let landlord = self.tenants.get(&key.namespace)?;
         let terms = self.lines.get(key)?.terms()?;
         let residency = landlord.residency.as_ref();
-        Some(Mold::of(&self.workshop, terms, self.confinement(key)?, residency))
+        Some(Mold::of(
+            &self.workshop,
+            terms,
+            self.confinement(key)?,
+            residency,
+        ))
     }
 
     /// Sandboxes that a line should have beyond those that run something.
@@ -184,7 +207,11 @@ impl Book {
         if self.shut(key).is_some() {
             return 0;
         }
-        let Some((line, terms)) = self.lines.get(key).and_then(|line| Some((line, line.terms()?))) else {
+        let Some((line, terms)) = self
+            .lines
+            .get(key)
+            .and_then(|line| Some((line, line.terms()?)))
+        else {
             return 0;
         };
         let due = line.waiting.iter().take_while(|(since, _)| *since <= now);
@@ -214,11 +241,16 @@ impl Book {
         if self.free(key, &mold.fingerprint()) >= wanted {
             return None;
         }
-        if self.lines.get(key)?.not_before.is_some_and(|at| at > view.now) {
+        if self
+            .lines
+            .get(key)?
+            .not_before
+            .is_some_and(|at| at > view.now)
+        {
             return None;
         }
         if self.posting >= POSTING {
-            self.touch(key);
+            self.held.insert(key.clone());
             return None;
         }
         let landlord = self.tenants.get(&key.namespace)?;
@@ -226,10 +258,14 @@ impl Book {
         let Ok(peers) = targets::peers(view.cluster, landlord.owner.uid) else {
             return None;
         };
-        let mut probe = targets::request_from(view.cluster, view.probing, peers, &[HOST_ADDRESS.to_owned()]);
+        let mut probe = targets::request_from(
+            view.cluster,
+            view.probing,
+            peers,
+            &[HOST_ADDRESS.to_owned()],
+        );
         probe.timeout_ms = DIAL_TIMEOUT_MS;
-        let line = self.lines.get(key)?;
-        let tag = format!("{}/{}", view.now.as_nanosecond(), line.posting);
+        let tag = format!("{}/{}", view.now.as_nanosecond(), self.made);
         let pod = pod::pod(&pod::Order {
             owner: &landlord.owner,
             line: key,
@@ -238,6 +274,7 @@ impl Book {
             probe,
             tag: &tag,
         });
+        self.made += 1;
         self.posting += 1;
         self.lines.get_mut(key)?.posting += 1;
         Some(Act::Make {
@@ -252,12 +289,14 @@ impl Book {
         let Key { namespace, name } = key;
         let no = |reason, message: String| Some(Outcome::new(reason, message));
         let Some(landlord) = self.tenants.get(namespace) else {
-            let message = format!("namespace {namespace} is not a tenant's; create it in one that is");
+            let message =
+                format!("namespace {namespace} is not a tenant's; create it in one that is");
             return no(ExecutionReason::Rejected, message);
         };
         let line = self.lines.get(key);
         let Some(known) = line.and_then(|line| line.integration.as_ref()) else {
-            let message = format!("spec.integration: there is no Integration {name} here; create it");
+            let message =
+                format!("spec.integration: there is no Integration {name} here; create it");
             return no(ExecutionReason::Rejected, message);
         };
         if let Err(fault) = &known.terms {

@@ -24,7 +24,7 @@ use super::{Error, certificate::Life, content::Content, store};
 use crate::world::facts::Uid;
 
 /// How often the Secret is looked at, and what is due is done.
-const LOOK: Duration = Duration::from_secs(60 * 60);
+const LOOK: Duration = Duration::from_hours(1);
 
 /// A leaf is renewed when half of its life is left.
 const PARTS: i32 = 2;

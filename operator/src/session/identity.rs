@@ -148,6 +148,16 @@ fn extra<'a>(user: &'a UserInfo, name: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        convert::Infallible,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+    };
+
+    use http::{Request, Response};
+    use kube::client::Body;
     use serde_json::{Value, json};
 
     use super::*;
@@ -184,65 +194,8 @@ mod tests {
         assert_eq!(judged(good()), Ok(expected));
     }
 
-    #[test]
-    fn whatever_is_missing_or_different_is_refused() {
-        let account = |name: &str| json!(format!("system:serviceaccount:{name}"));
-        let (name, uid) = (
-            "/user/extra/authentication.kubernetes.io~1pod-name",
-            "/user/extra/authentication.kubernetes.io~1pod-uid",
-        );
-        let cases = [
-            ("/authenticated", json!(false), Refused::Invalid),
-            ("/authenticated", Value::Null, Refused::Invalid),
-            ("/user", Value::Null, Refused::Invalid),
-            ("/audiences", Value::Null, Refused::Audience),
-            ("/audiences", json!([]), Refused::Audience),
-            (
-                "/audiences",
-                json!(["https://kubernetes.default.svc"]),
-                Refused::Audience,
-            ),
-            ("/user/username", Value::Null, Refused::NotSandbox),
-            (
-                "/user/username",
-                json!("tenant-acme:cloister-sandbox"),
-                Refused::NotSandbox,
-            ),
-            (
-                "/user/username",
-                account("default:cloister-sandbox"),
-                Refused::NotSandbox,
-            ),
-            (
-                "/user/username",
-                account("tenant-:cloister-sandbox"),
-                Refused::NotSandbox,
-            ),
-            (
-                "/user/username",
-                account("tenant-acme:default"),
-                Refused::NotSandbox,
-            ),
-            (
-                "/user/username",
-                account("tenant-acme:cloister-sandbox:x"),
-                Refused::NotSandbox,
-            ),
-            (
-                "/user/username",
-                account("tenant-acme"),
-                Refused::NotSandbox,
-            ),
-            ("/user/extra", Value::Null, Refused::NoPod),
-            (name, Value::Null, Refused::NoPod),
-            (name, json!([]), Refused::NoPod),
-            (name, json!([""]), Refused::NoPod),
-            (name, json!(["one", "two"]), Refused::NoPod),
-            (uid, Value::Null, Refused::NoPod),
-            (uid, json!([POD, POD]), Refused::NoPod),
-            (uid, json!(["not a UUID"]), Refused::NoPod),
-            (uid, json!([POD.replace('-', "")]), Refused::NoPod),
-        ];
+    /// What `good` is changed to, where, and what is then said.
+    fn refuses(cases: impl IntoIterator<Item = (&'static str, Value, Refused)>) {
         for (place, value, expected) in cases {
             let mut status = good();
             *status.pointer_mut(place).unwrap() = value.clone();
@@ -255,6 +208,55 @@ mod tests {
             }
             assert_eq!(judged(status), Err(expected), "{place}: {value}");
         }
+    }
+
+    #[test]
+    fn who_is_not_vouched_for_or_not_to_us_is_refused() {
+        refuses([
+            ("/authenticated", json!(false), Refused::Invalid),
+            ("/authenticated", Value::Null, Refused::Invalid),
+            ("/user", Value::Null, Refused::Invalid),
+            ("/audiences", Value::Null, Refused::Audience),
+            ("/audiences", json!([]), Refused::Audience),
+            (
+                "/audiences",
+                json!(["https://kubernetes.default.svc"]),
+                Refused::Audience,
+            ),
+        ]);
+    }
+
+    #[test]
+    fn who_is_not_the_account_of_a_tenants_sandboxes_is_refused() {
+        let account = |name: &str| json!(format!("system:serviceaccount:{name}"));
+        let others = [
+            Value::Null,
+            json!("tenant-acme:cloister-sandbox"),
+            account("default:cloister-sandbox"),
+            account("tenant-:cloister-sandbox"),
+            account("tenant-acme:default"),
+            account("tenant-acme:cloister-sandbox:x"),
+            account("tenant-acme"),
+        ];
+        refuses(others.map(|name| ("/user/username", name, Refused::NotSandbox)));
+    }
+
+    #[test]
+    fn what_does_not_say_which_one_pod_it_is_of_is_refused() {
+        let name = "/user/extra/authentication.kubernetes.io~1pod-name";
+        let uid = "/user/extra/authentication.kubernetes.io~1pod-uid";
+        let cases = [
+            ("/user/extra", Value::Null),
+            (name, Value::Null),
+            (name, json!([])),
+            (name, json!([""])),
+            (name, json!(["one", "two"])),
+            (uid, Value::Null),
+            (uid, json!([POD, POD])),
+            (uid, json!(["not a UUID"])),
+            (uid, json!([POD.replace('-', "")])),
+        ];
+        refuses(cases.map(|(place, value)| (place, value, Refused::NoPod)));
     }
 
     #[test]
@@ -277,5 +279,35 @@ mod tests {
         ] {
             assert_eq!(shown(wrong), Err(Refused::NoToken), "{wrong:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn few_reviews_are_under_way_at_once_and_each_has_its_turn() {
+        let (under_way, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let counts = (under_way.clone(), most.clone());
+        // An API server that takes a while, and finds every token good.
+        let service = tower::service_fn(move |_: Request<Body>| {
+            let (under_way, most) = counts.clone();
+            async move {
+                most.fetch_max(
+                    under_way.fetch_add(1, Ordering::SeqCst) + 1,
+                    Ordering::SeqCst,
+                );
+                for _ in 0..10 {
+                    tokio::task::yield_now().await;
+                }
+                under_way.fetch_sub(1, Ordering::SeqCst);
+                let answer = json!({"spec": {}, "status": good()}).to_string();
+                Ok::<_, Infallible>(Response::new(Body::from(answer.into_bytes())))
+            }
+        });
+        let reviewer = Reviewer::new(Client::new(service, "default"));
+        let mut headers = MetadataMap::new();
+        headers.insert("authorization", "Bearer abc".parse().unwrap());
+        let calls = (0..100).map(|_| reviewer.identify(&headers));
+        for peer in futures::future::join_all(calls).await {
+            assert_eq!(peer.unwrap().pod, "cloister-run-1");
+        }
+        assert_eq!(most.load(Ordering::SeqCst), REVIEWS);
     }
 }

@@ -78,7 +78,7 @@ impl Desk {
     fn open(
         &self,
         peer: Peer,
-        hello: Hello,
+        mut hello: Hello,
         reports: Streaming<Report>,
         busy: Busy,
     ) -> Result<Conversation, Status> {
@@ -87,7 +87,9 @@ impl Desk {
             place.ok_or_else(|| Status::resource_exhausted("the pod has sessions enough"))?;
         let (orders, ordered) = unbounded_channel();
         let id = self.opened.fetch_add(1, Ordering::Relaxed);
-        let resumed = self.authority.resumes(peer.uid, &hello.resume);
+        // The secret has served; it need not go further, where it might be printed.
+        let shown = std::mem::take(&mut hello.resume);
+        let resumed = self.authority.resumes(peer.uid, &shown);
         let pod = peer.uid;
         let session = Session { id, peer, orders };
         let opened = Event::Opened {
@@ -153,7 +155,8 @@ impl<N: Send + 'static> Dispatch for Call<N> {
         &self,
         request: Request<Streaming<Report>>,
     ) -> Result<Response<Conversation>, Status> {
-        let busy = Busy::new(&self.stage);
+        let busy = Busy::first(&self.stage);
+        let busy = busy.ok_or_else(|| Status::unavailable("one session a connection"))?;
         let (headers, _, mut reports) = request.into_parts();
         let peer = self.desk.reviewer.identify(&headers).await?;
         let hello = timeout(HELLO, hello(&mut reports)).await;
@@ -264,9 +267,16 @@ impl Drop for Closing {
 struct Busy(watch::Sender<Stage>);
 
 impl Busy {
-    fn new(stage: &watch::Sender<Stage>) -> Self {
-        stage.send_replace(Stage::Busy);
-        Self(stage.clone())
+    /// The first call of a connection. The next one may come just when that is to be closed.
+    fn first(stage: &watch::Sender<Stage>) -> Option<Self> {
+        let begins = stage.send_if_modified(|stage| {
+            let first = *stage == Stage::Awaited;
+            if first {
+                *stage = Stage::Busy;
+            }
+            first
+        });
+        begins.then(|| Self(stage.clone()))
     }
 }
 

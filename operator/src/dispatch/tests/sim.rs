@@ -171,7 +171,8 @@ impl Sim {
             "spec": spec,
         });
         let parsed: Integration = serde_json::from_value(object.clone()).unwrap();
-        self.integrations.insert(format!("{namespace}/{name}"), object);
+        self.integrations
+            .insert(format!("{namespace}/{name}"), object);
         self.book.integration(&parsed);
     }
 
@@ -218,20 +219,28 @@ impl Sim {
     /// Reason of `Succeeded`.
     pub fn reason(&self, name: &str) -> String {
         let parsed = self.parsed(name);
-        let found = crate::dispatch::run::reason(&parsed.status.unwrap_or_default()).map(ToOwned::to_owned);
+        let found =
+            crate::dispatch::run::reason(&parsed.status.unwrap_or_default()).map(ToOwned::to_owned);
         found.unwrap_or_default()
     }
 
     /// Message of `Succeeded`.
     pub fn message(&self, name: &str) -> String {
         let conditions = &self.executions[name]["status"]["conditions"];
-        conditions[0]["message"].as_str().unwrap_or_default().to_owned()
+        conditions[0]["message"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// Lets everything happen that happens without time going by. False if the process died.
     pub fn settle(&mut self) -> bool {
         for _ in 0..10_000 {
-            let view = View { cluster: &self.cluster, probing: &self.probing, now: self.now };
+            let view = View {
+                cluster: &self.cluster,
+                probing: &self.probing,
+                now: self.now,
+            };
             let acts = self.book.turns(view);
             let idle = acts.is_empty();
             for act in acts {
@@ -253,11 +262,17 @@ impl Sim {
                 return true;
             }
         }
-        panic!("it never comes to rest; last: {:?}", &self.writes[self.writes.len() - 20..]);
+        panic!(
+            "it never comes to rest; last: {:?}",
+            &self.writes[self.writes.len() - 20..]
+        );
     }
 
     fn count(&mut self) {
-        let at_work = self.boxes.values().filter(|one| one.given.is_some() && one.report.is_none());
+        let at_work = self
+            .boxes
+            .values()
+            .filter(|one| one.given.is_some() && one.report.is_none());
         self.most_live = self.most_live.max(at_work.count());
     }
 
@@ -286,10 +301,12 @@ impl Sim {
         self.tenant("acme", "True");
         self.tenant("globex", "True");
         for object in self.integrations.values() {
-            self.book.integration(&serde_json::from_value(object.clone()).unwrap());
+            self.book
+                .integration(&serde_json::from_value(object.clone()).unwrap());
         }
         for object in self.executions.values() {
-            self.book.execution(&serde_json::from_value(object.clone()).unwrap(), self.now);
+            self.book
+                .execution(&serde_json::from_value(object.clone()).unwrap(), self.now);
         }
         for object in self.pods.values() {
             let pod: Pod = serde_json::from_value(object.clone()).unwrap();
@@ -311,13 +328,25 @@ impl Sim {
         let sandbox = self.boxes.get_mut(name).unwrap();
         (sandbox.session, sandbox.orders) = (id, Some(told));
         let peer = Peer {
-            namespace: self.pods[name]["metadata"]["namespace"].as_str().unwrap().to_owned(),
+            namespace: self.pods[name]["metadata"]["namespace"]
+                .as_str()
+                .unwrap()
+                .to_owned(),
             pod: name.to_owned(),
             uid: Uid::parse(self.pods[name]["metadata"]["uid"].as_str().unwrap()),
         };
-        let hello = Hello { version: 1, resume: vec![], run: given };
+        let hello = Hello {
+            version: 1,
+            resume: vec![],
+            run: given,
+        };
         let session = Session { id, peer, orders };
-        let opening = Opening { session, hello, resumed, resume: vec![1] };
+        let opening = Opening {
+            session,
+            hello,
+            resumed,
+            resume: vec![1],
+        };
         self.book.opened(opening, self.now);
     }
 
@@ -376,7 +405,10 @@ impl Sim {
                 let (given, report) = (sandbox.given.clone(), sandbox.report.clone());
                 match (given, report) {
                     (Some(run), Some(report)) => {
-                        let said = report::Kind::Ended(Ended { run: Some(run), report });
+                        let said = report::Kind::Ended(Ended {
+                            run: Some(run),
+                            report,
+                        });
                         self.book.said(uid, session, said, self.now);
                     }
                     (Some(run), None) => {
@@ -419,7 +451,11 @@ impl Sim {
             left_behind: false,
         };
         let outcome = Outcome::Ended(ending);
-        let report = serde_json::to_vec(&RunReport { version: RUN_VERSION, outcome }).unwrap();
+        let report = serde_json::to_vec(&RunReport {
+            version: RUN_VERSION,
+            outcome,
+        })
+        .unwrap();
         sandbox.report = Some(report.clone());
         let (run, session) = (sandbox.given.clone(), sandbox.session);
         if sandbox.orders.is_some() {
@@ -432,7 +468,8 @@ impl Sim {
     pub fn lose_pod(&mut self, name: &str) {
         let object = self.pods.remove(name).unwrap();
         self.boxes.remove(name);
-        self.book.pod_gone(Uid::parse(object["metadata"]["uid"].as_str().unwrap()));
+        self.book
+            .pod_gone(Uid::parse(object["metadata"]["uid"].as_str().unwrap()));
     }
 
     /// A node falls silent.
@@ -445,49 +482,82 @@ impl Sim {
 
     fn perform(&mut self, act: Act) -> Receipt {
         match act {
-            Act::Status { run, key, version, before: _, status, purpose } => {
+            Act::Status {
+                run,
+                key,
+                version,
+                before: _,
+                status,
+                purpose,
+            } => {
                 self.writes.push(format!("{purpose:?} {}", key.name));
                 let result = self.write_status(&key, version, &json!(status));
                 if purpose == crate::dispatch::act::Purpose::Bind && result.is_ok() {
                     self.bound.push(key.name.to_string());
                 }
-                Receipt::Status { run, purpose, result: result.map(Box::new) }
+                Receipt::Status {
+                    run,
+                    purpose,
+                    result: result.map(Box::new),
+                }
             }
             Act::LineStatus { key, status, .. } => {
                 self.writes.push(format!("Line {}", key.name));
-                Receipt::LineStatus { key, result: Ok(status) }
+                Receipt::LineStatus {
+                    key,
+                    result: Ok(status),
+                }
             }
             Act::Make { line, pod } => {
                 self.writes.push("Make".to_owned());
                 let result = self.make(*pod);
-                Receipt::Make { line, result: result.map(Box::new) }
+                Receipt::Make {
+                    line,
+                    result: result.map(Box::new),
+                }
             }
             Act::Remove { key, pod, .. } => {
                 self.writes.push("Remove".to_owned());
                 if self.pods.contains_key(&*key.name) {
                     self.lose_pod(&key.name);
                 }
-                Receipt::Remove { pod, result: Ok(()) }
+                Receipt::Remove {
+                    pod,
+                    result: Ok(()),
+                }
             }
             Act::Forget { key, run } => {
                 self.writes.push(format!("Forget {}", key.name));
                 if self.executions.contains_key(&*key.name) {
                     self.delete(&key.name);
                 }
-                Receipt::Forget { run, result: Ok(()) }
+                Receipt::Forget {
+                    run,
+                    result: Ok(()),
+                }
             }
         }
     }
 
-    fn write_status(&mut self, key: &Key, version: u64, status: &Value) -> Result<Execution, Error> {
+    fn write_status(
+        &mut self,
+        key: &Key,
+        version: u64,
+        status: &Value,
+    ) -> Result<Execution, Error> {
         let Some(held) = self.executions.get(&*key.name) else {
             return Err(refused(404, "NotFound", "gone"));
         };
         if held["metadata"]["resourceVersion"] != json!(version.to_string()) {
             return Err(refused(409, "Conflict", "it has changed"));
         }
-        let over = held["status"]["conditions"][0]["status"].as_str().unwrap_or("Unknown");
-        assert_eq!(over, "Unknown", "what has ended is written again: {held} -> {status}");
+        let over = held["status"]["conditions"][0]["status"]
+            .as_str()
+            .unwrap_or("Unknown");
+        assert_eq!(
+            over, "Unknown",
+            "what has ended is written again: {held} -> {status}"
+        );
         let mut next = held.clone();
         next["status"] = status.clone();
         next["metadata"]["resourceVersion"] = json!(self.bump());

@@ -73,11 +73,11 @@ async fn one_who_is_never_first_says_so() {
 }
 
 #[tokio::test]
-async fn what_holds_no_authority_is_written_over_and_keeps_its_labels() {
+async fn ours_that_holds_no_authority_is_written_over_and_keeps_its_labels() {
     let api = FakeApi::default();
     api.put(Some(json!({
         "metadata": {"name": "cloister-dispatch", "namespace": "cloister-system",
-            "labels": {"somebody": "else's"}},
+            "labels": {"somebody": "else's", "app.kubernetes.io/managed-by": "cloister"}},
         "data": {"ca.crt": "AAAA"},
     })));
     load(&api).await;
@@ -86,4 +86,22 @@ async fn what_holds_no_authority_is_written_over_and_keeps_its_labels() {
     assert_eq!(secret["metadata"]["labels"]["somebody"], "else's");
     load(&api).await;
     assert_eq!(api.asked(), [GET]);
+}
+
+#[tokio::test]
+async fn a_secret_of_somebody_else_is_not_written_over() {
+    let api = FakeApi::default();
+    let metadata = json!({"name": "cloister-dispatch", "namespace": "cloister-system"});
+    for secret in [
+        json!({"metadata": metadata, "data": {"password": "AAAA"}}),
+        json!({"metadata": metadata}),
+    ] {
+        api.put(Some(secret));
+        let refused = Authority::load(&api.client(), clock).await.unwrap_err();
+        assert!(
+            refused.to_string().contains("is not Cloister's"),
+            "{refused}"
+        );
+        assert_eq!(api.asked(), [GET]);
+    }
 }

@@ -73,9 +73,10 @@ async fn who_has_been_welcomed_is_known_again_by_the_secret_of_that_pod_alone() 
     ] {
         let channel = sandbox::dial(operator.address, operator.trust()).await;
         let hello = sandbox::hello(shown);
-        let _sandbox = Sandbox::open(channel.unwrap(), "the token", hello).await;
+        let sandbox = Sandbox::open(channel.unwrap(), "the token", hello).await;
         let (_session, resumed) = operator.opened().await;
         assert_eq!(resumed, expected, "{} bytes", shown.len());
+        drop(sandbox.unwrap());
         operator.closed().await;
     }
     // Who leads next has it from the same Secret.
@@ -99,6 +100,24 @@ async fn to_drop_the_sender_ends_the_session_after_what_was_sent() {
 }
 
 #[tokio::test]
+async fn a_connection_is_good_for_one_session() {
+    let mut operator = Operator::start().await;
+    operator.api.admit("the token", POD);
+    let channel = sandbox::dial(operator.address, operator.trust()).await;
+    let channel = channel.unwrap();
+    for first in [true, false] {
+        let hello = sandbox::hello(&[]);
+        let sandbox = Sandbox::open(channel.clone(), "the token", hello).await;
+        assert_eq!(sandbox.is_ok(), first, "{sandbox:?}");
+        if first {
+            drop(operator.opened().await);
+            operator.closed().await;
+        }
+    }
+    assert!(operator.events.try_recv().is_err(), "opened again");
+}
+
+#[tokio::test]
 async fn who_is_no_sandbox_is_refused_and_nobody_hears_of_it() {
     let mut operator = Operator::start().await;
     let changed = |place: &str, value: Value| {
@@ -107,27 +126,27 @@ async fn who_is_no_sandbox_is_refused_and_nobody_hears_of_it() {
         status
     };
     let cases = [
-        ("forged", json!({"authenticated": false})),
+        ("secret-forged", json!({"authenticated": false})),
         (
-            "elsewhere",
+            "secret-elsewhere",
             changed("/audiences", json!(["https://kubernetes.default.svc"])),
         ),
         (
-            "account",
+            "secret-account",
             changed(
                 "/user/username",
                 json!("system:serviceaccount:tenant-acme:default"),
             ),
         ),
         (
-            "tenant",
+            "secret-tenant",
             changed(
                 "/user/username",
                 json!("system:serviceaccount:default:cloister-sandbox"),
             ),
         ),
         (
-            "pod",
+            "secret-pod",
             changed(
                 "/user/extra",
                 json!({"authentication.kubernetes.io/pod-name": ["x"]}),
@@ -189,8 +208,11 @@ async fn one_sandbox_can_neither_fill_the_queue_nor_take_all_the_sessions() {
     let third = operator.dial("the token").await.unwrap_err();
     assert_eq!(third.code(), Code::ResourceExhausted);
     let _other = operator.dial("another").await.unwrap();
+    let mut sessions = Vec::new();
     for id in 1..=3 {
-        assert_eq!(operator.opened().await.0.id, id);
+        let (session, _) = operator.opened().await;
+        assert_eq!(session.id, id);
+        sessions.push(session);
     }
     for _ in 0..1000 {
         first.say(proof(1));
@@ -224,6 +246,31 @@ impl Operator {
         let last = timeout(PATIENCE, self.events.recv()).await;
         last.expect("the end").is_none()
     }
+}
+
+#[tokio::test]
+async fn an_address_has_few_places_for_those_who_are_not_known_yet() {
+    let mut operator = Operator::start().await;
+    operator.api.admit("the token", POD);
+    let _known = operator.dial("the token").await.unwrap();
+    let (session, _) = operator.opened().await;
+    let dial = async || sandbox::handshake(operator.address, operator.trust()).await;
+    let mut strangers = Vec::new();
+    for _ in 0..128 {
+        strangers.push(TcpStream::connect(operator.address).await.unwrap());
+    }
+    assert!(dial().await.is_err(), "there was a place left");
+    assert!(
+        !session.orders.is_closed(),
+        "who is known is not in the way"
+    );
+    drop(strangers);
+    let again = async {
+        while dial().await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, again).await.unwrap();
 }
 
 #[tokio::test]

@@ -84,7 +84,7 @@ async fn a_session_stands_for_hours_without_a_word() {
     let Some(Event::Opened { session, .. }) = line.events.recv().await else {
         panic!("not opened")
     };
-    let hours = tokio::time::timeout(Duration::from_secs(4 * 3600), line.events.recv()).await;
+    let hours = tokio::time::timeout(Duration::from_hours(4), line.events.recv()).await;
     assert!(hours.is_err(), "{hours:?}");
     assert!(!session.orders.is_closed());
     drop(sandbox);
