@@ -57,12 +57,20 @@ fn no_rendered_folder_holds_a_file_that_is_not_rendered() {
 }
 
 #[test]
-fn every_example_is_a_tenant_that_parses() {
+fn every_example_is_what_it_says_it_is() {
+    let text = |name| fs::read_to_string(manifests().join("examples").join(name)).unwrap();
     for name in ["tenant.yaml", "tenant-minimal.yaml"] {
-        let text = fs::read_to_string(manifests().join("examples").join(name)).unwrap();
-        let tenant: crds::Tenant = serde_saphyr::from_str(&text).unwrap();
+        let tenant: crds::Tenant = serde_saphyr::from_str(&text(name)).unwrap();
         assert!(!tenant.spec.members.is_empty(), "{name} has members");
     }
+    let integration: crds::Integration = serde_saphyr::from_str(&text("integration.yaml")).unwrap();
+    let execution: crds::Execution = serde_saphyr::from_str(&text("execution.yaml")).unwrap();
+    let (of, by) = (integration.metadata, execution.metadata);
+    assert_eq!(Some(execution.spec.integration), of.name);
+    assert_eq!(by.namespace, of.namespace);
+    let mut found = BTreeSet::new();
+    files_below(&manifests().join("examples"), &mut found);
+    assert_eq!(found.len(), 4, "{found:?}");
 }
 
 /// Rendered objects by kind and name, without what a tool adds by itself.

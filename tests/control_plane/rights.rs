@@ -37,7 +37,7 @@ const OF_DISPATCH: [(&str, &str, &str); 13] = [
     ("authentication.k8s.io", "tokenreviews", "create"),
     ("", "secrets", "create"),
     ("", "secrets", "get"),
-    ("", "secrets", "patch"),
+    ("", "secrets", "update"),
     ("discovery.k8s.io", "endpointslices", "create"),
     ("discovery.k8s.io", "endpointslices", "patch"),
 ];

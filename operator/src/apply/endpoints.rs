@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crds::well_known::{DISPATCH, MANAGED_BY_LABEL, MANAGER, SYSTEM_NAMESPACE};
+use crds::well_known::{DISPATCH, DISPATCH_PORT_NAME, MANAGED_BY_LABEL, MANAGER, SYSTEM_NAMESPACE};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::{
     Api, Client,
@@ -34,7 +34,8 @@ pub async fn endpoints(client: &Client, address: SocketAddr) -> Result<(), Error
         },
         "addressType": family,
         "endpoints": [{"addresses": [address.ip()], "conditions": {"ready": true}}],
-        "ports": [{"name": DISPATCH, "port": address.port(), "protocol": "TCP"}],
+        // By the Service's name for it, or it would be another port than the one that is dialled.
+        "ports": [{"name": DISPATCH_PORT_NAME, "port": address.port(), "protocol": "TCP"}],
     });
     Api::<EndpointSlice>::namespaced(client.clone(), SYSTEM_NAMESPACE)
         .patch(

@@ -382,3 +382,85 @@ fn residency((regions, zones): &(Vec<String>, Vec<String>)) -> Affinity {
         ..Affinity::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::gatekeeper::{OPERATOR, refusals};
+
+    fn made_from(mold: &Mold) -> Pod {
+        let owner = Owner {
+            tenant: "acme".to_owned(),
+            uid: Uid::parse("00000000-0000-4000-8000-00000000000a"),
+        };
+        let probe = ProbeRequest {
+            version: contract::VERSION,
+            timeout_ms: 250,
+            targets: vec![],
+        };
+        pod(&Order {
+            owner: &owner,
+            line: &Key::new("tenant-acme", "hello"),
+            uid: Uid::parse("00000000-0000-4000-8000-00000000000b"),
+            mold,
+            probe,
+            tag: "1",
+        })
+    }
+
+    /// What admission says to it in a tenant with this runtime and these regions.
+    fn said(pod: &Pod, runtime: Runtime, regions: &str) -> Vec<String> {
+        let annotations = json!({"cloister.dev/runtime": runtime.as_str(),
+            "cloister.dev/regions": regions, "cloister.dev/zones": "*"});
+        let labels = json!({"cloister.dev/tenant": "acme", "cloister.dev/state": "Active"});
+        let request = json!({"operation": "CREATE", "userInfo": {"username": OPERATOR},
+            "kind": {"kind": "Pod"}, "resource": {"resource": "pods"},
+            "namespace": "tenant-acme", "name": pod.metadata.name});
+        let context = json!({"request": request, "object": pod,
+            "namespaceObject": {"metadata": {"labels": labels, "annotations": annotations}}});
+        let policies = ["cloister-pods", "cloister-operator", "cloister-probes"];
+        let said = policies.map(|policy| refusals(policy, &context));
+        said.concat()
+    }
+
+    #[test]
+    fn admission_accepts_every_sandbox_that_is_made_here() {
+        let plain = Mold {
+            image: "localhost/cloister/examples:dev".to_owned(),
+            supervisor: "localhost/cloister/sandbox:dev".to_owned(),
+            image_volumes: true,
+            authorities: String::new(),
+            resources: ["500m", "256Mi", "64Mi"].map(ToOwned::to_owned),
+            gvisor: false,
+            user_namespace: true,
+            residency: None,
+        };
+        let on_gvisor = Mold {
+            gvisor: true,
+            user_namespace: false,
+            ..plain.clone()
+        };
+        for (mold, runtime) in [
+            (plain, Runtime::Hardened),
+            (on_gvisor.clone(), Runtime::GVisor),
+            // The Integration asks for more than the tenant does.
+            (on_gvisor, Runtime::Hardened),
+        ] {
+            for image_volumes in [true, false] {
+                let anywhere = Mold {
+                    image_volumes,
+                    ..mold.clone()
+                };
+                assert_eq!(said(&made_from(&anywhere), runtime, "*"), [""; 0]);
+                let regions = vec!["local-1".to_owned()];
+                let somewhere = Mold {
+                    residency: Some((regions, vec![])),
+                    ..anywhere
+                };
+                assert_eq!(said(&made_from(&somewhere), runtime, "local-1"), [""; 0]);
+            }
+        }
+    }
+}

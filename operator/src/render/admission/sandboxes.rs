@@ -114,6 +114,19 @@ fn accepts_a_sandbox_of_the_operator() {
 }
 
 #[test]
+fn accepts_a_sandbox_on_a_stricter_kernel_than_the_tenant_asks_for_and_no_other() {
+    let class = |class: &str, host_users: Value| {
+        let mut pod = sandbox();
+        pod["spec"]["runtimeClassName"] = json!(class);
+        pod["spec"]["hostUsers"] = host_users;
+        pod
+    };
+    assert_eq!(said(&class("gvisor", Value::Null)), [""; 0]);
+    let words = "cloister-pods: spec.runtimeClassName:";
+    refused("/spec/runtimeClassName", &json!("runc"), words);
+}
+
+#[test]
 fn rejects_a_sandbox_in_a_tenant_that_is_not_active() {
     for state in ["Suspended", "Terminating", ""] {
         let said = said_by(OPERATOR, state, &sandbox());

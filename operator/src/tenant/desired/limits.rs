@@ -15,6 +15,8 @@ use crate::{
 
 /// Most Secrets of a tenant; each may hold 1 MiB.
 const SECRETS: u32 = 100;
+/// Most Integrations of a tenant; each may hold 0.8 MiB, by the bounds of its spec.
+const INTEGRATIONS: u32 = 500;
 
 /// The quota: the tenant's limits, and room for one probe, which finds a place also when the
 /// tenant uses all of its own. Nothing reserves that room: a tenant that takes it too is not
@@ -29,9 +31,11 @@ pub fn resource_quota(owner: &Owner, namespace: &str, quota: Quota) -> ResourceQ
     } = quota;
     let cpu = cpu.plus(Amount::millicores(CPU_MILLIS));
     let memory = memory.plus(Amount::mebibytes(MEMORY_MIB));
+    let integrations = Amount::count(INTEGRATIONS);
     let hard = [
         ("count/executions.cloister.dev", Amount::count(executions)),
-        // They fill the store that all tenants share, and no member can delete one.
+        // These two fill the store that all tenants share, and no member can delete a Secret.
+        ("count/integrations.cloister.dev", integrations),
         ("count/secrets", Amount::count(SECRETS)),
         ("limits.cpu", cpu),
         ("limits.memory", memory),
