@@ -16,8 +16,10 @@ mod pod;
 mod receipt;
 mod run;
 mod sandbox;
+mod say;
 mod settle;
 mod status;
+mod talk;
 mod tenant;
 #[cfg(test)]
 mod tests;

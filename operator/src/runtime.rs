@@ -8,7 +8,7 @@
 //! then, it gives the lease back and ends, for one that sees may be waiting. Where nobody
 //! sees, nobody leads until somebody does, and what was claimed has been taken back.
 
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::Future, net::{IpAddr, SocketAddr}, sync::Arc, time::Duration};
 
 use crds::{
     Execution, Integration, Tenant,
@@ -84,7 +84,7 @@ pub enum Error {
     #[error("failed to serve health and metrics on {address}: {source}")]
     Admin {
         /// Where.
-        address: std::net::SocketAddr,
+        address: std::net::{IpAddr, SocketAddr},
         /// Why not.
         source: std::io::Error,
     },
@@ -222,10 +222,14 @@ async fn lead(
 /// Answers sandboxes while it leads. What fails is tried again: Tenants are looked after
 /// whatever becomes of Executions.
 async fn dispatch(context: &Arc<Context>, desk: &UnboundedSender<desk::Event>) {
+    let Some(address) = context.settings.dispatching.address else {
+        tracing::warn!("this process has no address of a pod: no Execution runs");
+        return std::future::pending().await;
+    };
     let mut again = tokio::time::interval(DISPATCH_AGAIN);
     loop {
         again.tick().await;
-        if let Err(error) = dispatch_once(context, desk).await {
+        if let Err(error) = dispatch_once(context, desk, address).await {
             tracing::error!(%error, "no sandbox can be answered");
         }
     }
@@ -234,6 +238,7 @@ async fn dispatch(context: &Arc<Context>, desk: &UnboundedSender<desk::Event>) {
 async fn dispatch_once(
     context: &Arc<Context>,
     desk: &UnboundedSender<desk::Event>,
+    address: IpAddr,
 ) -> Result<(), session::Error> {
     let settings = &context.settings.dispatching;
     let client = &context.client;
@@ -247,7 +252,6 @@ async fn dispatch_once(
     };
     // The desk ends with the process alone.
     let _ = desk.send(desk::Event::Lead(Box::new(lead)));
-    let address = settings.address.unwrap_or_else(|| settings.listen.ip());
     apply::endpoints(client, SocketAddr::new(address, settings.listen.port())).await?;
     session::listen(settings.listen, authority, client.clone(), told).await
 }
@@ -338,7 +342,7 @@ fn watches(
     macro_rules! told {
         ($($kind:ty, $labels:expr => $event:path),+) => { $({
             let (all, desk) = (Api::<$kind>::all(client.clone()), desk.clone());
-            let hear = move |event| drop(desk.send($event(event)));
+            let hear = move |event| drop(desk.send($event(Box::new(event))));
             let told = tell::<$kind, _>(all, world.clone(), $labels, hear);
             tasks.spawn(named(stringify!($kind), told));
         })+ };
@@ -405,6 +409,7 @@ mod tests {
         let (desk, _heard) = tokio::sync::mpsc::unbounded_channel();
         let leading = lead(&mut candidate, &context, &desk, blind, stopped);
         let both = async { tokio::join!(leading, told) };
+        let both = Box::pin(both);
         let ended = tokio::time::timeout(Duration::from_secs(30), both).await;
         let (ended, ()) = ended.unwrap();
         assert!(matches!(ended, Error::Ended("the sight")), "{ended}");

@@ -7,10 +7,8 @@
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
-    time::Duration,
 };
 
-use contract::dispatch::{Hello, report};
 use crds::{Execution, Integration, Tenant, execution::ExecutionReason};
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -20,18 +18,11 @@ use super::{
     outcome::Outcome,
     pod::Workshop,
     run::{self, Ended, Progress, Run, Stage},
-    sandbox::{Facts, Proof, Sandbox, Seat},
+    sandbox::{Facts, Proof, Sandbox},
+    talk::Opening,
     tenant::Landlord,
 };
-use crate::{
-    names,
-    probe::{Confinement, judge},
-    session::Session,
-    world::facts::Uid,
-};
-
-/// How long a session of a pod that no watch has brought yet is kept.
-const STRANGER: Duration = Duration::from_secs(10);
+use crate::{names, probe::Confinement, world::facts::Uid};
 
 /// The state.
 #[derive(Debug)]
@@ -49,7 +40,7 @@ pub struct Book {
     /// Sandboxes.
     pub(super) sandboxes: HashMap<Uid, Sandbox>,
     /// Sessions of pods that no watch has brought yet, and since when.
-    strangers: HashMap<Uid, (Opening, Timestamp)>,
+    pub(super) strangers: HashMap<Uid, (Opening, Timestamp)>,
     /// Lines to be looked at.
     pub(super) dirty: BTreeSet<Key>,
     /// Those of them for which there are too many writes under way; looked at again when one ends.
@@ -65,19 +56,6 @@ pub struct Book {
     pub(super) made: u64,
     /// Who was served last.
     pub(super) last: Option<Arc<str>>,
-}
-
-/// A session that has just come up, not yet answered.
-#[derive(Debug)]
-pub struct Opening {
-    /// The session.
-    pub session: Session,
-    /// What it said first.
-    pub hello: Hello,
-    /// It showed what the pod's last Welcome held.
-    pub resumed: bool,
-    /// What the next one will hold.
-    pub resume: Vec<u8>,
 }
 
 impl Book {
@@ -236,8 +214,8 @@ impl Book {
         if let Some(key) = &ended.idempotency_key {
             line.keyed.entry(key.clone()).or_insert(uid);
         }
-        let shelf = self.shelf.entry(ended.line.clone()).or_default();
-        shelf.insert((ended.at, uid));
+        let kept = self.shelf.entry(ended.line.clone()).or_default();
+        kept.insert((ended.at, uid));
         self.touch(&ended.line);
         self.ended.insert(uid, ended);
     }
@@ -376,12 +354,12 @@ impl Book {
 
     /// The Execution whose status names this pod.
     fn holder(&self, line: &Key, pod: Uid) -> Option<Uid> {
-        let live = &self.lines.get(line)?.live;
+        let bound = &self.lines.get(line)?.live;
         let names_it = |uid: &&Uid| {
             let stage = self.runs.get(*uid).map(|run| run.stage);
             stage == Some(Stage::Bound(pod)) || stage == Some(Stage::Binding(pod))
         };
-        live.iter().find(names_it).copied()
+        bound.iter().find(names_it).copied()
     }
 
     /// A sandbox that is gone.
@@ -394,151 +372,6 @@ impl Book {
         self.touch(&key);
     }
 
-    /// A sandbox has dialled. Whoever is refused finds its session closed.
-    pub fn opened(&mut self, opening: Opening, now: Timestamp) {
-        let Opening {
-            session,
-            hello,
-            resumed,
-            resume,
-        } = &opening;
-        let uid = session.peer.uid;
-        let Some(sandbox) = self.sandboxes.get_mut(&uid) else {
-            self.strangers
-                .retain(|_, (_, since)| *since + STRANGER > now);
-            self.strangers.insert(uid, (opening, now));
-            return;
-        };
-        let key = sandbox.pod.line.clone();
-        let given = hello
-            .run
-            .as_ref()
-            .map(|run| (Uid::parse(&run.execution), run.attempt));
-        // Whoever runs a command has been welcomed before it was given that: one that cannot
-        // show the welcome is the command itself, with the pod's token.
-        let used = sandbox.claimed.is_some() || given.is_some();
-        let at_home = *sandbox.pod.key.namespace == *session.peer.namespace
-            && *sandbox.pod.key.name == *session.peer.pod;
-        if used && !resumed || !at_home {
-            return;
-        }
-        let welcome = super::orders::welcome(resume.clone());
-        if session.orders.send(welcome).is_err() {
-            return;
-        }
-        sandbox.seat = Some(Seat {
-            session: session.id,
-            orders: session.orders.clone(),
-            given,
-        });
-        sandbox.heard = now;
-        if let Some(run) = sandbox.claimed.and_then(|run| self.runs.get_mut(&run)) {
-            run.silent_since = None;
-        }
-        self.assign(uid);
-        self.touch(&key);
-    }
-
-    /// A session is over.
-    pub fn closed(&mut self, pod: Uid, session: u64, now: Timestamp) {
-        self.strangers.remove(&pod);
-        let Some(sandbox) = self.sandboxes.get_mut(&pod) else {
-            return;
-        };
-        if sandbox
-            .seat
-            .take_if(|seat| seat.session == session)
-            .is_none()
-        {
-            return;
-        }
-        sandbox.heard = now;
-        let key = sandbox.pod.line.clone();
-        if let Some(run) = sandbox.claimed.and_then(|run| self.runs.get_mut(&run)) {
-            run.silent_since = Some(now);
-        }
-        self.touch(&key);
-    }
-
-    /// A sandbox says something.
-    pub fn said(&mut self, pod: Uid, session: u64, said: report::Kind, now: Timestamp) {
-        let Some(sandbox) = self.sandboxes.get_mut(&pod) else {
-            return;
-        };
-        if sandbox
-            .seat
-            .as_ref()
-            .is_none_or(|seat| seat.session != session)
-        {
-            return;
-        }
-        sandbox.heard = now;
-        let key = sandbox.pod.line.clone();
-        let (run, kind) = match said {
-            report::Kind::Hello(_) => return,
-            report::Kind::Proof(proof) => {
-                let at = now - Duration::from_millis(proof.age_ms.into());
-                let text = String::from_utf8_lossy(&proof.report).into_owned();
-                self.judge(pod, &text, at);
-                self.touch(&key);
-                return;
-            }
-            report::Kind::Started(started) => (started.run, None),
-            report::Kind::Ended(ended) => (ended.run, Some(ended.report)),
-        };
-        let Some(run) = run else { return };
-        let given = (Uid::parse(&run.execution), run.attempt);
-        if let Some(seat) = &mut sandbox.seat {
-            seat.given = Some(given);
-        }
-        if let Some(run) = self.run_on(pod, given) {
-            run.started.get_or_insert(now);
-            let outcome = kind.map(|report| outcome(run, &report));
-            if let Some(outcome) = outcome {
-                self.conclude(given.0, outcome);
-            }
-        }
-        self.touch(&key);
-    }
-
-    /// The Execution that this sandbox may speak for.
-    fn run_on(&mut self, pod: Uid, (uid, attempt): (Uid, u32)) -> Option<&mut Run> {
-        let run = self.runs.get_mut(&uid)?;
-        let current = u32::try_from(run.status.attempt) == Ok(attempt);
-        (run.stage == Stage::Bound(pod) && current).then_some(run)
-    }
-
-    /// What a sandbox saw, held against what it was asked and how it must be confined.
-    fn judge(&mut self, pod: Uid, text: &str, at: Timestamp) {
-        let Some(sandbox) = self.sandboxes.get(&pod) else {
-            return;
-        };
-        let wanted = self.confinement(&sandbox.pod.line);
-        let verdict = match (&sandbox.pod.asked, wanted) {
-            (Some(asked), Some(wanted)) => {
-                let judged = judge::report(text, asked, wanted);
-                match judged.outcome {
-                    crds::tenant::Outcome::Proven => Proof::Proven {
-                        at,
-                        passed: judged.checks.len(),
-                    },
-                    crds::tenant::Outcome::Inconclusive => Proof::Doubtful {
-                        fault: judged.fault,
-                    },
-                    crds::tenant::Outcome::Breached => Proof::Broken {
-                        fault: judged.fault,
-                    },
-                }
-            }
-            // The watch has not brought its node's address yet, or nobody knows how it must be.
-            (None, _) | (_, None) => Proof::Pending,
-        };
-        if let Some(sandbox) = self.sandboxes.get_mut(&pod) {
-            sandbox.unjudged = (verdict == Proof::Pending).then(|| (text.to_owned(), at));
-            sandbox.proof = verdict;
-        }
-    }
-
     /// How the sandboxes of a line must be confined.
     pub(super) fn confinement(&self, key: &Key) -> Option<Confinement> {
         let landlord = self.tenants.get(&key.namespace)?;
@@ -548,17 +381,6 @@ impl Book {
             user_namespace: self.workshop.user_namespaces,
         })
     }
-}
-
-/// What became of a run by its sandbox's report. A request to end that came from outside the
-/// pod, and not from us, was the node's or somebody's who deleted the pod.
-fn outcome(run: &Run, report: &[u8]) -> Outcome {
-    let mut outcome = Outcome::of_report(report);
-    if outcome.reason == ExecutionReason::Canceled && !run.told_to_end {
-        outcome.reason = ExecutionReason::Evicted;
-        "the pod was asked to end: evicted, drained or deleted".clone_into(&mut outcome.message);
-    }
-    outcome
 }
 
 /// An input that is not JSON runs nothing.

@@ -14,10 +14,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     act::{Act, Receipt},
-    book::{Book, Opening},
+    book::Book,
     line::Key,
     pod::Workshop,
     sandbox::Facts,
+    talk::Opening,
     turn::View,
 };
 use crate::{
@@ -40,11 +41,11 @@ pub enum Event {
     /// A Tenant that is gone.
     TenantGone(String),
     /// Of the watch of Integrations.
-    Integrations(watcher::Event<Integration>),
+    Integrations(Box<watcher::Event<Integration>>),
     /// Of the watch of Executions.
-    Executions(watcher::Event<Execution>),
+    Executions(Box<watcher::Event<Execution>>),
     /// Of the watch of sandboxes.
-    Pods(watcher::Event<Pod>),
+    Pods(Box<watcher::Event<Pod>>),
     /// This process leads from now on, until the sender of this is dropped.
     Lead(Box<Lead>),
 }
@@ -175,9 +176,9 @@ impl Desk {
             Event::Lead(lead) => return Some(*lead),
             Event::Tenant(tenant) => self.book.tenant(&tenant),
             Event::TenantGone(name) => self.book.tenant_gone(&name),
-            Event::Integrations(event) => self.integrations(event),
-            Event::Executions(event) => self.executions(event, now),
-            Event::Pods(event) => self.pods(event, now),
+            Event::Integrations(event) => self.integrations(*event),
+            Event::Executions(event) => self.executions(*event, now),
+            Event::Pods(event) => self.pods(*event, now),
         }
         None
     }

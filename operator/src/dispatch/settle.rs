@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use crds::{
-    condition::Verdict,
-    execution::ExecutionReason,
-    integration::{ConcurrencyPolicy, IntegrationReason},
-};
+use crds::{execution::ExecutionReason, integration::ConcurrencyPolicy};
 use jiff::Timestamp;
 
 use super::{
@@ -17,26 +13,18 @@ use super::{
     outcome::Outcome,
     run::{Run, Stage},
     sandbox::{Proof, Sandbox},
-    status::{self, Findings},
+    status,
     turn::{PROOF_LIMIT, View, write},
 };
 use crate::world::facts::Uid;
 
-/// How long an Execution waits before its status says for what.
-const SAY_AFTER: Duration = Duration::from_secs(1);
-/// Statuses that say so, of one line in one turn.
-const SAY_AT_ONCE: usize = 16;
 /// How long the sandbox of a run may be silent before it counts as lost. Sessions end within
 /// 10 s of their peer's, and are opened again within 2 s of a new leader.
 const SILENCE: Duration = Duration::from_secs(30);
 /// How long a sandbox that nobody has may be without a session.
-const UNHEARD: Duration = Duration::from_secs(60);
+const UNHEARD: Duration = Duration::from_mins(1);
 /// What a supervisor may take beyond timeout and grace.
 const OVERTIME: Duration = Duration::from_secs(20);
-/// How long sandboxes may be missing before the status says so: refilling is no news.
-const DEFICIT: Duration = Duration::from_secs(10);
-/// Kept without an Integration that says how long.
-const DEFAULT_TTL: Duration = Duration::from_hours(1);
 /// Start deadline without one.
 const DEFAULT_DEADLINE: Duration = Duration::from_mins(5);
 /// The longest pause between two sandboxes that do not come about.
@@ -60,7 +48,7 @@ impl Book {
         self.say_of_line(key, view, acts);
     }
 
-    fn runs_of(&self, key: &Key, of: impl Fn(&Line) -> Vec<Uid>) -> Vec<Uid> {
+    pub(super) fn runs_of(&self, key: &Key, of: impl Fn(&Line) -> Vec<Uid>) -> Vec<Uid> {
         self.lines.get(key).map(of).unwrap_or_default()
     }
 
@@ -288,7 +276,7 @@ impl Book {
     }
 
     /// What keeps an Execution waiting where nothing is shut.
-    fn obstacle(&self, key: &Key) -> Outcome {
+    pub(super) fn obstacle(&self, key: &Key) -> Outcome {
         let deadline = ExecutionReason::StartDeadlineExceeded;
         let Some(line) = self.lines.get(key) else {
             return Outcome::new(deadline, "its Integration is not known");
@@ -333,174 +321,6 @@ impl Book {
             acts.push(write(run, status, purpose));
         }
     }
-
-    /// Says what goes on where that takes long.
-    fn say(&mut self, key: &Key, view: View<'_>, acts: &mut Vec<Act>) {
-        let blocked = self.shut(key).unwrap_or_else(|| self.obstacle(key));
-        let all = |line: &Line| {
-            let waiting = line.waiting.iter().map(|(_, uid)| *uid);
-            line.live.iter().copied().chain(waiting).collect()
-        };
-        let mut said = 0;
-        for uid in self.runs_of(key, all) {
-            let Some(run) = self.runs.get_mut(&uid) else {
-                continue;
-            };
-            let waits = run.writing || run.not_before.is_some_and(|at| at > view.now);
-            if waits || run.outcome.is_some() || said >= SAY_AT_ONCE {
-                continue;
-            }
-            let (reason, message, since) = match (run.stage, run.started) {
-                (Stage::Binding(_), _) | (Stage::Bound(_), None) => continue,
-                (Stage::Bound(_), Some(started)) => {
-                    (ExecutionReason::Running, "the command runs", started)
-                }
-                (Stage::Waiting, _) if run.since > view.now => continue,
-                (Stage::Waiting, _) => {
-                    (ExecutionReason::Queued, blocked.message.as_str(), run.since)
-                }
-            };
-            if since + SAY_AFTER > view.now || says(run, reason, message) {
-                continue;
-            }
-            let status = status::open(run, reason, message, view.now);
-            run.writing = true;
-            said += 1;
-            acts.push(write(run, status, Purpose::Say));
-        }
-    }
-
-    /// Removes what has been kept long enough.
-    fn forget(&mut self, key: &Key, view: View<'_>, acts: &mut Vec<Act>) {
-        let ttl = self
-            .lines
-            .get(key)
-            .and_then(Line::terms)
-            .map_or(DEFAULT_TTL, |terms| terms.ttl);
-        let Some(shelf) = self.shelf.get(key) else {
-            return;
-        };
-        let old = shelf.iter().take_while(|(at, _)| *at + ttl <= view.now);
-        for (_, uid) in old.take(SAY_AT_ONCE).copied().collect::<Vec<_>>() {
-            let Some(ended) = self.ended.get_mut(&uid).filter(|ended| !ended.removing) else {
-                continue;
-            };
-            ended.removing = true;
-            acts.push(Act::Forget {
-                key: ended.key.clone(),
-                run: uid,
-            });
-        }
-    }
-
-    /// Writes the status of the Integration, if there is news.
-    fn say_of_line(&mut self, key: &Key, view: View<'_>, acts: &mut Vec<Act>) {
-        let findings = self.findings(key, view);
-        let Some(line) = self.lines.get_mut(key).filter(|line| !line.writing) else {
-            return;
-        };
-        let (Some(known), Some(findings)) = (&line.integration, findings) else {
-            return;
-        };
-        let status = status::integration(&known.status, known.generation, findings, view.now);
-        if known.deleting || status == known.status {
-            return;
-        }
-        line.writing = true;
-        acts.push(Act::LineStatus {
-            key: key.clone(),
-            uid: known.uid,
-            status: Box::new(status),
-        });
-    }
-
-    fn findings(&mut self, key: &Key, view: View<'_>) -> Option<Findings> {
-        let shut = self.shut(key);
-        let oldest = view.now - PROOF_LIMIT;
-        let line = self.lines.get(key)?;
-        let sandboxes = line.pods.iter().filter_map(|uid| self.sandboxes.get(uid));
-        let good = sandboxes.filter(|one| one.claimed.is_some() || one.ready(oldest).is_some());
-        let missing = line.terms().is_some_and(|terms| good.count() < terms.warm);
-        let since = missing.then(|| line.deficit.unwrap_or(view.now));
-        let line = self.lines.get_mut(key)?;
-        line.deficit = since;
-        let known = line.integration.as_ref()?;
-        let ready = match (&known.terms, shut) {
-            (Err(fault), _) => (
-                Verdict::False,
-                IntegrationReason::InvalidSpec,
-                fault.clone(),
-            ),
-            (Ok(_), None) => {
-                let message = "Executions of it can start";
-                (
-                    Verdict::True,
-                    IntegrationReason::Accepted,
-                    message.to_owned(),
-                )
-            }
-            (Ok(_), Some(outcome)) => (
-                Verdict::False,
-                why_shut(outcome.reason, known.suspend),
-                outcome.message,
-            ),
-        };
-        let asked = line.terms().map_or(0, |terms| terms.warm);
-        let long = since.is_some_and(|since| since + DEFICIT < view.now);
-        let before = crds::condition::find(&known.status.conditions, "Warm");
-        let unsettled = before.is_none_or(|said| said.status != "True");
-        let warm = match (&line.trouble, since.is_some() && (long || unsettled)) {
-            _ if asked == 0 => {
-                let message = "spec.warm.min is 0; each Execution waits for its sandbox";
-                (
-                    Verdict::True,
-                    IntegrationReason::NotRequested,
-                    message.to_owned(),
-                )
-            }
-            (_, false) => {
-                let message = "as many sandboxes as asked for are proven, or in use";
-                (Verdict::True, IntegrationReason::Filled, message.to_owned())
-            }
-            (Some(trouble), true) => (
-                Verdict::False,
-                why_cold(trouble.reason),
-                trouble.message.clone(),
-            ),
-            (None, true) => {
-                let message = "sandboxes are on their way";
-                (
-                    Verdict::False,
-                    IntegrationReason::Filling,
-                    message.to_owned(),
-                )
-            }
-        };
-        Some(Findings { ready, warm })
-    }
-}
-
-const fn why_shut(reason: ExecutionReason, suspend: bool) -> IntegrationReason {
-    match reason {
-        ExecutionReason::TenantSuspended => IntegrationReason::Suspended,
-        ExecutionReason::IsolationUnverified => IntegrationReason::IsolationUnverified,
-        ExecutionReason::Rejected => IntegrationReason::NoTenant,
-        _ if suspend => IntegrationReason::Suspended,
-        _ => IntegrationReason::InvalidSpec,
-    }
-}
-
-const fn why_cold(reason: ExecutionReason) -> IntegrationReason {
-    match reason {
-        ExecutionReason::SandboxUnproven => IntegrationReason::SandboxUnproven,
-        _ => IntegrationReason::Blocked,
-    }
-}
-
-/// Whether its status says so already.
-fn says(run: &Run, reason: ExecutionReason, message: &str) -> bool {
-    let condition = crds::condition::find(&run.status.conditions, "Succeeded");
-    condition.is_some_and(|said| said.reason == reason.as_str() && said.message == message)
 }
 
 /// 0.5 s, twice as long each time.

@@ -9,7 +9,7 @@ use self::sim::{Command, NAMESPACE, Sim};
 
 fn warm(min: i32) -> Sim {
     let mut sim = Sim::new();
-    sim.integration(NAMESPACE, "hello", json!({"warm": {"min": min}}));
+    sim.integration(NAMESPACE, "hello", &json!({"warm": {"min": min}}));
     assert!(sim.settle());
     assert_eq!(sim.boxes.len(), usize::try_from(min).unwrap());
     sim
@@ -28,7 +28,7 @@ fn a_warm_sandbox_runs_one_execution_and_goes() {
     let mut sim = warm(1);
     let before = sim.names();
     sim.writes.clear();
-    sim.execution(NAMESPACE, "one", json!({"input": "{}"}));
+    sim.execution(NAMESPACE, "one", &json!({"input": "{}"}));
     assert!(sim.settle());
     assert_eq!(sim.reason("one"), "Completed");
     assert_eq!(sim.writes, ["Bind one", "Make", "Finish one", "Remove"]);
@@ -43,7 +43,7 @@ fn a_warm_sandbox_runs_one_execution_and_goes() {
 fn without_a_warm_one_a_sandbox_is_made_and_none_is_kept() {
     let mut sim = warm(0);
     sim.writes.clear();
-    sim.execution(NAMESPACE, "one", json!({}));
+    sim.execution(NAMESPACE, "one", &json!({}));
     assert!(sim.settle());
     assert_eq!(sim.reason("one"), "Completed");
     assert_eq!(sim.writes, ["Make", "Bind one", "Finish one", "Remove"]);
@@ -62,10 +62,10 @@ fn nothing_is_written_while_nothing_happens() {
 #[test]
 fn no_more_run_at_once_than_the_limit_says_also_over_a_restart() {
     let mut sim = warm(0);
-    sim.integration(NAMESPACE, "hello", json!({"concurrency": {"limit": 3}}));
+    sim.integration(NAMESPACE, "hello", &json!({"concurrency": {"limit": 3}}));
     sim.command = Command::Waits;
     for n in 0..20 {
-        sim.execution(NAMESPACE, &format!("x{n:02}"), json!({}));
+        sim.execution(NAMESPACE, &format!("x{n:02}"), &json!({}));
     }
     assert!(sim.settle());
     assert_eq!(sim.boxes.len(), 3);
@@ -94,12 +94,12 @@ fn no_more_run_at_once_than_the_limit_says_also_over_a_restart() {
 fn a_tenant_with_thousands_waiting_does_not_keep_another_one_waiting() {
     let mut sim = warm(0);
     sim.tenant("globex", "True");
-    sim.integration("tenant-globex", "hello", json!({}));
-    sim.integration(NAMESPACE, "hello", json!({"concurrency": {"limit": 1000}}));
+    sim.integration("tenant-globex", "hello", &json!({}));
+    sim.integration(NAMESPACE, "hello", &json!({"concurrency": {"limit": 1000}}));
     for n in 0..2000 {
-        sim.execution(NAMESPACE, &format!("x{n:04}"), json!({}));
+        sim.execution(NAMESPACE, &format!("x{n:04}"), &json!({}));
     }
-    sim.execution("tenant-globex", "single", json!({}));
+    sim.execution("tenant-globex", "single", &json!({}));
     assert!(sim.settle());
     let place = sim.bound.iter().position(|name| name == "single").unwrap();
     // Two rounds, of as many pods as may be posted at once.
@@ -110,7 +110,7 @@ fn a_tenant_with_thousands_waiting_does_not_keep_another_one_waiting() {
 fn a_sandbox_that_is_not_what_it_must_be_runs_nothing() {
     let mut sim = warm(0);
     sim.faulty = true;
-    sim.execution(NAMESPACE, "one", json!({}));
+    sim.execution(NAMESPACE, "one", &json!({}));
     assert!(sim.settle());
     assert_eq!(sim.reason("one"), "SandboxUnproven");
     let said = sim.message("one");
@@ -125,7 +125,7 @@ fn a_sandbox_that_is_not_what_it_must_be_runs_nothing() {
 fn nothing_starts_in_a_tenant_that_is_not_proven() {
     let mut sim = warm(0);
     sim.tenant("acme", "Unknown");
-    sim.execution(NAMESPACE, "one", json!({}));
+    sim.execution(NAMESPACE, "one", &json!({}));
     assert!(sim.pass(5));
     assert_eq!(sim.reason("one"), "Queued");
     assert!(
@@ -143,7 +143,7 @@ fn a_proof_that_is_old_counts_for_nothing() {
     let name = sim.names().into_iter().next().unwrap();
     sim.boxes.get_mut(&name).unwrap().orders = None;
     sim.now += jiff::SignedDuration::from_secs(91);
-    sim.execution(NAMESPACE, "one", json!({}));
+    sim.execution(NAMESPACE, "one", &json!({}));
     assert!(sim.settle());
     assert_eq!(sim.boxes[&name].given, None);
     assert_ne!(sim.bound.first(), Some(&name));
@@ -152,10 +152,10 @@ fn a_proof_that_is_old_counts_for_nothing() {
 #[test]
 fn what_waits_says_for_what_within_seconds() {
     let mut sim = Sim::new();
-    sim.execution(NAMESPACE, "orphan", json!({"integration": "nowhere"}));
-    sim.integration(NAMESPACE, "hello", json!({}));
+    sim.execution(NAMESPACE, "orphan", &json!({"integration": "nowhere"}));
+    sim.integration(NAMESPACE, "hello", &json!({}));
     sim.refuse_pods = Some("pods \"x\" is forbidden: exceeded quota: cloister-limits");
-    sim.execution(NAMESPACE, "poor", json!({}));
+    sim.execution(NAMESPACE, "poor", &json!({}));
     assert!(sim.pass(5));
     assert!(
         sim.message("orphan")
@@ -174,7 +174,7 @@ fn what_waits_says_for_what_within_seconds() {
 #[test]
 fn an_input_that_is_not_json_is_rejected() {
     let mut sim = warm(1);
-    sim.execution(NAMESPACE, "one", json!({"input": "{"}));
+    sim.execution(NAMESPACE, "one", &json!({"input": "{"}));
     assert!(sim.settle());
     assert_eq!(sim.reason("one"), "Rejected");
     assert!(sim.message("one").starts_with("spec.input: is not JSON"));
@@ -186,9 +186,9 @@ fn of_all_with_one_idempotency_key_one_runs() {
     let mut sim = warm(0);
     sim.command = Command::Waits;
     let keyed = json!({"idempotencyKey": "order-7"});
-    sim.execution(NAMESPACE, "first", keyed.clone());
+    sim.execution(NAMESPACE, "first", &keyed);
     assert!(sim.settle());
-    sim.execution(NAMESPACE, "second", keyed.clone());
+    sim.execution(NAMESPACE, "second", &keyed);
     assert!(sim.settle());
     assert_eq!(sim.reason("second"), "Duplicate");
     assert!(sim.message("second").contains("first"));
@@ -196,7 +196,7 @@ fn of_all_with_one_idempotency_key_one_runs() {
     sim.end(&name, Cause::Completed, Exit::Code(0));
     assert!(sim.settle());
     sim.restart();
-    sim.execution(NAMESPACE, "third", keyed);
+    sim.execution(NAMESPACE, "third", &keyed);
     assert!(sim.settle());
     assert_eq!(sim.reason("third"), "Duplicate");
     assert_eq!(sim.started.len(), 1);
@@ -205,10 +205,10 @@ fn of_all_with_one_idempotency_key_one_runs() {
 #[test]
 fn what_is_canceled_ends_whether_it_waits_or_runs() {
     let mut sim = warm(0);
-    sim.integration(NAMESPACE, "hello", json!({"concurrency": {"limit": 1}}));
+    sim.integration(NAMESPACE, "hello", &json!({"concurrency": {"limit": 1}}));
     sim.command = Command::Waits;
-    sim.execution(NAMESPACE, "runs", json!({}));
-    sim.execution(NAMESPACE, "waits", json!({}));
+    sim.execution(NAMESPACE, "runs", &json!({}));
+    sim.execution(NAMESPACE, "waits", &json!({}));
     assert!(sim.settle());
     sim.cancel("waits");
     assert!(sim.settle());
@@ -226,7 +226,7 @@ fn what_is_canceled_ends_whether_it_waits_or_runs() {
 fn a_request_to_end_that_was_not_ours_is_not_called_canceled() {
     let mut sim = warm(0);
     sim.command = Command::Waits;
-    sim.execution(NAMESPACE, "one", json!({}));
+    sim.execution(NAMESPACE, "one", &json!({}));
     assert!(sim.settle());
     let name = at_work(&sim);
     sim.end(&name, Cause::Canceled, Exit::Signal(15));
@@ -238,14 +238,14 @@ fn a_request_to_end_that_was_not_ours_is_not_called_canceled() {
 fn a_lost_sandbox_ends_its_execution_with_what_is_known() {
     let mut sim = warm(0);
     sim.command = Command::Waits;
-    sim.execution(NAMESPACE, "deleted", json!({}));
+    sim.execution(NAMESPACE, "deleted", &json!({}));
     assert!(sim.settle());
     let name = at_work(&sim);
     sim.lose_pod(&name);
     assert!(sim.settle());
     assert_eq!(sim.reason("deleted"), "NodeLost");
 
-    sim.execution(NAMESPACE, "silent", json!({}));
+    sim.execution(NAMESPACE, "silent", &json!({}));
     assert!(sim.settle());
     let name = at_work(&sim);
     sim.silence(&name);
@@ -260,7 +260,7 @@ fn a_lost_sandbox_ends_its_execution_with_what_is_known() {
 fn a_sandbox_that_comes_back_in_time_has_lost_nothing() {
     let mut sim = warm(0);
     sim.command = Command::Waits;
-    sim.execution(NAMESPACE, "one", json!({}));
+    sim.execution(NAMESPACE, "one", &json!({}));
     assert!(sim.settle());
     let name = at_work(&sim);
     sim.silence(&name);
@@ -274,9 +274,9 @@ fn a_sandbox_that_comes_back_in_time_has_lost_nothing() {
 #[test]
 fn an_attempt_that_failed_is_made_again_as_often_as_asked() {
     let mut sim = warm(0);
-    sim.integration(NAMESPACE, "hello", json!({"retries": 2}));
+    sim.integration(NAMESPACE, "hello", &json!({"retries": 2}));
     sim.command = Command::Exits(3);
-    sim.execution(NAMESPACE, "one", json!({}));
+    sim.execution(NAMESPACE, "one", &json!({}));
     assert!(sim.settle());
     assert_eq!(sim.reason("one"), "Retrying");
     assert!(sim.pass(20));
@@ -292,11 +292,11 @@ fn policies_skip_and_replace_do_what_they_say() {
     sim.integration(
         NAMESPACE,
         "hello",
-        json!({"concurrency": {"limit": 1, "policy": "Skip"}}),
+        &json!({"concurrency": {"limit": 1, "policy": "Skip"}}),
     );
-    sim.execution(NAMESPACE, "a", json!({}));
+    sim.execution(NAMESPACE, "a", &json!({}));
     assert!(sim.settle());
-    sim.execution(NAMESPACE, "b", json!({}));
+    sim.execution(NAMESPACE, "b", &json!({}));
     assert!(sim.settle());
     assert_eq!(
         (&*sim.reason("a"), &*sim.reason("b")),
@@ -305,9 +305,9 @@ fn policies_skip_and_replace_do_what_they_say() {
     sim.integration(
         NAMESPACE,
         "hello",
-        json!({"concurrency": {"limit": 1, "policy": "Replace"}}),
+        &json!({"concurrency": {"limit": 1, "policy": "Replace"}}),
     );
-    sim.execution(NAMESPACE, "c", json!({}));
+    sim.execution(NAMESPACE, "c", &json!({}));
     assert!(sim.pass(2));
     assert_eq!(
         (&*sim.reason("a"), &*sim.reason("c")),
@@ -318,8 +318,8 @@ fn policies_skip_and_replace_do_what_they_say() {
 #[test]
 fn what_has_ended_goes_after_its_time() {
     let mut sim = warm(0);
-    sim.integration(NAMESPACE, "hello", json!({"ttl": "60s"}));
-    sim.execution(NAMESPACE, "one", json!({}));
+    sim.integration(NAMESPACE, "hello", &json!({"ttl": "60s"}));
+    sim.execution(NAMESPACE, "one", &json!({}));
     assert!(sim.pass(59));
     assert!(sim.executions.contains_key("one"));
     assert!(sim.pass(3));
@@ -333,14 +333,14 @@ fn another_image_gets_other_sandboxes_and_another_command_does_not() {
     sim.integration(
         NAMESPACE,
         "hello",
-        json!({"warm": {"min": 2}, "command": ["/other"]}),
+        &json!({"warm": {"min": 2}, "command": ["/other"]}),
     );
     assert!(sim.settle());
     assert_eq!(sim.names(), before);
     sim.integration(
         NAMESPACE,
         "hello",
-        json!({"warm": {"min": 2}, "image": "other"}),
+        &json!({"warm": {"min": 2}, "image": "other"}),
     );
     assert!(sim.settle());
     assert!(sim.names().is_disjoint(&before));
@@ -351,11 +351,11 @@ fn another_image_gets_other_sandboxes_and_another_command_does_not() {
 fn a_sandbox_of_a_deleted_execution_is_not_given_to_another() {
     let mut sim = warm(0);
     sim.command = Command::Waits;
-    sim.execution(NAMESPACE, "one", json!({}));
+    sim.execution(NAMESPACE, "one", &json!({}));
     assert!(sim.settle());
     let name = at_work(&sim);
     sim.delete("one");
-    sim.execution(NAMESPACE, "two", json!({}));
+    sim.execution(NAMESPACE, "two", &json!({}));
     assert!(sim.settle());
     assert!(!sim.boxes.contains_key(&name));
     assert_ne!(at_work(&sim), name);
@@ -365,21 +365,21 @@ fn a_sandbox_of_a_deleted_execution_is_not_given_to_another() {
 fn story(sim: &mut Sim, which: &str) -> &'static str {
     match which {
         "warm" => {
-            sim.integration(NAMESPACE, "hello", json!({"warm": {"min": 1}}));
+            sim.integration(NAMESPACE, "hello", &json!({"warm": {"min": 1}}));
             sim.settle();
             "Completed"
         }
         "cold" => {
-            sim.integration(NAMESPACE, "hello", json!({}));
+            sim.integration(NAMESPACE, "hello", &json!({}));
             "Completed"
         }
         "failed" => {
-            sim.integration(NAMESPACE, "hello", json!({}));
+            sim.integration(NAMESPACE, "hello", &json!({}));
             sim.command = Command::Exits(1);
             "Failed"
         }
         "unproven" => {
-            sim.integration(NAMESPACE, "hello", json!({}));
+            sim.integration(NAMESPACE, "hello", &json!({}));
             sim.faulty = true;
             "SandboxUnproven"
         }
@@ -395,7 +395,7 @@ fn a_crash_after_any_write_of_a_run_leads_to_the_same_end() {
             for n in 1.. {
                 let mut sim = Sim::new();
                 let end = story(&mut sim, which);
-                sim.execution(NAMESPACE, "one", json!({"input": "{}"}));
+                sim.execution(NAMESPACE, "one", &json!({"input": "{}"}));
                 sim.fatal = Some((n, done));
                 if sim.settle() && sim.pass(3) {
                     break;

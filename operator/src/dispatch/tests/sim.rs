@@ -17,10 +17,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use crate::{
     dispatch::{
         act::{Act, Receipt},
-        book::{Book, Opening},
+        book::Book,
         line::Key,
         pod::Workshop,
         sandbox::Facts,
+        talk::Opening,
         turn::View,
     },
     error::Error,
@@ -160,10 +161,10 @@ impl Sim {
     }
 
     /// Applies an Integration of this name.
-    pub fn integration(&mut self, namespace: &str, name: &str, extra: Value) {
+    pub fn integration(&mut self, namespace: &str, name: &str, extra: &Value) {
         let version = self.bump();
         let mut spec = json!({"image": "example", "command": ["/hello"]});
-        merge(&mut spec, &extra);
+        merge(&mut spec, extra);
         let object = json!({
             "apiVersion": "cloister.dev/v1alpha1", "kind": "Integration",
             "metadata": {"name": name, "namespace": namespace, "uid": uid(&format!("{namespace}/{name}")),
@@ -177,10 +178,10 @@ impl Sim {
     }
 
     /// Creates an Execution.
-    pub fn execution(&mut self, namespace: &str, name: &str, spec: Value) {
+    pub fn execution(&mut self, namespace: &str, name: &str, spec: &Value) {
         let version = self.bump();
         let mut whole = json!({"integration": "hello"});
-        merge(&mut whole, &spec);
+        merge(&mut whole, spec);
         let object = json!({
             "apiVersion": "cloister.dev/v1alpha1", "kind": "Execution",
             "metadata": {"name": name, "namespace": namespace, "uid": uid(&format!("x{namespace}/{name}")),
@@ -510,7 +511,7 @@ impl Sim {
             }
             Act::Make { line, pod } => {
                 self.writes.push("Make".to_owned());
-                let result = self.make(*pod);
+                let result = self.make(&pod);
                 Receipt::Make {
                     line,
                     result: result.map(Box::new),
@@ -565,12 +566,15 @@ impl Sim {
         Ok(self.parsed(&key.name))
     }
 
-    fn make(&mut self, pod: Pod) -> Result<Pod, Error> {
+    fn make(&mut self, pod: &Pod) -> Result<Pod, Error> {
         if let Some(words) = self.refuse_pods {
             return Err(refused(403, "Forbidden", words));
         }
         let mut object = json!(pod);
         let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+        if self.pods.contains_key(&name) {
+            return Err(refused(409, "AlreadyExists", "it is there"));
+        }
         object["metadata"]["uid"] = json!(uid(&name));
         object["metadata"]["resourceVersion"] = json!(self.bump());
         object["metadata"]["creationTimestamp"] = json!(self.now.to_string());

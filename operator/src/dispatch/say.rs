@@ -1,0 +1,187 @@
+//! What is said of a line where time has gone by, and what is kept no longer. Pure.
+
+use std::time::Duration;
+
+use crds::{condition::Verdict, execution::ExecutionReason, integration::IntegrationReason};
+
+use jiff::Timestamp;
+
+use super::{
+    act::{Act, Purpose},
+    book::Book,
+    line::{Key, Known, Line},
+    run::{Run, Stage},
+    status::{self, Findings},
+    turn::{PROOF_LIMIT, View, write},
+};
+
+/// How long an Execution waits before its status says for what.
+const SAY_AFTER: Duration = Duration::from_secs(1);
+/// Statuses that say so, of one line in one turn.
+const SAY_AT_ONCE: usize = 16;
+/// How long sandboxes may be missing before the status says so: refilling is no news.
+const DEFICIT: Duration = Duration::from_secs(10);
+/// Kept without an Integration that says how long.
+const DEFAULT_TTL: Duration = Duration::from_hours(1);
+
+impl Book {
+    /// Says what goes on where that takes long.
+    pub(super) fn say(&mut self, key: &Key, view: View<'_>, acts: &mut Vec<Act>) {
+        let blocked = self.shut(key).unwrap_or_else(|| self.obstacle(key));
+        let all = |line: &Line| {
+            let waiting = line.waiting.iter().map(|(_, uid)| *uid);
+            line.live.iter().copied().chain(waiting).collect()
+        };
+        let mut said = 0;
+        for uid in self.runs_of(key, all) {
+            let Some(run) = self.runs.get_mut(&uid) else {
+                continue;
+            };
+            let waits = run.writing || run.not_before.is_some_and(|at| at > view.now);
+            if waits || run.outcome.is_some() || said >= SAY_AT_ONCE {
+                continue;
+            }
+            let (reason, message, since) = match (run.stage, run.started) {
+                (Stage::Binding(_), _) | (Stage::Bound(_), None) => continue,
+                (Stage::Bound(_), Some(started)) => {
+                    (ExecutionReason::Running, "the command runs", started)
+                }
+                (Stage::Waiting, _) if run.since > view.now => continue,
+                (Stage::Waiting, _) => {
+                    (ExecutionReason::Queued, blocked.message.as_str(), run.since)
+                }
+            };
+            if since + SAY_AFTER > view.now || says(run, reason, message) {
+                continue;
+            }
+            let status = status::open(run, reason, message, view.now);
+            run.writing = true;
+            said += 1;
+            acts.push(write(run, status, Purpose::Say));
+        }
+    }
+
+    /// Removes what has been kept long enough.
+    pub(super) fn forget(&mut self, key: &Key, view: View<'_>, acts: &mut Vec<Act>) {
+        let ttl = self
+            .lines
+            .get(key)
+            .and_then(Line::terms)
+            .map_or(DEFAULT_TTL, |terms| terms.ttl);
+        let Some(kept) = self.shelf.get(key) else {
+            return;
+        };
+        let old = kept.iter().take_while(|(at, _)| *at + ttl <= view.now);
+        for (_, uid) in old.take(SAY_AT_ONCE).copied().collect::<Vec<_>>() {
+            let Some(ended) = self.ended.get_mut(&uid).filter(|ended| !ended.removing) else {
+                continue;
+            };
+            ended.removing = true;
+            acts.push(Act::Forget {
+                key: ended.key.clone(),
+                run: uid,
+            });
+        }
+    }
+
+    /// Writes the status of the Integration, if there is news.
+    pub(super) fn say_of_line(&mut self, key: &Key, view: View<'_>, acts: &mut Vec<Act>) {
+        let findings = self.findings(key, view);
+        let Some(line) = self.lines.get_mut(key).filter(|line| !line.writing) else {
+            return;
+        };
+        let (Some(known), Some(findings)) = (&line.integration, findings) else {
+            return;
+        };
+        let status = status::integration(&known.status, known.generation, findings, view.now);
+        if known.deleting || status == known.status {
+            return;
+        }
+        line.writing = true;
+        acts.push(Act::LineStatus {
+            key: key.clone(),
+            uid: known.uid,
+            status: Box::new(status),
+        });
+    }
+
+    fn findings(&mut self, key: &Key, view: View<'_>) -> Option<Findings> {
+        let shut = self.shut(key);
+        let oldest = view.now - PROOF_LIMIT;
+        let line = self.lines.get(key)?;
+        let sandboxes = line.pods.iter().filter_map(|uid| self.sandboxes.get(uid));
+        let good = sandboxes.filter(|one| one.claimed.is_some() || one.ready(oldest).is_some());
+        let missing = line.terms().is_some_and(|terms| good.count() < terms.warm);
+        let line = self.lines.get_mut(key)?;
+        line.deficit = missing.then(|| line.deficit.unwrap_or(view.now));
+        let known = line.integration.as_ref()?;
+        let ready = match (&known.terms, shut) {
+            (Err(fault), _) => (
+                Verdict::False,
+                IntegrationReason::InvalidSpec,
+                fault.clone(),
+            ),
+            (Ok(_), None) => {
+                let message = "Executions of it can start";
+                (
+                    Verdict::True,
+                    IntegrationReason::Accepted,
+                    message.to_owned(),
+                )
+            }
+            (Ok(_), Some(outcome)) => {
+                let reason = why_shut(outcome.reason, known.suspend);
+                (Verdict::False, reason, outcome.message)
+            }
+        };
+        let warm = warmth(line, known, view.now);
+        Some(Findings { ready, warm })
+    }
+}
+
+/// Whether as many sandboxes stand ready as are asked for. A few that are being replaced are no
+/// news; that the first ones are not there yet is.
+fn warmth(line: &Line, known: &Known, now: Timestamp) -> (Verdict, IntegrationReason, String) {
+    let say = |verdict, reason, message: &str| (verdict, reason, message.to_owned());
+    if line.terms().is_none_or(|terms| terms.warm == 0) {
+        let message = "spec.warm.min is 0; each Execution waits for its sandbox";
+        return say(Verdict::True, IntegrationReason::NotRequested, message);
+    }
+    let before = crds::condition::find(&known.status.conditions, "Warm");
+    let was = before.is_some_and(|said| said.status == "True");
+    let lasts = |since: Timestamp| !was || since + DEFICIT < now;
+    match (line.deficit.is_some_and(lasts), &line.trouble) {
+        (false, _) => {
+            let message = "as many sandboxes as asked for are proven, or in use";
+            say(Verdict::True, IntegrationReason::Filled, message)
+        }
+        (true, Some(trouble)) => say(Verdict::False, why_cold(trouble.reason), &trouble.message),
+        (true, None) => {
+            let message = "sandboxes are on their way";
+            say(Verdict::False, IntegrationReason::Filling, message)
+        }
+    }
+}
+
+const fn why_shut(reason: ExecutionReason, suspend: bool) -> IntegrationReason {
+    match reason {
+        ExecutionReason::TenantSuspended => IntegrationReason::Suspended,
+        ExecutionReason::IsolationUnverified => IntegrationReason::IsolationUnverified,
+        ExecutionReason::Rejected => IntegrationReason::NoTenant,
+        _ if suspend => IntegrationReason::Suspended,
+        _ => IntegrationReason::InvalidSpec,
+    }
+}
+
+const fn why_cold(reason: ExecutionReason) -> IntegrationReason {
+    match reason {
+        ExecutionReason::SandboxUnproven => IntegrationReason::SandboxUnproven,
+        _ => IntegrationReason::Blocked,
+    }
+}
+
+/// Whether its status says so already.
+fn says(run: &Run, reason: ExecutionReason, message: &str) -> bool {
+    let condition = crds::condition::find(&run.status.conditions, "Succeeded");
+    condition.is_some_and(|said| said.reason == reason.as_str() && said.message == message)
+}
