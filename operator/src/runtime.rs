@@ -8,7 +8,12 @@
 //! then, it gives the lease back and ends, for one that sees may be waiting. Where nobody
 //! sees, nobody leads until somebody does, and what was claimed has been taken back.
 
-use std::{future::Future, net::{IpAddr, SocketAddr}, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use crds::{
     Execution, Integration, Tenant,
@@ -84,7 +89,7 @@ pub enum Error {
     #[error("failed to serve health and metrics on {address}: {source}")]
     Admin {
         /// Where.
-        address: std::net::{IpAddr, SocketAddr},
+        address: SocketAddr,
         /// Why not.
         source: std::io::Error,
     },
