@@ -1,5 +1,6 @@
 //! The dispatcher's promises, on a fake of everything around it ([`sim`]).
 
+mod crashes;
 mod sim;
 
 use contract::run::{Cause, Exit};
@@ -359,58 +360,4 @@ fn a_sandbox_of_a_deleted_execution_is_not_given_to_another() {
     assert!(sim.settle());
     assert!(!sim.boxes.contains_key(&name));
     assert_ne!(at_work(&sim), name);
-}
-
-/// What a run may be, and how it must end.
-fn story(sim: &mut Sim, which: &str) -> &'static str {
-    match which {
-        "warm" => {
-            sim.integration(NAMESPACE, "hello", &json!({"warm": {"min": 1}}));
-            sim.settle();
-            "Completed"
-        }
-        "cold" => {
-            sim.integration(NAMESPACE, "hello", &json!({}));
-            "Completed"
-        }
-        "failed" => {
-            sim.integration(NAMESPACE, "hello", &json!({}));
-            sim.command = Command::Exits(1);
-            "Failed"
-        }
-        "unproven" => {
-            sim.integration(NAMESPACE, "hello", &json!({}));
-            sim.faulty = true;
-            "SandboxUnproven"
-        }
-        other => panic!("{other}"),
-    }
-}
-
-#[test]
-fn a_crash_after_any_write_of_a_run_leads_to_the_same_end() {
-    for which in ["warm", "cold", "failed", "unproven"] {
-        let mut crashes = 0;
-        for done in [true, false] {
-            for n in 1.. {
-                let mut sim = Sim::new();
-                let end = story(&mut sim, which);
-                sim.execution(NAMESPACE, "one", &json!({"input": "{}"}));
-                sim.fatal = Some((n, done));
-                if sim.settle() && sim.pass(3) {
-                    break;
-                }
-                crashes += 1;
-                sim.restart();
-                assert!(sim.settle() && sim.pass(70));
-                assert_eq!(sim.reason("one"), end, "{which}, write {n}, done: {done}");
-                let starts = sim.started.values().sum::<u32>();
-                let expected = u32::from(which != "unproven");
-                assert_eq!(starts, expected, "{which}, write {n}, done: {done}");
-                let warm = usize::from(which == "warm");
-                assert_eq!(sim.boxes.len(), warm, "{which}, write {n}, done: {done}");
-            }
-        }
-        assert!(crashes >= 6, "{which}: {crashes} crashes");
-    }
 }

@@ -1,0 +1,238 @@
+//! The sandboxes of the fake: what each does with what it is told.
+
+use contract::{
+    Inside, Observation, ProbeReport, Saw, SeenRuntime,
+    dispatch::{Ended, Hello, Order, Proof as Shown, Run as Attempt, Started, order, report},
+    run::{Cause, Ending, Exit, Outcome, OutputCount, RUN_VERSION, RunReport, RunResult, Usage},
+};
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::json;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::{Command, Sim, refused, uid};
+use crate::{
+    dispatch::{sandbox::Facts, talk::Opening},
+    error::Error,
+    session::{Peer, Session},
+    world::facts::Uid,
+};
+
+/// One sandbox, as it would be on its node.
+#[derive(Debug)]
+pub struct Box_ {
+    pub session: u64,
+    pub orders: Option<UnboundedReceiver<Order>>,
+    pub given: Option<Attempt>,
+    pub report: Option<Vec<u8>>,
+    /// What it finds out about itself.
+    pub writable_root: bool,
+    pub welcomed: bool,
+}
+
+impl Sim {
+    /// A sandbox opens a session, and shows what it saw, or says what it ran.
+    pub fn dial(&mut self, name: &str) {
+        self.sessions += 1;
+        let id = self.sessions;
+        let (orders, told) = unbounded_channel();
+        let resumed = self.boxes[name].welcomed;
+        let given = self.boxes[name].given.clone();
+        let sandbox = self.boxes.get_mut(name).unwrap();
+        (sandbox.session, sandbox.orders) = (id, Some(told));
+        let peer = Peer {
+            namespace: self.pods[name]["metadata"]["namespace"]
+                .as_str()
+                .unwrap()
+                .to_owned(),
+            pod: name.to_owned(),
+            uid: Uid::parse(self.pods[name]["metadata"]["uid"].as_str().unwrap()),
+        };
+        let hello = Hello {
+            version: 1,
+            resume: vec![],
+            run: given,
+        };
+        let session = Session { id, peer, orders };
+        let opening = Opening {
+            session,
+            hello,
+            resumed,
+            resume: vec![1],
+        };
+        self.book.opened(opening, self.now);
+    }
+
+    /// A sandbox shows what it sees.
+    pub fn show(&mut self, name: &str) {
+        let pod: Pod = serde_json::from_value(self.pods[name].clone()).unwrap();
+        let facts = Facts::of(&pod).unwrap();
+        let sandbox = &self.boxes[name];
+        if sandbox.given.is_some() || sandbox.orders.is_none() {
+            return;
+        }
+        let asked = facts.asked.clone().unwrap();
+        let checks = asked.targets.iter().map(|target| Observation {
+            check: target.check,
+            address: target.address.clone(),
+            expect: target.expect,
+            saw: match target.expect {
+                contract::Expect::Reachable => Saw::Connected,
+                contract::Expect::Blocked => Saw::Silence,
+            },
+        });
+        let report = ProbeReport {
+            version: contract::VERSION,
+            checks: checks.collect(),
+            inside: inside(sandbox.writable_root),
+        };
+        let report = serde_json::to_vec(&report).unwrap();
+        let shown = report::Kind::Proof(Shown { report, age_ms: 0 });
+        self.book.said(facts.uid, sandbox.session, shown, self.now);
+    }
+
+    /// What every sandbox does with what it is told. True if any was told anything.
+    pub fn sandboxes(&mut self) -> bool {
+        let mut moved = false;
+        for name in self.boxes.keys().cloned().collect::<Vec<_>>() {
+            while let Some(order) = self.next_order(&name) {
+                moved = true;
+                self.obey(&name, order);
+            }
+        }
+        moved
+    }
+
+    fn next_order(&mut self, name: &str) -> Option<order::Kind> {
+        let told = self.boxes.get_mut(name)?.orders.as_mut()?;
+        told.try_recv().ok()?.kind
+    }
+
+    fn obey(&mut self, name: &str, order: order::Kind) {
+        let uid = Uid::parse(self.pods[name]["metadata"]["uid"].as_str().unwrap());
+        let sandbox = self.boxes.get_mut(name).unwrap();
+        let session = sandbox.session;
+        match order {
+            order::Kind::Welcome(_) => {
+                sandbox.welcomed = true;
+                let (given, report) = (sandbox.given.clone(), sandbox.report.clone());
+                match (given, report) {
+                    (Some(run), Some(report)) => {
+                        let said = report::Kind::Ended(Ended {
+                            run: Some(run),
+                            report,
+                        });
+                        self.book.said(uid, session, said, self.now);
+                    }
+                    (Some(run), None) => {
+                        let said = report::Kind::Started(Started { run: Some(run) });
+                        self.book.said(uid, session, said, self.now);
+                    }
+                    (None, _) => self.show(name),
+                }
+            }
+            order::Kind::Assign(assign) => {
+                if sandbox.given.is_some() {
+                    return;
+                }
+                let run = assign.run.unwrap();
+                sandbox.given = Some(run.clone());
+                *self.started.entry(run.execution.clone()).or_default() += 1;
+                let said = report::Kind::Started(Started { run: Some(run) });
+                self.count();
+                self.book.said(uid, session, said, self.now);
+                if let Command::Exits(code) = self.command {
+                    self.end(name, Cause::Completed, Exit::Code(code));
+                }
+            }
+            order::Kind::Cancel(_) => self.end(name, Cause::Canceled, Exit::Signal(15)),
+        }
+    }
+
+    /// The command in a sandbox ends.
+    pub fn end(&mut self, name: &str, cause: Cause, exit: Exit) {
+        let uid = Uid::parse(self.pods[name]["metadata"]["uid"].as_str().unwrap());
+        let sandbox = self.boxes.get_mut(name).unwrap();
+        let ending = Ending {
+            exit,
+            cause,
+            oom_kills: None,
+            wall_ms: 1,
+            usage: Usage::default(),
+            output: OutputCount::default(),
+            result: RunResult::None,
+            left_behind: false,
+        };
+        let outcome = Outcome::Ended(ending);
+        let report = serde_json::to_vec(&RunReport {
+            version: RUN_VERSION,
+            outcome,
+        })
+        .unwrap();
+        sandbox.report = Some(report.clone());
+        let (run, session) = (sandbox.given.clone(), sandbox.session);
+        if sandbox.orders.is_some() {
+            let said = report::Kind::Ended(Ended { run, report });
+            self.book.said(uid, session, said, self.now);
+        }
+    }
+
+    /// A pod is gone, however.
+    pub fn lose_pod(&mut self, name: &str) {
+        let object = self.pods.remove(name).unwrap();
+        self.boxes.remove(name);
+        self.book
+            .pod_gone(Uid::parse(object["metadata"]["uid"].as_str().unwrap()));
+    }
+
+    /// A node falls silent.
+    pub fn silence(&mut self, name: &str) {
+        let uid = Uid::parse(self.pods[name]["metadata"]["uid"].as_str().unwrap());
+        let sandbox = self.boxes.get_mut(name).unwrap();
+        sandbox.orders = None;
+        self.book.closed(uid, sandbox.session, self.now);
+    }
+
+    pub fn make(&mut self, pod: &Pod) -> Result<Pod, Error> {
+        if let Some(words) = self.refuse_pods {
+            return Err(refused(403, "Forbidden", words));
+        }
+        let mut object = json!(pod);
+        let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+        if self.pods.contains_key(&name) {
+            return Err(refused(409, "AlreadyExists", "it is there"));
+        }
+        object["metadata"]["uid"] = json!(uid(&name));
+        object["metadata"]["resourceVersion"] = json!(self.bump());
+        object["metadata"]["creationTimestamp"] = json!(self.now.to_string());
+        object["spec"]["nodeName"] = json!("node-a");
+        object["status"] = json!({"phase": "Running", "hostIP": "192.0.2.11"});
+        self.pods.insert(name.clone(), object.clone());
+        let parsed: Pod = serde_json::from_value(object).unwrap();
+        self.book.pod(Facts::of(&parsed).unwrap(), self.now);
+        let sandbox = Box_ {
+            session: 0,
+            orders: None,
+            given: None,
+            report: None,
+            writable_root: self.faulty,
+            welcomed: false,
+        };
+        self.boxes.insert(name.clone(), sandbox);
+        self.dial(&name);
+        Ok(parsed)
+    }
+}
+
+fn inside(writable_root: bool) -> Inside {
+    Inside {
+        runtime: SeenRuntime::Host,
+        uid: 65532,
+        gid: 65532,
+        no_new_privs: true,
+        capabilities: 0,
+        seccomp: 2,
+        root_read_only: !writable_root,
+        token_mounted: false,
+        user_namespace: true,
+    }
+}
