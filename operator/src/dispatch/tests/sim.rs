@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
-use self::boxes::Box_;
+use self::boxes::{Box_, refused};
 use crate::{
     dispatch::{
         act::{Act, Receipt},
@@ -390,16 +390,6 @@ impl Sim {
     /// Everything that runs or stands ready.
     pub fn names(&self) -> BTreeSet<String> {
         self.boxes.keys().cloned().collect()
-    }
-}
-
-fn refused(code: u16, reason: &str, message: &str) -> Error {
-    let status = json!({"code": code, "reason": reason, "message": message});
-    Error::Write {
-        verb: "write",
-        kind: "object",
-        name: "it".to_owned(),
-        source: Box::new(kube::Error::Api(serde_json::from_value(status).unwrap())),
     }
 }
 

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::{Command, Sim, refused, uid};
+use super::{Command, Sim, uid};
 use crate::{
     dispatch::{sandbox::Facts, talk::Opening},
     error::Error,
@@ -234,5 +234,16 @@ fn inside(writable_root: bool) -> Inside {
         root_read_only: !writable_root,
         token_mounted: false,
         user_namespace: true,
+    }
+}
+
+/// What the API server answers to what it does not do.
+pub fn refused(code: u16, reason: &str, message: &str) -> Error {
+    let status = json!({"code": code, "reason": reason, "message": message});
+    Error::Write {
+        verb: "write",
+        kind: "object",
+        name: "it".to_owned(),
+        source: Box::new(kube::Error::Api(serde_json::from_value(status).unwrap())),
     }
 }
