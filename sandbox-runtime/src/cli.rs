@@ -3,6 +3,8 @@
 //! Parsed with `lexopt`: no dependency of its own and some kilobytes, where a derived parser
 //! adds 380 KiB (measured) and ten crates to what runs in front of users' code.
 
+mod help;
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,6 +12,7 @@ use std::path::PathBuf;
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::{Parser, ValueExt as _};
 
+use self::help::{CANARY_HELP, HELP, INSTALL_HELP, PROBE_HELP, RUN_HELP, SERVE_HELP};
 use crate::greeting::Role;
 use crate::run::Source;
 
@@ -20,94 +23,6 @@ const MAX_LISTEN: usize = 8;
 
 const VERSION: &str = concat!("cloister-sandbox ", env!("CARGO_PKG_VERSION"));
 
-const HELP: &str = "\
-Cloister's binary inside a pod.
-
-Usage: cloister-sandbox <COMMAND> [OPTIONS]
-
-Commands:
-  serve    Be process 1 of a sandbox pod: prove it, be given one run, run it, report
-  run      Run one command in its jail, as process 1 of a container, and report
-  probe    Look at the network and at this process from inside, once, and report
-  canary   Answer every connection with a line that a probe recognizes
-
-Options:
-  -h, --help       Print help (also after a command)
-  -V, --version    Print the version
-
-Exit codes:
-  0  done: a report was written, whatever it says; or canary or sandbox were asked to stop
-  1  failed: no report was written; or the canary could not listen, the sandbox not wait
-  2  wrong arguments or a wrong request; of `run`, too, if the report says that nothing ran
-";
-
-const SERVE_HELP: &str = "\
-Be process 1 of a sandbox pod, from its start to its end.
-
-Dials the operator, again for as long as it takes, and proves to it what the sandbox is: by
-what `probe` looks at, on a clock. Runs what the operator gives, once and as `run` does, and
-says when it has started and how it ended. SIGTERM and SIGINT from outside the container
-cancel the run; without one they end this process, with 0.
-
-Usage: cloister-sandbox serve --config <JSON>
-
-Options:
-  --config <JSON>  Whom to dial and what to look at:
-                   {\"version\":1,\"dispatch\":\"cloister-dispatch.cloister-system.svc:8443\",
-                    \"authorities\":\"-----BEGIN CERTIFICATE-----...\",\"token\":\"/run/cloister/token\",
-                    \"probe\":{\"version\":1,\"timeoutMs\":1000,\"targets\":[]},\"probeIntervalMs\":30000}
-                   The operator's certificate has to be of one of the authorities, and for the
-                   host of `dispatch`. The interval is 1000 to 600000 ms.
-  -h, --help       Print help
-";
-
-const RUN_HELP: &str = "\
-Run one command in its jail, as process 1 of a container, and report how it ended.
-
-The command's stdout and stderr are passed on. SIGTERM and SIGINT from outside the
-container cancel the run. When it is over, the report, JSON, replaces the content of the
-report file.
-
-Usage: cloister-sandbox run --contract <FILE> --report <FILE>
-
-Options:
-  --contract <FILE>  What to run, JSON, at most 1 MiB; `-` is stdin
-  --report <FILE>    Where the report goes, at most 28672 bytes
-  -h, --help         Print help
-";
-
-const PROBE_HELP: &str = "\
-Look at the network and at this process from inside, once, and report.
-
-Every target is dialled at the same time, each for the request's timeout. The report,
-JSON of at most 4096 bytes, replaces the content of the report file; stdout gets one line
-per check. Nothing is judged here.
-
-Usage: cloister-sandbox probe --request <JSON> [--report <FILE>]
-
-Options:
-  --request <JSON>  What to look at:
-                    {\"version\":1,\"timeoutMs\":1000,\"targets\":[
-                      {\"check\":\"Kubelet\",\"address\":\"10.0.0.1:10250\",\"expect\":\"Blocked\"}]}
-                    Timeout 1 to 10000 ms, at most 64 targets, and no more than a report holds.
-                    Addresses are ip:port, the ip in brackets if it is IPv6;
-                    for the check Dns, a name.
-  --report <FILE>   Where the report goes [default: /dev/termination-log]
-  -h, --help        Print help
-";
-
-const CANARY_HELP: &str = "\
-Answer every connection with the line `cloister-canary <ROLE>` and close it, until SIGTERM.
-
-Usage: cloister-sandbox canary --listen <IP:PORT> [--listen <IP:PORT>]... --role <ROLE>
-
-Options:
-  --listen <IP:PORT>  Where to listen, at most 8 times. 0.0.0.0 and [::] both mean every
-                      address of every family that the kernel has.
-  --role <ROLE>       What to say: 1 to 63 of a-z, 0-9 and `-`
-  -h, --help          Print help
-";
-
 /// What this process is to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
@@ -115,6 +30,8 @@ pub enum Command {
     Print(&'static str),
     /// Probe once.
     Probe(ProbeArguments),
+    /// Copy this program there.
+    Install(PathBuf),
     /// Be a canary.
     Canary(CanaryArguments),
     /// Run a command in its jail.
@@ -161,10 +78,12 @@ pub struct ServeArguments {
 #[derive(Debug, thiserror::Error)]
 pub enum UsageError {
     /// Not a known command.
-    #[error("`{0}` is not a command; they are `serve`, `run`, `probe` and `canary`, see --help")]
+    #[error(
+        "`{0}` is not a command; they are `serve`, `run`, `probe`, `install` and `canary`, see --help"
+    )]
     UnknownCommand(String),
     /// No command at all.
-    #[error("a command is missing: `serve`, `run`, `probe` or `canary`, see --help")]
+    #[error("a command is missing: `serve`, `run`, `probe`, `install` or `canary`, see --help")]
     MissingCommand,
     /// A required option is missing.
     #[error("`{command}` needs {option}, see `{command} --help`")]
@@ -188,6 +107,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
         Some(Value(command)) if command == "serve" => serve(&mut parser),
         Some(Value(command)) if command == "run" => run(&mut parser),
         Some(Value(command)) if command == "probe" => probe(&mut parser),
+        Some(Value(command)) if command == "install" => install(&mut parser),
         Some(Value(command)) if command == "canary" => canary(&mut parser),
         Some(Value(command)) => Err(UsageError::UnknownCommand(
             command.to_string_lossy().into_owned(),
@@ -254,6 +174,22 @@ fn probe(parser: &mut Parser) -> Result<Command, UsageError> {
         option: "--request <JSON>",
     })?;
     Ok(Command::Probe(ProbeArguments { request, report }))
+}
+
+fn install(parser: &mut Parser) -> Result<Command, UsageError> {
+    let mut file = None;
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Value(path) if file.is_none() => file = Some(path.into()),
+            Long("help") | Short('h') => return Ok(Command::Print(INSTALL_HELP)),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let missing = UsageError::MissingOption {
+        command: "install",
+        option: "<FILE>",
+    };
+    file.map(Command::Install).ok_or(missing)
 }
 
 fn canary(parser: &mut Parser) -> Result<Command, UsageError> {
@@ -358,9 +294,16 @@ mod tests {
         assert_eq!(typed("--help"), Ok(Command::Print(HELP)));
         assert_eq!(typed("probe -h"), Ok(Command::Print(PROBE_HELP)));
         assert_eq!(typed("canary --help"), Ok(Command::Print(CANARY_HELP)));
+        assert_eq!(typed("install --help"), Ok(Command::Print(INSTALL_HELP)));
         assert_eq!(typed("run --help"), Ok(Command::Print(RUN_HELP)));
         assert_eq!(typed("serve --help"), Ok(Command::Print(SERVE_HELP)));
         assert_eq!(typed("--version"), Ok(Command::Print(VERSION)));
+    }
+
+    #[test]
+    fn accepts_a_place_to_copy_itself_to() {
+        let expected = Command::Install("/cloister/it".into());
+        assert_eq!(typed("install /cloister/it"), Ok(expected));
     }
 
     #[test]
@@ -380,6 +323,8 @@ mod tests {
             "run --contract -",
             "run --report /r",
             "run --contract - --report /r true",
+            "install",
+            "install /a /b",
             "canary --role a",
             "canary --listen 0.0.0.0:1",
             "canary --listen 7001 --role a",

@@ -12,6 +12,7 @@ pub mod canary;
 pub mod cli;
 pub mod enforce;
 pub mod greeting;
+pub mod install;
 pub mod kernel;
 pub mod output;
 pub mod plan;

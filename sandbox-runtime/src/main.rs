@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use contract::run::{Outcome, RunReport};
 use sandbox_runtime::cli::{self, Command};
-use sandbox_runtime::{canary, probe, run, serve, with_causes};
+use sandbox_runtime::{canary, install, probe, run, serve, with_causes};
 
 /// This process failed at what it was rightly asked to do.
 const FAILED: u8 = 1;
@@ -40,6 +40,10 @@ fn main() -> ExitCode {
         Ok(Command::Serve(arguments)) => match serve::run(&arguments.config) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) if error.is_bad_request() => fail(BAD_REQUEST, &error),
+            Err(error) => fail(FAILED, &error),
+        },
+        Ok(Command::Install(to)) => match install::run(&to) {
+            Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(FAILED, &error),
         },
         Err(error) => fail(BAD_REQUEST, &error),

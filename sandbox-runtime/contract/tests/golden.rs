@@ -1,6 +1,5 @@
 //! `src/dispatch.rs` is what the `.proto` generates. `UPDATE_GOLDEN=1 cargo test -p contract`
 //! rewrites it.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{env, fs, path::Path};
 

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
-use self::boxes::{Box_, refused};
+use self::boxes::{Box_, cluster, refused};
 use crate::{
     dispatch::{
         act::{Act, Receipt},
@@ -22,7 +22,7 @@ use crate::{
     },
     error::Error,
     probe::ProbeSettings,
-    world::facts::{Cluster, LiveNode, Uid},
+    world::facts::{Cluster, Uid},
 };
 
 pub const NAMESPACE: &str = "tenant-acme";
@@ -71,22 +71,6 @@ fn workshop() -> Workshop {
         image_volumes: true,
         authorities: String::new(),
         user_namespaces: true,
-    }
-}
-
-pub fn cluster() -> Cluster {
-    let node = LiveNode {
-        usable: true,
-        zone: "zone-a".to_owned(),
-        addresses: vec!["192.0.2.11".parse().unwrap()],
-        ..LiveNode::default()
-    };
-    Cluster {
-        nodes: [("node-a".to_owned(), node)].into(),
-        api_servers: vec!["192.0.2.1:6443".parse().unwrap()],
-        canaries: vec!["192.0.2.2".parse().unwrap()],
-        decoys: vec!["192.0.2.3".parse().unwrap()],
-        ..Cluster::default()
     }
 }
 

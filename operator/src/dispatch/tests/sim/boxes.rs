@@ -14,7 +14,7 @@ use crate::{
     dispatch::{sandbox::Facts, talk::Opening},
     error::Error,
     session::{Peer, Session},
-    world::facts::Uid,
+    world::facts::{Cluster, LiveNode, Uid},
 };
 
 /// One sandbox, as it would be on its node.
@@ -245,5 +245,22 @@ pub fn refused(code: u16, reason: &str, message: &str) -> Error {
         kind: "object",
         name: "it".to_owned(),
         source: Box::new(kube::Error::Api(serde_json::from_value(status).unwrap())),
+    }
+}
+
+/// One node, and whom probes dial.
+pub fn cluster() -> Cluster {
+    let node = LiveNode {
+        usable: true,
+        zone: "zone-a".to_owned(),
+        addresses: vec!["192.0.2.11".parse().unwrap()],
+        ..LiveNode::default()
+    };
+    Cluster {
+        nodes: [("node-a".to_owned(), node)].into(),
+        api_servers: vec!["192.0.2.1:6443".parse().unwrap()],
+        canaries: vec!["192.0.2.2".parse().unwrap()],
+        decoys: vec!["192.0.2.3".parse().unwrap()],
+        ..Cluster::default()
     }
 }
