@@ -10,6 +10,7 @@
     reason = "a harness fails by panicking, at the place of its caller"
 )]
 
+pub mod executions;
 pub mod pods;
 pub mod system;
 

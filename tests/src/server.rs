@@ -205,6 +205,20 @@ impl Server {
     }
 }
 
+impl Server {
+    /// What is at a path, as text; empty if it is not to be had.
+    pub async fn text(&self, path: &str) -> String {
+        let request = http::Request::get(path)
+            .body(Vec::new())
+            .unwrap_or_else(|error| panic!("{path} is no request: {error}"));
+        self.client
+            .0
+            .request_text(request)
+            .await
+            .unwrap_or_default()
+    }
+}
+
 /// Where objects of this kind are created.
 fn collection(object: &Value) -> String {
     let text = |pointer| {

@@ -1,0 +1,11 @@
+//! Executions on real nodes: each in a sandbox of its own that has proven itself, ended with the
+//! true reason whatever happens to it, and with nothing to be had from inside.
+
+#[path = "execution/endings.rs"]
+mod endings;
+#[path = "execution/hostility.rs"]
+mod hostility;
+#[path = "execution/loss.rs"]
+mod loss;
+#[path = "execution/running.rs"]
+mod running;

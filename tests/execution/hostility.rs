@@ -1,0 +1,85 @@
+//! From inside, as the user's code: nothing that must be shut is open, on either kernel, and what
+//! one takes, no other one is short of.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tests::live::{Live, pods::targets_of, text};
+
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// Whatever a probe of the tenant found shut, by address.
+fn forbidden(tenant: &Value) -> Vec<String> {
+    let targets = targets_of(tenant).into_iter();
+    let shut = targets.filter(|target| target["expect"] == "Blocked");
+    let shut = shut.map(|target| text(&target, "/address"));
+    shut.collect()
+}
+
+#[tokio::test]
+async fn hostile_code_gets_nowhere_on_either_kernel() {
+    Live::run(async |live| {
+        let tenant = live.proven("hostile", &json!({})).await;
+        let other = live.proven("victim", &json!({})).await;
+        live.integrate(&other, "rest", &["sleep", "60"], &json!({}))
+            .await;
+        let victim = live.execute(&other, "rest", &json!({})).await;
+        let victim = live.until_reason(&other, &victim, "Running", LIMIT).await;
+        let pod = text(&victim, "/status/sandbox/pod");
+        let path = format!("/api/v1/namespaces/tenant-{other}/pods/{pod}");
+        let address = text(&live.get(&path).await.unwrap_or_default(), "/status/podIP");
+
+        let mut addresses = forbidden(&live.tenant(&tenant).await);
+        assert!(addresses.len() > 8, "{addresses:?}");
+        addresses.push(format!("{address}:80"));
+        // What keeps the supervisor's session must not let the command in.
+        let mut arguments = vec!["hostile"];
+        arguments.extend(addresses.iter().map(String::as_str));
+        for runtime in ["Hardened", "GVisor"] {
+            let name = runtime.to_lowercase();
+            live.integrate(&tenant, &name, &arguments, &json!({"runtime": runtime}))
+                .await;
+            let (object, ended) = live.run_once(&tenant, &name, LIMIT).await;
+            println!("    {runtime}: {}", text(&object, "/status/result"));
+            assert_eq!(ended.reason, "Completed", "{object}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_takes_all_there_is_ends_alone() {
+    Live::run(async |live| {
+        let tenant = live.proven("greed", &json!({})).await;
+        live.integrate(
+            &tenant,
+            "hello",
+            &["neighbour"],
+            &json!({"warm": {"min": 1}}),
+        )
+        .await;
+        live.until_warm(&tenant, "hello", LIMIT).await;
+        for what in ["processes", "disk", "files", "output"] {
+            let spec =
+                json!({"timeout": "30s", "resources": {"memory": "128Mi", "scratch": "32Mi"}});
+            live.integrate(&tenant, what, &["greedy", what], &spec)
+                .await;
+            let greedy = live.execute(&tenant, what, &json!({})).await;
+            let (_, neighbour) = live.run_once(&tenant, "hello", LIMIT).await;
+            assert_eq!(
+                neighbour.reason, "Completed",
+                "beside {what}: {neighbour:?}"
+            );
+            let (object, _) = live.until_over(&tenant, &greedy, LIMIT).await;
+            let said = tests::live::said(&object, "Succeeded");
+            println!("    {what}: {}: {}", said.reason, said.message);
+            let stopped = ["Failed", "OOMKilled", "TimedOut"].contains(&&*said.reason);
+            // Output is passed on within bounds, and whoever says more is only slowed down.
+            assert!(
+                stopped || what == "output" && said.reason == "Completed",
+                "{object}"
+            );
+        }
+    })
+    .await;
+}

@@ -1,0 +1,70 @@
+//! What the examples, the demo and the tests run as a user's command: friendly, failing, greedy
+//! or hostile. Static, without anything of Cloister's.
+//!
+//! Each way of being hostile prints a line `NAME VERDICT`; the control `allowed` among them must
+//! work, so that a sandbox in which nothing works proves nothing.
+
+mod greed;
+mod hostile;
+
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+const HELP: &str = "\
+Usage: hello [NAME]                greet, leave a result, end with 0
+       hello exit CODE             end with CODE
+       hello sleep SECONDS         end after that long
+       hello hostile [IP:PORT]...  try to get out, by these addresses too
+       hello greedy WHAT           take all there is: memory, processes, disk, files or output
+";
+
+fn main() -> ExitCode {
+    let begun = now_us();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["exit", code] => ExitCode::from(code.parse().unwrap_or(1)),
+        ["sleep", seconds] => {
+            rest(seconds);
+            ExitCode::SUCCESS
+        }
+        ["hostile", addresses @ ..] => hostile::run(addresses),
+        ["greedy", what] => greed::run(what),
+        ["--help"] => {
+            print!("{HELP}");
+            ExitCode::SUCCESS
+        }
+        names => greet(names.first().copied().unwrap_or("stranger"), begun),
+    }
+}
+
+fn greet(name: &str, begun: u64) -> ExitCode {
+    let mut input = String::new();
+    let read = io::stdin().read_to_string(&mut input);
+    println!("hello {name}, {} bytes of input", read.unwrap_or_default());
+    eprintln!("and this goes to stderr");
+    let result = format!("{{\"hello\":\"{name}\",\"begunUs\":{begun}}}");
+    match fs::write("result", result) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("no result: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Microseconds since 1970, by the node's clock.
+fn now_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let micros = since.unwrap_or_default().as_micros();
+    u64::try_from(micros).unwrap_or_default()
+}
+
+fn rest(seconds: &str) {
+    println!("resting");
+    io::stdout().flush().ok();
+    thread::sleep(Duration::from_secs_f64(seconds.parse().unwrap_or(1.0)));
+}

@@ -1,0 +1,119 @@
+//! Integrations and Executions of a test's tenant.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{Live, Said, must, namespace_of, said, text, until};
+
+/// The image that every Integration of a test runs.
+pub const IMAGE: &str = "localhost/cloister/examples:dev";
+
+const API: &str = "/apis/cloister.dev/v1alpha1/namespaces";
+
+/// Where the Integrations or Executions of a tenant are.
+pub fn path(tenant: &str, plural: &str) -> String {
+    format!("{API}/{}/{plural}", namespace_of(tenant))
+}
+
+impl Live {
+    /// Applies an Integration that runs `/hello` with these arguments; `spec` is merged over it.
+    pub async fn integrate(&self, tenant: &str, name: &str, arguments: &[&str], spec: &Value) {
+        let mut whole = json!({"image": IMAGE, "command": ["/hello"], "args": arguments,
+            "gracePeriod": "2s"});
+        for (key, value) in spec.as_object().into_iter().flatten() {
+            whole[key] = value.clone();
+        }
+        let object = json!({
+            "apiVersion": "cloister.dev/v1alpha1", "kind": "Integration",
+            "metadata": {"name": name, "namespace": namespace_of(tenant)}, "spec": whole,
+        });
+        must(self.admin.create(&object).await, "create the Integration");
+    }
+
+    /// Waits until its sandboxes are proven.
+    pub async fn until_warm(&self, tenant: &str, name: &str, limit: Duration) -> Duration {
+        let path = format!("{}/{name}", path(tenant, "integrations"));
+        let check = async || match said(&must(self.get(&path).await, name), "Warm") {
+            said if said.status == "True" => Ok(()),
+            said => Err(format!("{said:?}")),
+        };
+        until(&format!("{name} is warm"), limit, check).await.1
+    }
+
+    /// Creates an Execution; gives its name.
+    pub async fn execute(&self, tenant: &str, integration: &str, spec: &Value) -> String {
+        let mut whole = json!({"integration": integration});
+        for (key, value) in spec.as_object().into_iter().flatten() {
+            whole[key] = value.clone();
+        }
+        let object = json!({
+            "apiVersion": "cloister.dev/v1alpha1", "kind": "Execution",
+            "metadata": {"generateName": format!("{integration}-"), "namespace": namespace_of(tenant)},
+            "spec": whole,
+        });
+        let made = must(self.admin.create(&object).await, "create the Execution");
+        text(&made, "/metadata/name")
+    }
+
+    /// An Execution, as it is now.
+    pub async fn execution(&self, tenant: &str, name: &str) -> Value {
+        let path = format!("{}/{name}", path(tenant, "executions"));
+        must(self.get(&path).await, name)
+    }
+
+    /// Waits until one has ended; gives it whole, and how long that took.
+    pub async fn until_over(&self, tenant: &str, name: &str, limit: Duration) -> (Value, Duration) {
+        let check = async || {
+            let object = self.execution(tenant, name).await;
+            match said(&object, "Succeeded") {
+                said if said.status == "True" || said.status == "False" => Ok(object),
+                said => Err(format!("{said:?}")),
+            }
+        };
+        until(&format!("{name} has ended"), limit, check).await
+    }
+
+    /// Waits until one is said to be so; gives it whole.
+    pub async fn until_reason(
+        &self,
+        tenant: &str,
+        name: &str,
+        reason: &str,
+        limit: Duration,
+    ) -> Value {
+        let check = async || {
+            let object = self.execution(tenant, name).await;
+            match said(&object, "Succeeded") {
+                said if said.reason == reason => Ok(object),
+                said => Err(format!("{said:?}")),
+            }
+        };
+        until(&format!("{name} is {reason}"), limit, check).await.0
+    }
+
+    /// Runs an Integration once, to its end.
+    pub async fn run_once(&self, tenant: &str, name: &str, limit: Duration) -> (Value, Said) {
+        let execution = self.execute(tenant, name, &json!({})).await;
+        let (object, _) = self.until_over(tenant, &execution, limit).await;
+        let ended = said(&object, "Succeeded");
+        (object, ended)
+    }
+
+    /// Sandboxes of an Integration that are there.
+    pub async fn sandboxes(&self, tenant: &str, integration: &str) -> Vec<Value> {
+        let namespace = namespace_of(tenant);
+        let labels = format!("cloister.dev%2Fintegration%3D{integration}");
+        self.list(&format!(
+            "/api/v1/namespaces/{namespace}/pods?labelSelector={labels}"
+        ))
+        .await
+    }
+
+    /// What a pod has said so far.
+    pub async fn log_of(&self, tenant: &str, pod: &str) -> String {
+        let namespace = namespace_of(tenant);
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/log");
+        self.admin.text(&path).await
+    }
+}
