@@ -114,15 +114,18 @@ impl Mold {
             ..
         } = terms;
         let gvisor = confinement.runtime == Runtime::GVisor;
+        // gVisor brings its own, and refuses the node's.
+        let user_namespace = confinement.user_namespace && !gvisor;
         Self {
             image: image.clone(),
             supervisor: workshop.supervisor.clone(),
-            image_volumes: workshop.image_volumes,
+            // The kernel maps the users of a file system only where that can do it, and the
+            // overlay that an image volume is cannot (mount_setattr(2), MOUNT_ATTR_IDMAP).
+            image_volumes: workshop.image_volumes && !user_namespace,
             authorities: workshop.authorities.clone(),
             resources: [cpu, memory, scratch].map(Amount::to_string),
             gvisor,
-            // gVisor brings its own, and refuses the node's.
-            user_namespace: confinement.user_namespace && !gvisor,
+            user_namespace,
             residency: residency.map(|place| (place.regions.clone(), place.zones.clone())),
         }
     }

@@ -197,6 +197,13 @@ fn end(pod: &Pod) -> Option<Trouble> {
             ExecutionReason::Evicted,
             format!("the node took the pod away: {words}"),
         ),
+        (_, Some("StartError" | "ContainerCannotRun")) => trouble(
+            ExecutionReason::StartDeadlineExceeded,
+            format!(
+                "the node's runtime cannot start the sandbox: {}",
+                ended.and_then(|ended| ended.message).unwrap_or_default()
+            ),
+        ),
         ("", _) => trouble(
             ExecutionReason::NodeLost,
             format!(
