@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tests::{
     cluster::topology::NODES,
     live::{
-        Live, must, namespace_of, pause,
+        Live, POLICIES, must, namespace_of, pause,
         pods::{conforming, listener, pod_path},
         policies_path, probes_of,
         system::OPERATOR,
@@ -227,7 +227,7 @@ async fn shut(live: &Live, tenant: &str) -> Result<(), String> {
         &format!("/api/v1/namespaces/{}/pods", namespace_of(tenant)),
     )
     .await;
-    if pods.is_empty() || policies.len() == 3 {
+    if pods.is_empty() || policies.len() == POLICIES.len() {
         Ok(())
     } else {
         Err(format!("pods {pods:?} are left with only {policies:?}"))

@@ -4,9 +4,23 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::live::{Live, pods::targets_of, text};
+use tests::live::{Live, must, pods::targets_of, text};
 
 const LIMIT: Duration = Duration::from_secs(90);
+
+/// What gVisor, which has no Landlock and heeds no `PR_SET_DUMPABLE` here, leaves open to a
+/// command that runs as the supervisor's user, and why nothing comes of it. A gap that is known,
+/// see docs/threat-model.md; one more, or one fewer, fails.
+const KNOWN: [&str; 4] = [
+    // Opens no session any more: that takes what the first one was told.
+    "read /run/cloister/token",
+    // The node's address; nothing else is in it.
+    "read /proc/1/environ",
+    // Where its memory would be; the memory itself is shut.
+    "read /proc/1/maps",
+    // It heeds only signals from outside the pod, and as process 1 no kill from inside.
+    "signal the supervisor",
+];
 
 /// Whatever a probe of the tenant found shut, by address.
 fn forbidden(tenant: &Value) -> Vec<String> {
@@ -40,8 +54,15 @@ async fn hostile_code_gets_nowhere_on_either_kernel() {
             live.integrate(&tenant, &name, &arguments, &json!({"runtime": runtime}))
                 .await;
             let (object, ended) = live.run_once(&tenant, &name, LIMIT).await;
-            println!("    {runtime}: {}", text(&object, "/status/result"));
-            assert_eq!(ended.reason, "Completed", "{object}");
+            let result = text(&object, "/status/result");
+            println!("    {runtime}: {result}");
+            if runtime == "Hardened" {
+                assert_eq!(ended.reason, "Completed", "{object}");
+            }
+            let open = result.split_once(": ").map(|(_, list)| list.to_owned());
+            let open: Vec<String> = must(serde_json::from_str(&open.unwrap_or_default()), &result);
+            let known: &[&str] = if runtime == "GVisor" { &KNOWN } else { &[] };
+            assert_eq!(open, known, "{object}");
         }
     })
     .await;

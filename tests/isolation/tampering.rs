@@ -6,17 +6,10 @@ use std::time::{Duration, Instant};
 use http::Method;
 use serde_json::{Value, json};
 use tests::live::{
-    Live, boundary_of, must, namespace_of, pause, pods::targets_of, policies_path, probes_of, said,
-    system::OPERATOR, text, until, within,
+    Live, POLICIES, boundary_of, must, namespace_of, pause, pods::targets_of, policies_path,
+    probes_of, said, system::OPERATOR, text, until, within,
 };
 
-/// The policies of every tenant.
-const POLICIES: [&str; 4] = [
-    "cloister-deny-all",
-    "cloister-allow-dns",
-    "cloister-allow-canary",
-    OF_SANDBOXES,
-];
 /// The one that is not about every pod.
 const OF_SANDBOXES: &str = "cloister-allow-dispatch";
 /// From the moment that somebody leads: how long an old claim may still stand in status.

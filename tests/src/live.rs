@@ -29,6 +29,14 @@ use crate::{
 /// Label of whatever a test makes outside of a tenant, so that it can be put away.
 pub const TEST_LABEL: &str = "cloister.dev/test";
 
+/// Network policies that Cloister keeps in a tenant's namespace.
+pub const POLICIES: [&str; 4] = [
+    "cloister-deny-all",
+    "cloister-allow-dns",
+    "cloister-allow-canary",
+    "cloister-allow-dispatch",
+];
+
 /// A cluster with Cloister in it, as its admin.
 #[derive(Debug)]
 pub struct Live {

@@ -65,8 +65,10 @@ impl Book {
             }
             let due = self.is_due(sandbox, mold.as_deref(), view.now);
             let free = sandbox.is_free();
+            // One that has not shown itself yet may turn out to be of no use.
+            let spared = spare > 0 || sandbox.proof == Proof::Pending;
             let (broken, name) = (trouble_of(sandbox, free), sandbox.pod.key.clone());
-            if due || broken.is_some() || free && spare == 0 {
+            if due || broken.is_some() || free && !spared {
                 if let Some(trouble) = broken {
                     self.none_came(key, trouble, view.now);
                 }
@@ -79,7 +81,7 @@ impl Book {
                     grace: 0,
                 });
             } else if free {
-                spare -= 1;
+                spare = spare.saturating_sub(1);
                 self.note_trouble(key, uid, view.now);
             }
         }

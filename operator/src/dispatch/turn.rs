@@ -249,7 +249,9 @@ impl Book {
         {
             return None;
         }
-        if self.posting >= POSTING {
+        // What is made ahead waits for what somebody waits for: both are the API server's work.
+        let ahead = self.first_waiting(self.lines.get(key)?, view.now).is_none();
+        if self.posting >= POSTING || ahead && self.binding > 0 {
             self.held.insert(key.clone());
             return None;
         }

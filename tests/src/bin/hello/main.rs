@@ -17,7 +17,8 @@ const HELP: &str = "\
 Usage: hello [NAME]                greet, leave a result, end with 0
        hello exit CODE             end with CODE
        hello sleep SECONDS         end after that long
-       hello hostile [IP:PORT]...  try to get out, by these addresses too
+       hello hostile [linger] [IP:PORT]...
+                                   try to get out, by these addresses too; then stay a while
        hello greedy WHAT           take all there is: memory, processes, disk, files or output
 ";
 
@@ -30,6 +31,11 @@ fn main() -> ExitCode {
         ["sleep", seconds] => {
             rest(seconds);
             ExitCode::SUCCESS
+        }
+        ["hostile", "linger", addresses @ ..] => {
+            let outcome = hostile::run(addresses);
+            rest("3");
+            outcome
         }
         ["hostile", addresses @ ..] => hostile::run(addresses),
         ["greedy", what] => greed::run(what),
