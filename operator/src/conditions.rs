@@ -37,7 +37,7 @@ pub fn stated<C, R>(
 }
 
 /// At most [`MAX_MESSAGE`] characters, an ellipsis in place of what was cut.
-fn shortened(message: String) -> String {
+pub fn shortened(message: String) -> String {
     if message.chars().count() <= MAX_MESSAGE {
         return message;
     }

@@ -14,11 +14,13 @@ mod orders;
 mod outcome;
 mod pod;
 mod receipt;
+mod register;
 mod run;
 mod sandbox;
 mod say;
 mod settle;
 mod status;
+mod sweep;
 mod talk;
 mod tenant;
 #[cfg(test)]

@@ -100,6 +100,16 @@ impl Error {
         matches!(self, Self::Write { source, .. } if conflicts(source))
     }
 
+    /// Whether the server has said no: then nothing was written. Of anything else it is not
+    /// known.
+    pub fn is_refused(&self) -> bool {
+        let answered = |source: &kube::Error| match source {
+            kube::Error::Api(status) => (400..500).contains(&status.code) && status.code != 408,
+            _ => false,
+        };
+        matches!(self, Self::Write { source, .. } if answered(source))
+    }
+
     /// Whether the object is gone.
     pub fn is_gone(&self) -> bool {
         let answered = |source: &kube::Error| match source {

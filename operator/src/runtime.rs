@@ -232,6 +232,7 @@ async fn dispatch(context: &Arc<Context>, desk: &UnboundedSender<desk::Event>) {
         return std::future::pending().await;
     };
     let mut again = tokio::time::interval(DISPATCH_AGAIN);
+    again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         again.tick().await;
         if let Err(error) = dispatch_once(context, desk, address).await {
@@ -255,9 +256,10 @@ async fn dispatch_once(
         sessions,
         stop,
     };
+    // First of all: who is not found is silent, and the desk counts for how long.
+    apply::endpoints(client, SocketAddr::new(address, settings.listen.port())).await?;
     // The desk ends with the process alone.
     let _ = desk.send(desk::Event::Lead(Box::new(lead)));
-    apply::endpoints(client, SocketAddr::new(address, settings.listen.port())).await?;
     session::listen(settings.listen, authority, client.clone(), told).await
 }
 

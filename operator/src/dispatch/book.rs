@@ -7,9 +7,10 @@
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
-use crds::{Execution, Integration, Tenant, execution::ExecutionReason};
+use crds::{Integration, Tenant, execution::ExecutionReason};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
@@ -17,12 +18,17 @@ use super::{
     line::{Key, Known, Line},
     outcome::Outcome,
     pod::Workshop,
-    run::{self, Ended, Progress, Run, Stage},
+    run::{Ended, Run, Stage},
     sandbox::{Facts, Proof, Sandbox},
     talk::Opening,
     tenant::Landlord,
 };
 use crate::{names, probe::Confinement, world::facts::Uid};
+
+/// How long after its creation a sandbox may not have had a session yet.
+const STARTING: Duration = Duration::from_mins(1);
+/// How long it is known of a sandbox that it is gone.
+const REMEMBERED: Duration = Duration::from_mins(2);
 
 /// The state.
 #[derive(Debug)]
@@ -39,6 +45,8 @@ pub struct Book {
     pub(super) shelf: HashMap<Key, BTreeSet<(Timestamp, Uid)>>,
     /// Sandboxes.
     pub(super) sandboxes: HashMap<Uid, Sandbox>,
+    /// Sandboxes that went a moment ago: a late answer must not bring one back.
+    gone: HashMap<Uid, Timestamp>,
     /// Sessions of pods that no watch has brought yet, and since when.
     pub(super) strangers: HashMap<Uid, (Opening, Timestamp)>,
     /// Lines to be looked at.
@@ -47,8 +55,9 @@ pub struct Book {
     pub(super) held: BTreeSet<Key>,
     /// How sandboxes are made here.
     pub(super) workshop: Workshop,
-    /// Writes under way that bind, and that make a pod.
+    /// Writes under way that bind, that say what came of something, and that make a pod.
     pub(super) binding: usize,
+    pub(super) closing: usize,
     pub(super) posting: usize,
     /// Time has gone by since the last turns.
     pub(super) ticked: bool,
@@ -68,11 +77,13 @@ impl Book {
             ended: HashMap::new(),
             shelf: HashMap::new(),
             sandboxes: HashMap::new(),
+            gone: HashMap::new(),
             strangers: HashMap::new(),
             dirty: BTreeSet::new(),
             held: BTreeSet::new(),
             workshop,
             binding: 0,
+            closing: 0,
             posting: 0,
             ticked: false,
             made: 0,
@@ -84,18 +95,20 @@ impl Book {
     /// under way, it has not.
     pub fn lead(&mut self, workshop: Workshop, now: Timestamp) {
         self.workshop = workshop;
-        (self.binding, self.posting) = (0, 0);
+        (self.binding, self.closing, self.posting) = (0, 0, 0);
         self.strangers.clear();
         for sandbox in self.sandboxes.values_mut() {
             sandbox.seat = None;
             sandbox.heard = now;
             sandbox.proof = Proof::Pending;
             sandbox.removing = false;
+            // One that is starting just now has had no session yet.
+            sandbox.welcomed = sandbox.pod.created + STARTING < now;
         }
         for run in self.runs.values_mut() {
             run.writing = false;
             run.silent_since = Some(now);
-            run.told_to_end = false;
+            (run.told_to_end, run.doubtful) = (false, false);
             if let Stage::Binding(_) = run.stage {
                 run.stage = Stage::Waiting;
             }
@@ -115,15 +128,19 @@ impl Book {
     }
 
     /// Time has gone by, and the authorities may have changed.
-    pub fn tick(&mut self, authorities: String) {
+    pub fn tick(&mut self, authorities: String, now: Timestamp) {
         self.workshop.authorities = authorities;
+        self.gone.retain(|_, at| *at + REMEMBERED > now);
         self.touch_all();
     }
 
     /// Has every line looked at that anything hangs on.
     fn touch_all(&mut self) {
         self.ticked = true;
-        self.lines.retain(|_, line| !line.is_empty());
+        self.shelf.retain(|_, kept| !kept.is_empty());
+        let kept = &self.shelf;
+        self.lines
+            .retain(|key, line| !line.is_empty() || kept.contains_key(key));
         self.dirty.extend(self.lines.keys().cloned());
     }
 
@@ -133,7 +150,7 @@ impl Book {
         }
     }
 
-    fn line(&mut self, key: &Key) -> &mut Line {
+    pub(super) fn line(&mut self, key: &Key) -> &mut Line {
         self.lines.entry(key.clone()).or_default()
     }
 
@@ -195,142 +212,12 @@ impl Book {
         self.sandboxes.keys().copied().collect()
     }
 
-    /// An Execution, as it is now.
-    pub fn execution(&mut self, object: &Execution, now: Timestamp) {
-        let uid = Uid::of(&object.metadata);
-        if self.ended.contains_key(&uid) {
-            return;
-        }
-        match run::of(object, now) {
-            Progress::Over(ended) => self.over(uid, ended),
-            Progress::Open(next) => self.open(*next, now),
-        }
-    }
-
-    fn over(&mut self, uid: Uid, ended: Ended) {
-        self.unshelve(uid);
-        self.runs.remove(&uid);
-        let line = self.line(&ended.line);
-        if let Some(key) = &ended.idempotency_key {
-            line.keyed.entry(key.clone()).or_insert(uid);
-        }
-        let kept = self.shelf.entry(ended.line.clone()).or_default();
-        kept.insert((ended.at, uid));
-        self.touch(&ended.line);
-        self.ended.insert(uid, ended);
-    }
-
-    fn open(&mut self, mut next: Run, now: Timestamp) {
-        let uid = next.uid;
-        if let Some(held) = self.runs.get(&uid) {
-            if held.version >= next.version {
-                return;
-            }
-            next.seen = held.seen;
-            next.writing = held.writing;
-            next.not_before = held.not_before;
-            let again = matches!(held.stage, Stage::Bound(_)) && next.stage == Stage::Waiting;
-            if !again {
-                next.started = held.started;
-                next.outcome.clone_from(&held.outcome);
-                next.silent_since = held.silent_since;
-                next.told_to_end = held.told_to_end;
-            }
-            if let (Stage::Binding(pod), Stage::Waiting) = (held.stage, next.stage) {
-                next.stage = Stage::Binding(pod);
-            }
-        } else if matches!(next.stage, Stage::Bound(_)) {
-            next.silent_since = Some(now);
-        }
-        if next.outcome.is_none() {
-            next.outcome = fault_of_input(next.input.as_deref());
-        }
-        self.unshelve(uid);
-        self.runs.insert(uid, next);
-        self.shelve(uid);
-    }
-
-    /// Takes an Execution out of its line.
-    pub(super) fn unshelve(&mut self, uid: Uid) {
-        let Some(run) = self.runs.get(&uid) else {
-            return;
-        };
-        let (key, since) = (run.line.clone(), run.since);
-        if let Some(line) = self.lines.get_mut(&key) {
-            line.waiting.remove(&(since, uid));
-            line.fresh.remove(&uid);
-            line.live.remove(&uid);
-            line.closing.remove(&uid);
-        }
-    }
-
-    /// Puts it in, where it stands now.
-    pub(super) fn shelve(&mut self, uid: Uid) {
-        let Some(run) = self.runs.get(&uid) else {
-            return;
-        };
-        let (key, since, stage) = (run.line.clone(), run.since, run.stage);
-        let (keyed, closes) = (run.idempotency_key.clone(), run.outcome.is_some());
-        let line = self.line(&key);
-        if closes {
-            line.closing.insert(uid);
-        }
-        match stage {
-            Stage::Waiting => {
-                line.waiting.insert((since, uid));
-                line.fresh.insert(uid);
-            }
-            Stage::Binding(pod) | Stage::Bound(pod) => {
-                line.live.insert(uid);
-                if let Some(keyed) = keyed {
-                    line.keyed.entry(keyed).or_insert(uid);
-                }
-                if let Some(sandbox) = self.sandboxes.get_mut(&pod) {
-                    sandbox.claimed = Some(uid);
-                }
-            }
-        }
-        self.touch(&key);
-    }
-
-    /// It is known what became of an Execution. What was known first, stands.
-    pub(super) fn conclude(&mut self, uid: Uid, outcome: Outcome) {
-        let Some(run) = self.runs.get_mut(&uid) else {
-            return;
-        };
-        run.outcome.get_or_insert(outcome);
-        let key = run.line.clone();
-        self.line(&key).closing.insert(uid);
-        self.touch(&key);
-    }
-
-    /// An Execution that is gone. Its sandbox, if it has one, is nobody's any more.
-    pub fn execution_gone(&mut self, uid: Uid) {
-        self.unshelve(uid);
-        let open = self
-            .runs
-            .remove(&uid)
-            .map(|run| (run.line, run.idempotency_key));
-        let over = self.ended.remove(&uid).map(|ended| {
-            if let Some(shelf) = self.shelf.get_mut(&ended.line) {
-                shelf.remove(&(ended.at, uid));
-            }
-            (ended.line, ended.idempotency_key)
-        });
-        if let Some((key, keyed)) = open.or(over) {
-            let line = self.line(&key);
-            if let Some(keyed) = keyed
-                && line.keyed.get(&keyed) == Some(&uid)
-            {
-                line.keyed.remove(&keyed);
-            }
-            self.touch(&key);
-        }
-    }
-
     /// A sandbox, as the API server has it now.
     pub fn pod(&mut self, pod: Facts, now: Timestamp) {
         let (uid, line) = (pod.uid, pod.line.clone());
+        if self.gone.contains_key(&uid) {
+            return;
+        }
         match self.sandboxes.get_mut(&uid) {
             Some(held) if held.pod.version > pod.version => return,
             Some(held) => {
@@ -363,13 +250,22 @@ impl Book {
     }
 
     /// A sandbox that is gone.
-    pub fn pod_gone(&mut self, uid: Uid) {
+    pub fn pod_gone(&mut self, uid: Uid, now: Timestamp) {
         let Some(sandbox) = self.sandboxes.remove(&uid) else {
             return;
         };
+        self.gone.insert(uid, now);
         let key = sandbox.pod.line.clone();
         self.line(&key).pods.remove(&uid);
         self.touch(&key);
+        let run = sandbox.claimed.and_then(|run| self.runs.get(&run));
+        if let Some(run) = run.filter(|run| run.stage == Stage::Bound(uid)) {
+            let outcome = sandbox
+                .pod
+                .end
+                .map_or_else(deleted, |end| Outcome::new(end.reason, end.message));
+            self.conclude(run.uid, outcome);
+        }
     }
 
     /// How the sandboxes of a line must be confined.
@@ -383,9 +279,8 @@ impl Book {
     }
 }
 
-/// An input that is not JSON runs nothing.
-fn fault_of_input(input: Option<&str>) -> Option<Outcome> {
-    let error = serde_json::from_str::<serde::de::IgnoredAny>(input?).err()?;
-    let message = format!("spec.input: is not JSON: {error}; create another Execution");
-    Some(Outcome::new(ExecutionReason::Rejected, message))
+/// Somebody took the pod away while it was at work.
+fn deleted() -> Outcome {
+    let message = "the pod was deleted; the command may have run, and nothing is known of its end";
+    Outcome::new(ExecutionReason::NodeLost, message)
 }

@@ -67,6 +67,8 @@ pub struct Desk {
     book: Book,
     /// UIDs that a listing under way has brought, by kind.
     listed: [Vec<Uid>; 3],
+    /// Those that were known when it began. What came since then, it need not bring.
+    known: [Vec<Uid>; 3],
 }
 
 /// Kinds that are listed.
@@ -85,6 +87,7 @@ impl Desk {
             context,
             book: Book::new(workshop),
             listed: Default::default(),
+            known: Default::default(),
         }
     }
 
@@ -116,7 +119,7 @@ impl Desk {
                         self.hear(event);
                     }
                 }
-                _ = tick.tick() => self.book.tick(lead.authority.bundle()),
+                _ = tick.tick() => self.book.tick(lead.authority.bundle(), self.now()),
             }
             while let Ok(event) = lead.sessions.try_recv() {
                 self.session(event, &lead.authority);
@@ -187,12 +190,14 @@ impl Desk {
         self.listed[kind as usize].push(Uid::of(object.meta()));
     }
 
-    fn begin(&mut self, kind: Kind) {
+    fn begin(&mut self, kind: Kind, known: Vec<Uid>) {
         self.listed[kind as usize].clear();
+        self.known[kind as usize] = known;
     }
 
-    /// What the listing that has just ended did not bring, of what was `known`.
-    fn missing(&mut self, kind: Kind, known: Vec<Uid>) -> Vec<Uid> {
+    /// What the listing that has just ended did not bring, of what was known before.
+    fn missing(&mut self, kind: Kind) -> Vec<Uid> {
+        let known = std::mem::take(&mut self.known[kind as usize]);
         let listed: std::collections::HashSet<Uid> =
             std::mem::take(&mut self.listed[kind as usize])
                 .into_iter()
@@ -205,7 +210,10 @@ impl Desk {
 
     fn integrations(&mut self, event: watcher::Event<Integration>) {
         match event {
-            watcher::Event::Init => self.begin(Kind::Integrations),
+            watcher::Event::Init => {
+                let known = self.book.integrations().values().copied().collect();
+                self.begin(Kind::Integrations, known);
+            }
             watcher::Event::InitApply(object) => {
                 self.seen(Kind::Integrations, &object);
                 self.book.integration(&object);
@@ -217,7 +225,7 @@ impl Desk {
             }
             watcher::Event::InitDone => {
                 let known = self.book.integrations();
-                let missing = self.missing(Kind::Integrations, known.values().copied().collect());
+                let missing = self.missing(Kind::Integrations);
                 for (key, uid) in known.iter().filter(|(_, uid)| missing.contains(uid)) {
                     self.book.integration_gone(key, *uid);
                 }
@@ -227,7 +235,7 @@ impl Desk {
 
     fn executions(&mut self, event: watcher::Event<Execution>, now: jiff::Timestamp) {
         match event {
-            watcher::Event::Init => self.begin(Kind::Executions),
+            watcher::Event::Init => self.begin(Kind::Executions, self.book.executions()),
             watcher::Event::InitApply(object) => {
                 self.seen(Kind::Executions, &object);
                 self.book.execution(&object, now);
@@ -235,8 +243,7 @@ impl Desk {
             watcher::Event::Apply(object) => self.book.execution(&object, now),
             watcher::Event::Delete(object) => self.book.execution_gone(Uid::of(&object.metadata)),
             watcher::Event::InitDone => {
-                let known = self.book.executions();
-                for uid in self.missing(Kind::Executions, known) {
+                for uid in self.missing(Kind::Executions) {
                     self.book.execution_gone(uid);
                 }
             }
@@ -245,17 +252,16 @@ impl Desk {
 
     fn pods(&mut self, event: watcher::Event<Pod>, now: jiff::Timestamp) {
         match event {
-            watcher::Event::Init => self.begin(Kind::Pods),
+            watcher::Event::Init => self.begin(Kind::Pods, self.book.pods()),
             watcher::Event::InitApply(object) => {
                 self.seen(Kind::Pods, &object);
                 self.pod(&object, now);
             }
             watcher::Event::Apply(object) => self.pod(&object, now),
-            watcher::Event::Delete(object) => self.book.pod_gone(Uid::of(&object.metadata)),
+            watcher::Event::Delete(object) => self.book.pod_gone(Uid::of(&object.metadata), now),
             watcher::Event::InitDone => {
-                let known = self.book.pods();
-                for uid in self.missing(Kind::Pods, known) {
-                    self.book.pod_gone(uid);
+                for uid in self.missing(Kind::Pods) {
+                    self.book.pod_gone(uid, now);
                 }
             }
         }

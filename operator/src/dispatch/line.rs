@@ -18,6 +18,9 @@ use kube::ResourceExt;
 
 use crate::world::facts::{self, Uid};
 
+/// The longest of most spans of an Integration; the rules of its CRD say the same.
+const DAY: Duration = Duration::from_hours(24);
+
 /// Namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
@@ -107,14 +110,14 @@ impl Terms {
             cpu: amount("spec.resources.cpu", &spec.resources.cpu)?,
             memory: amount("spec.resources.memory", &spec.resources.memory)?,
             scratch: amount("spec.resources.scratch", &spec.resources.scratch)?,
-            timeout: span("spec.timeout", &spec.timeout)?,
-            grace: span("spec.gracePeriod", &spec.grace_period)?,
-            start_deadline: span("spec.startDeadline", &spec.start_deadline)?,
+            timeout: span("spec.timeout", &spec.timeout, DAY)?,
+            grace: span("spec.gracePeriod", &spec.grace_period, DAY)?,
+            start_deadline: span("spec.startDeadline", &spec.start_deadline, DAY)?,
             retries: u32::try_from(count("spec.retries", spec.retries)?).unwrap_or(u32::MAX),
             limit,
             policy: spec.concurrency.policy,
             warm: count("spec.warm.min", spec.warm.min)?,
-            ttl: span("spec.ttl", &spec.ttl)?,
+            ttl: span("spec.ttl", &spec.ttl, DAY * 30)?,
         })
     }
 }
@@ -123,10 +126,15 @@ fn amount(field: &str, text: &str) -> Result<Amount, String> {
     text.parse().map_err(|error| format!("{field}: {error}"))
 }
 
-fn span(field: &str, text: &str) -> Result<Duration, String> {
+fn span(field: &str, text: &str, most: Duration) -> Result<Duration, String> {
     let read: Result<SignedDuration, _> = text.parse();
     let span = read.map_err(|error| format!("{field}: \"{text}\" is no duration: {error}"))?;
-    Duration::try_from(span).map_err(|_| format!("{field}: must not be negative"))
+    let span = Duration::try_from(span).map_err(|_| format!("{field}: must not be negative"))?;
+    if span > most {
+        let hours = most.as_secs() / 3600;
+        return Err(format!("{field}: must not be more than {hours}h"));
+    }
+    Ok(span)
 }
 
 /// Why no sandbox comes about.
@@ -167,6 +175,8 @@ pub struct Line {
     pub deficit: Option<Timestamp>,
     /// A status of the Integration is being written.
     pub writing: bool,
+    /// When one was last written.
+    pub said: Option<Timestamp>,
 }
 
 /// What is kept of an Integration that exists.

@@ -31,17 +31,24 @@ impl Book {
                 purpose,
                 result,
             } => {
-                if purpose == Purpose::Bind {
-                    self.binding = self.binding.saturating_sub(1);
+                match purpose {
+                    Purpose::Bind => self.binding = self.binding.saturating_sub(1),
+                    Purpose::Retry | Purpose::Finish => {
+                        self.closing = self.closing.saturating_sub(1);
+                    }
+                    Purpose::Say => {}
+                }
+                if purpose != Purpose::Say {
                     self.dirty.append(&mut self.held);
                 }
                 match result {
                     Ok(object) => {
                         if let Some(run) = self.runs.get_mut(&run) {
                             (run.writing, run.not_before) = (false, None);
+                            run.doubtful = false;
                         }
                         self.execution(&object, now);
-                        self.bound(run);
+                        self.bound(run, now);
                     }
                     Err(error) => self.unwritten(run, purpose, &error, now),
                 }
@@ -70,10 +77,10 @@ impl Book {
     }
 
     /// What has its sandbox in writing is sent there.
-    fn bound(&mut self, run: Uid) {
+    fn bound(&mut self, run: Uid, now: Timestamp) {
         let stage = self.runs.get(&run).map(|run| run.stage);
         if let Some(Stage::Bound(pod)) = stage {
-            self.assign(pod);
+            self.assign(pod, now);
         }
     }
 
@@ -83,13 +90,18 @@ impl Book {
         };
         run.writing = false;
         let (conflict, gone) = (error.is_conflict(), error.is_gone());
+        // After a write that may have landed, a conflict may be with that.
+        let refused = error.is_refused() && !(conflict && run.doubtful);
+        run.doubtful |= !refused;
         run.not_before = Some(now + if conflict { CONFLICT } else { FAILURE });
-        let key = run.line.clone();
+        let (key, ends) = (run.line.clone(), run.outcome.is_some());
         if gone {
             self.execution_gone(uid);
-        } else if purpose == Purpose::Bind && conflict {
+        } else if purpose == Purpose::Bind && refused {
             // Not written, so nobody has the sandbox: nothing has been sent to it.
             self.unbind(uid);
+        } else if let Some(line) = self.lines.get_mut(&key).filter(|_| ends) {
+            line.closing.insert(uid);
         }
         self.touch(&key);
     }
@@ -102,9 +114,7 @@ impl Book {
             return;
         };
         self.unshelve(uid);
-        if let Some(sandbox) = self.sandboxes.get_mut(&pod) {
-            sandbox.claimed = None;
-        }
+        self.release(pod);
         if let Some(run) = self.runs.get_mut(&uid) {
             run.stage = Stage::Waiting;
         }

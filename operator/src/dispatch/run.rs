@@ -12,6 +12,7 @@ use super::{line::Key, outcome::Outcome};
 use crate::world::facts::{self, Uid};
 
 /// What is kept of an Execution that has not ended.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Clone, Debug)]
 pub struct Run {
     /// Namespace and name.
@@ -50,6 +51,12 @@ pub struct Run {
     pub silent_since: Option<Timestamp>,
     /// The sandbox has been told to end it.
     pub told_to_end: bool,
+    /// It has to make room for another one.
+    pub replaced: bool,
+    /// The last write to bind it may have landed or not.
+    pub doubtful: bool,
+    /// For what its status last said that it waits, and when.
+    pub said: Option<(ExecutionReason, Timestamp)>,
 }
 
 /// Where an Execution stands.
@@ -93,6 +100,11 @@ pub fn reason(status: &ExecutionStatus) -> Option<&str> {
     condition::find(&status.conditions, succeeded).map(|found| found.reason.as_str())
 }
 
+/// Whether an attempt has failed, and the next one has not begun.
+pub fn is_retrying(status: &ExecutionStatus) -> bool {
+    reason(status) == Some(ExecutionReason::Retrying.as_str())
+}
+
 /// Whether an Execution with this status has ended.
 pub fn is_over(status: &ExecutionStatus) -> bool {
     let succeeded = ExecutionCondition::Succeeded.as_str();
@@ -108,7 +120,8 @@ pub fn of(object: &Execution, now: Timestamp) -> Progress {
     let created = created.map_or(now, |time| time.0);
     let idempotency_key = object.spec.idempotency_key.as_deref().map(Arc::from);
     if is_over(&status) {
-        let stands = reason(&status) != Some(ExecutionReason::Duplicate.as_str());
+        // One that never ran stands for nothing.
+        let stands = status.attempt > 0;
         return Progress::Over(Ended {
             key,
             line,
@@ -117,9 +130,10 @@ pub fn of(object: &Execution, now: Timestamp) -> Progress {
             removing: false,
         });
     }
-    let retrying = reason(&status) == Some(ExecutionReason::Retrying.as_str());
-    let bound = status.sandbox.as_ref().filter(|_| !retrying);
-    let stage = bound
+    let retrying = is_retrying(&status);
+    let stage = status
+        .sandbox
+        .as_ref()
         .and_then(|sandbox| sandbox.uid.as_deref())
         .map_or(Stage::Waiting, |uid| Stage::Bound(Uid::parse(uid)));
     let since = if retrying {
@@ -136,7 +150,8 @@ pub fn of(object: &Execution, now: Timestamp) -> Progress {
         since,
         input: object.spec.input.as_deref().map(Arc::from),
         idempotency_key,
-        cancel: object.spec.cancel == Cancel::Requested,
+        cancel: object.spec.cancel == Cancel::Requested
+            || object.metadata.deletion_timestamp.is_some(),
         seen: status.times.seen.unwrap_or(now),
         status,
         stage,
@@ -147,6 +162,9 @@ pub fn of(object: &Execution, now: Timestamp) -> Progress {
         outcome: None,
         silent_since: None,
         told_to_end: false,
+        replaced: false,
+        doubtful: false,
+        said: None,
     }))
 }
 

@@ -42,6 +42,12 @@ pub struct Sandbox {
     pub claimed: Option<Uid>,
     /// Its removal is under way.
     pub removing: bool,
+    /// It may still be at work for an Execution that is not counted any more, until it is gone.
+    pub lingers: bool,
+    /// Since when it could not tell whether it is as it must be.
+    pub doubt: Option<Timestamp>,
+    /// It had a session before: the next one has to show what that was told.
+    pub welcomed: bool,
 }
 
 /// Its session.
@@ -53,6 +59,10 @@ pub struct Seat {
     pub orders: UnboundedSender<Order>,
     /// The run that it says it has been given: Execution and attempt.
     pub given: Option<(Uid, u32)>,
+    /// It has been told in this session what to run.
+    pub assigned: bool,
+    /// It has been told in this session to end that.
+    pub canceled: bool,
 }
 
 /// What a sandbox has last seen from inside.
@@ -258,6 +268,9 @@ impl Sandbox {
             heard: now,
             claimed: None,
             removing: false,
+            lingers: false,
+            doubt: None,
+            welcomed: false,
         }
     }
 
@@ -271,16 +284,20 @@ impl Sandbox {
             && self.pod.end.is_none()
     }
 
-    /// When it last proved itself, if an Execution may be given to it now.
-    pub fn ready(&self, oldest: Timestamp) -> Option<Timestamp> {
+    /// When it last proved itself, if that counts still.
+    pub fn proven(&self, oldest: Timestamp) -> Option<Timestamp> {
         match self.proof {
-            Proof::Proven { at, .. } if at >= oldest && self.is_free() && self.seat.is_some() => {
-                Some(at)
-            }
+            Proof::Proven { at, .. } if at >= oldest => Some(at),
             Proof::Proven { .. }
             | Proof::Pending
             | Proof::Doubtful { .. }
             | Proof::Broken { .. } => None,
         }
+    }
+
+    /// When it last proved itself, if an Execution may be given to it now.
+    pub fn ready(&self, oldest: Timestamp) -> Option<Timestamp> {
+        self.proven(oldest)
+            .filter(|_| self.is_free() && self.seat.is_some())
     }
 }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crds::{condition::Verdict, execution::ExecutionReason, integration::IntegrationReason};
+use crds::{
+    IntegrationStatus, condition::Verdict, execution::ExecutionReason,
+    integration::IntegrationReason,
+};
 
 use jiff::Timestamp;
 
@@ -10,13 +13,16 @@ use super::{
     act::{Act, Purpose},
     book::Book,
     line::{Key, Known, Line},
-    run::{Run, Stage},
+    run::{self, Run, Stage},
     status::{self, Findings},
     turn::{PROOF_LIMIT, View, write},
 };
+use crate::{conditions, world::facts::Uid};
 
 /// How long an Execution waits before its status says for what.
 const SAY_AFTER: Duration = Duration::from_secs(1);
+/// How long the same obstacle, in whatever words, is no news.
+const SAY_AGAIN: Duration = Duration::from_mins(1);
 /// Statuses that say so, of one line in one turn.
 const SAY_AT_ONCE: usize = 16;
 /// How long sandboxes may be missing before the status says so: refilling is no news.
@@ -46,14 +52,25 @@ impl Book {
                 (Stage::Bound(_), Some(started)) => {
                     (ExecutionReason::Running, "the command runs", started)
                 }
-                (Stage::Waiting, _) if run.since > view.now => continue,
+                // What it says of the attempt that failed, the next one is judged by.
+                (Stage::Waiting, _) if run::is_retrying(&run.status) => continue,
                 (Stage::Waiting, _) => {
                     (ExecutionReason::Queued, blocked.message.as_str(), run.since)
                 }
             };
-            if since + SAY_AFTER > view.now || says(run, reason, message) {
+            let why = match run.stage {
+                Stage::Waiting => blocked.reason,
+                Stage::Binding(_) | Stage::Bound(_) => reason,
+            };
+            // Words that change from one try to the next are no news.
+            let fresh = |(said, at)| said == why && at + SAY_AGAIN > view.now;
+            if since + SAY_AFTER > view.now
+                || says(run, reason, message)
+                || run.said.is_some_and(fresh)
+            {
                 continue;
             }
+            run.said = Some((why, view.now));
             let status = status::open(run, reason, message, view.now);
             run.writing = true;
             said += 1;
@@ -72,8 +89,10 @@ impl Book {
             return;
         };
         let old = kept.iter().take_while(|(at, _)| *at + ttl <= view.now);
-        for (_, uid) in old.take(SAY_AT_ONCE).copied().collect::<Vec<_>>() {
-            let Some(ended) = self.ended.get_mut(&uid).filter(|ended| !ended.removing) else {
+        let there = |uid: &Uid| self.ended.get(uid).is_some_and(|ended| !ended.removing);
+        let old = old.map(|(_, uid)| *uid).filter(there);
+        for uid in old.take(SAY_AT_ONCE).collect::<Vec<_>>() {
+            let Some(ended) = self.ended.get_mut(&uid) else {
                 continue;
             };
             ended.removing = true;
@@ -94,10 +113,18 @@ impl Book {
             return;
         };
         let status = status::integration(&known.status, known.generation, findings, view.now);
-        if known.deleting || status == known.status {
+        let verdicts = |status: &IntegrationStatus| -> Vec<String> {
+            let conditions = status.conditions.iter();
+            conditions.map(|one| one.status.clone()).collect()
+        };
+        let words_alone = known.status.observed_generation == status.observed_generation
+            && verdicts(&known.status) == verdicts(&status);
+        let just_said = line.said.is_some_and(|at| at + SAY_AGAIN > view.now);
+        if known.deleting || status == known.status || words_alone && just_said {
             return;
         }
         line.writing = true;
+        line.said = Some(view.now);
         acts.push(Act::LineStatus {
             key: key.clone(),
             uid: known.uid,
@@ -183,5 +210,6 @@ const fn why_cold(reason: ExecutionReason) -> IntegrationReason {
 /// Whether its status says so already.
 fn says(run: &Run, reason: ExecutionReason, message: &str) -> bool {
     let condition = crds::condition::find(&run.status.conditions, "Succeeded");
+    let message = conditions::shortened(message.to_owned());
     condition.is_some_and(|said| said.reason == reason.as_str() && said.message == message)
 }

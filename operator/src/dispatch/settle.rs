@@ -14,21 +14,19 @@ use super::{
     run::{Run, Stage},
     sandbox::{Proof, Sandbox},
     status,
-    turn::{PROOF_LIMIT, View, write},
+    turn::{View, write},
 };
 use crate::world::facts::Uid;
 
 /// How long the sandbox of a run may be silent before it counts as lost. Sessions end within
 /// 10 s of their peer's, and are opened again within 2 s of a new leader.
 const SILENCE: Duration = Duration::from_secs(30);
-/// How long a sandbox that nobody has may be without a session.
-const UNHEARD: Duration = Duration::from_mins(1);
+/// Ends being written at once, over all tenants.
+const CLOSING: usize = 32;
 /// What a supervisor may take beyond timeout and grace.
 const OVERTIME: Duration = Duration::from_secs(20);
 /// Start deadline without one.
 const DEFAULT_DEADLINE: Duration = Duration::from_mins(5);
-/// The longest pause between two sandboxes that do not come about.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 impl Book {
     /// Sets one line right. What only time changes is looked at where that has gone by: an event
@@ -38,8 +36,8 @@ impl Book {
             return;
         }
         self.sweep_pods(key, view, acts);
-        self.watch_live(key, view);
         self.watch_waiting(key, ticked, view);
+        self.watch_live(key, view, acts);
         self.write_ends(key, view, acts);
         if ticked {
             self.say(key, view, acts);
@@ -52,132 +50,41 @@ impl Book {
         self.lines.get(key).map(of).unwrap_or_default()
     }
 
-    /// Removes every sandbox that is used, broken, outdated, unheard of or too many.
-    fn sweep_pods(&mut self, key: &Key, view: View<'_>, acts: &mut Vec<Act>) {
-        let mold = self.mold(key).map(|mold| mold.fingerprint());
-        let mut spare = self.wanted(key, view.now);
-        for uid in self.runs_of(key, |line| line.pods.iter().copied().collect()) {
-            let Some(sandbox) = self.sandboxes.get(&uid) else {
-                continue;
-            };
-            if sandbox.removing || sandbox.pod.deleting && sandbox.pod.end.is_none() {
-                continue;
-            }
-            let due = self.is_due(sandbox, mold.as_deref(), view.now);
-            let free = sandbox.is_free();
-            // One that has not shown itself yet may turn out to be of no use.
-            let spared = spare > 0 || sandbox.proof == Proof::Pending;
-            let (broken, name) = (trouble_of(sandbox, free), sandbox.pod.key.clone());
-            if due || broken.is_some() || free && !spared {
-                if let Some(trouble) = broken {
-                    self.none_came(key, trouble, view.now);
-                }
-                if let Some(sandbox) = self.sandboxes.get_mut(&uid) {
-                    sandbox.removing = true;
-                }
-                acts.push(Act::Remove {
-                    key: name,
-                    pod: uid,
-                    grace: 0,
-                });
-            } else if free {
-                spare = spare.saturating_sub(1);
-                self.note_trouble(key, uid, view.now);
-            }
-        }
-    }
-
-    /// Whether a sandbox has to go, broken ones aside.
-    fn is_due(&self, sandbox: &Sandbox, mold: Option<&str>, now: Timestamp) -> bool {
-        let pod = &sandbox.pod;
-        if let Some(claimed) = sandbox.claimed {
-            let stage = self.runs.get(&claimed).map(|run| run.stage);
-            return stage != Some(Stage::Bound(pod.uid)) && stage != Some(Stage::Binding(pod.uid));
-        }
-        let given = sandbox
-            .seat
-            .as_ref()
-            .is_some_and(|seat| seat.given.is_some());
-        let unheard = sandbox.seat.is_none() && sandbox.heard + UNHEARD < now;
-        let started = pod.trouble.is_none() && pod.node.is_some();
-        let stale = match sandbox.proof {
-            Proof::Proven { at, .. } => at + PROOF_LIMIT * 2 < now,
-            Proof::Doubtful { .. } | Proof::Pending => {
-                sandbox.seat.is_some() && pod.created + PROOF_LIMIT * 2 < now
-            }
-            Proof::Broken { .. } => false,
-        };
-        let known = self
-            .lines
-            .get(&pod.line)
-            .and_then(|line| line.integration.as_ref());
-        let orphan = known.map(|known| known.uid) != pod.owner;
-        given
-            || pod.end.is_some()
-            || orphan
-            || stale
-            || unheard && started
-            || mold != Some(&pod.mold)
-    }
-
-    /// A sandbox came to nothing: the next one waits, longer each time, and who waits longest
-    /// ends with the reason, if it is about the sandbox itself.
-    fn none_came(&mut self, key: &Key, trouble: Trouble, now: Timestamp) {
-        if trouble.reason == ExecutionReason::SandboxUnproven {
-            let line = self.lines.get(key);
-            let first = line
-                .and_then(|line| line.waiting.first())
-                .map(|(_, uid)| *uid);
-            if let Some(uid) = first {
-                self.conclude(uid, Outcome::new(trouble.reason, trouble.message.clone()));
-            }
-        }
-        if let Some(line) = self.lines.get_mut(key) {
-            line.failures = line.failures.saturating_add(1);
-            line.not_before = Some(now + pause(line.failures));
-            line.trouble = Some(trouble);
-        }
-    }
-
-    /// What keeps a sandbox from starting is what who waits for it waits for; one that has
-    /// proven itself has shown that nothing does.
-    fn note_trouble(&mut self, key: &Key, pod: Uid, now: Timestamp) {
-        let Some(sandbox) = self.sandboxes.get(&pod) else {
-            return;
-        };
-        let proven = sandbox.ready(now - PROOF_LIMIT).is_some();
-        let trouble = sandbox.pod.trouble.clone();
-        if let Some(line) = self.lines.get_mut(key) {
-            if proven {
-                (line.failures, line.not_before, line.trouble) = (0, None, None);
-            } else if trouble.is_some() {
-                line.trouble = trouble;
-            }
-        }
-    }
-
     /// Looks after who has a sandbox.
-    fn watch_live(&mut self, key: &Key, view: View<'_>) {
+    fn watch_live(&mut self, key: &Key, view: View<'_>, acts: &mut Vec<Act>) {
         let now = view.now;
-        self.replace(key);
+        self.replace(key, now);
         let terms = self.lines.get(key).and_then(Line::terms).cloned();
         let most = terms.map(|terms| terms.timeout + terms.grace + OVERTIME);
         for uid in self.runs_of(key, |line| line.live.iter().copied().collect()) {
             let Some(run) = self.runs.get_mut(&uid) else {
                 continue;
             };
-            let Stage::Bound(pod) = run.stage else {
-                continue;
+            let pod = match run.stage {
+                Stage::Bound(pod) => pod,
+                // Whether it was written is not known: the same again, which lands once.
+                Stage::Binding(pod) => {
+                    let due = !run.writing && run.not_before.is_none_or(|at| at <= now);
+                    acts.extend(due.then(|| self.bind(uid, pod, view)).flatten());
+                    continue;
+                }
+                Stage::Waiting => continue,
             };
-            let sandbox = self.sandboxes.get(&pod);
-            let seat = sandbox.and_then(|sandbox| sandbox.seat.as_ref());
+            let sandbox = self.sandboxes.get_mut(&pod);
             if run.cancel
-                && !run.told_to_end
-                && let Some(seat) = seat
+                && let Some(seat) = sandbox.and_then(|sandbox| sandbox.seat.as_mut())
+                && (seat.given.is_some() || seat.assigned)
+                && !seat.canceled
             {
-                run.told_to_end = seat.orders.send(orders::cancel(run)).is_ok();
+                seat.canceled = seat.orders.send(orders::cancel(run)).is_ok();
+                run.told_to_end |= seat.canceled;
             }
             if run.outcome.is_some() {
+                continue;
+            }
+            let sandbox = self.sandboxes.get(&pod);
+            if let Some(outcome) = never_told(run, sandbox) {
+                self.conclude(uid, outcome);
                 continue;
             }
             let begun = run.started.or(run.status.times.claimed).unwrap_or(now);
@@ -188,18 +95,20 @@ impl Book {
             });
             if let Some(outcome) = lost(run, sandbox, now).or(overtime) {
                 self.conclude(uid, outcome);
+            } else {
+                self.assign(pod, now);
             }
         }
     }
 
     /// Where the policy says so, the one that runs longest makes room for who waits.
-    fn replace(&mut self, key: &Key) {
+    fn replace(&mut self, key: &Key, now: Timestamp) {
         let Some(line) = self.lines.get(key) else {
             return;
         };
         let Some(terms) = line.terms() else { return };
-        let crowded = line.live.len() >= terms.limit && !line.waiting.is_empty();
-        if terms.policy != ConcurrencyPolicy::Replace || !crowded {
+        let crowded = line.live.len() >= terms.limit && self.first_waiting(line, now).is_some();
+        if terms.policy != ConcurrencyPolicy::Replace || !crowded || self.shut(key).is_some() {
             return;
         }
         let runs = line.live.iter().filter_map(|uid| self.runs.get(uid));
@@ -207,11 +116,12 @@ impl Book {
         if runs.clone().any(|run| run.cancel || run.outcome.is_some()) {
             return;
         }
-        let oldest = runs
+        let bound = runs.filter(|run| matches!(run.stage, Stage::Bound(_)));
+        let oldest = bound
             .min_by_key(|run| run.status.times.claimed)
             .map(|run| run.uid);
         if let Some(run) = oldest.and_then(|uid| self.runs.get_mut(&uid)) {
-            run.cancel = true;
+            (run.cancel, run.replaced) = (true, true);
         }
     }
 
@@ -252,8 +162,15 @@ impl Book {
             let message = "canceled before it started";
             return Some(Outcome::new(ExecutionReason::Canceled, message));
         }
+        let run = self.runs.get(&uid)?;
+        let ahead = |(_, other): &&(Timestamp, Uid)| {
+            let other = self.runs.get(other);
+            other.is_some_and(|other| other.outcome.is_none())
+        };
+        let ahead = line.waiting.range(..(run.since, uid)).filter(ahead);
         let crowded = line.terms().is_some_and(|terms| {
-            terms.policy == ConcurrencyPolicy::Skip && line.live.len() >= terms.limit
+            let full = line.live.len() + ahead.take(terms.limit).count() >= terms.limit;
+            terms.policy == ConcurrencyPolicy::Skip && full && run.status.attempt == 0
         });
         let skipped = crowded.then(|| {
             let message = "as many run as spec.concurrency.limit of the Integration allows, and its \
@@ -284,7 +201,7 @@ impl Book {
             return Outcome::new(deadline, "its Integration is not known");
         };
         let limit = line.terms().map_or(0, |terms| terms.limit);
-        if line.live.len() >= limit {
+        if self.occupied(line) >= limit {
             let message = "as many run as spec.concurrency.limit of the Integration allows";
             return Outcome::new(deadline, message);
         }
@@ -302,12 +219,17 @@ impl Book {
                 continue;
             };
             let waits = run.writing || run.not_before.is_some_and(|at| at > view.now);
-            let (Some(outcome), false) = (run.outcome.clone(), waits) else {
-                continue;
-            };
-            if let Stage::Binding(_) = run.stage {
+            if waits || matches!(run.stage, Stage::Binding(_)) {
                 continue;
             }
+            let Some(outcome) = run.outcome.clone() else {
+                continue;
+            };
+            if self.closing >= CLOSING {
+                self.held.insert(key.clone());
+                break;
+            }
+            self.closing += 1;
             let bound = matches!(run.stage, Stage::Bound(_));
             let attempts = u32::try_from(run.status.attempt).unwrap_or(u32::MAX);
             let more = terms
@@ -321,44 +243,42 @@ impl Book {
             };
             run.writing = true;
             acts.push(write(run, status, purpose));
+            if let Some(line) = self.lines.get_mut(key) {
+                line.closing.remove(&uid);
+            }
         }
     }
 }
 
-/// 0.5 s, twice as long each time.
-fn pause(failures: u32) -> Duration {
-    let doublings = failures.saturating_sub(1).min(10);
-    (Duration::from_millis(500) * 2_u32.pow(doublings)).min(LONGEST_PAUSE)
-}
-
-/// Why a sandbox that nobody has is of no use, if it is its own fault.
-fn trouble_of(sandbox: &Sandbox, free: bool) -> Option<Trouble> {
-    if sandbox.claimed.is_some() {
+/// What became of a run that its sandbox was never told of, and will not be.
+fn never_told(run: &Run, sandbox: Option<&Sandbox>) -> Option<Outcome> {
+    let sandbox = sandbox?;
+    let seat = sandbox.seat.as_ref()?;
+    if seat.given.is_some() || seat.assigned || run.started.is_some() {
         return None;
     }
+    if run.cancel {
+        let message = "canceled before it started";
+        return Some(Outcome::new(ExecutionReason::Canceled, message));
+    }
     match &sandbox.proof {
-        Proof::Broken { fault } if free => Some(Trouble {
-            reason: ExecutionReason::SandboxUnproven,
-            message: fault.clone(),
-        }),
-        Proof::Broken { .. } | Proof::Pending | Proof::Proven { .. } | Proof::Doubtful { .. } => {
-            sandbox.pod.end.clone()
-        }
+        Proof::Broken { fault } => Some(Outcome::new(
+            ExecutionReason::SandboxUnproven,
+            fault.clone(),
+        )),
+        Proof::Pending | Proof::Proven { .. } | Proof::Doubtful { .. } => None,
     }
 }
 
 /// What became of a run of which its sandbox will say nothing any more.
 fn lost(run: &Run, sandbox: Option<&Sandbox>, now: Timestamp) -> Option<Outcome> {
     let unknown = "the command may have run, and nothing is known of its end";
-    let Some(sandbox) = sandbox else {
-        let message = format!("the pod was deleted; {unknown}");
-        return Some(Outcome::new(ExecutionReason::NodeLost, message));
-    };
-    if let Some(Trouble { reason, message }) = &sandbox.pod.end {
+    if let Some(Trouble { reason, message }) = sandbox.and_then(|one| one.pod.end.as_ref()) {
         return Some(Outcome::new(*reason, message.clone()));
     }
     let silent = run.silent_since.is_some_and(|since| since + SILENCE < now);
-    let node = sandbox.pod.node.as_deref().unwrap_or("its node");
+    let node = sandbox.and_then(|one| one.pod.node.as_deref());
+    let node = node.unwrap_or("its node");
     silent.then(|| {
         let message = format!("no word from the sandbox on {node} for 30 s; {unknown}");
         Outcome::new(ExecutionReason::NodeLost, message)

@@ -84,12 +84,12 @@ pub fn retrying(run: &Run, outcome: &Outcome, now: Timestamp) -> ExecutionStatus
         outcome.reason.as_str(),
         outcome.message
     );
-    after(
-        run,
-        outcome,
-        (Verdict::Unknown, ExecutionReason::Retrying, message),
-        now,
-    )
+    let word = (Verdict::Unknown, ExecutionReason::Retrying, message);
+    // It has no sandbox any more: whoever reads this later must not take it to be bound.
+    ExecutionStatus {
+        sandbox: None,
+        ..after(run, outcome, word, now)
+    }
 }
 
 fn after(run: &Run, outcome: &Outcome, succeeded: Word, now: Timestamp) -> ExecutionStatus {

@@ -56,7 +56,7 @@ impl Book {
             .map(|run| (Uid::parse(&run.execution), run.attempt));
         // Whoever runs a command has been welcomed before it was given that: one that cannot
         // show the welcome is the command itself, with the pod's token.
-        let used = sandbox.claimed.is_some() || given.is_some();
+        let used = sandbox.claimed.is_some() || given.is_some() || sandbox.welcomed;
         let at_home = *sandbox.pod.key.namespace == *session.peer.namespace
             && *sandbox.pod.key.name == *session.peer.pod;
         if used && !resumed || !at_home {
@@ -70,18 +70,23 @@ impl Book {
             session: session.id,
             orders: session.orders.clone(),
             given,
+            assigned: false,
+            canceled: false,
         });
+        sandbox.welcomed = true;
         sandbox.heard = now;
         if let Some(run) = sandbox.claimed.and_then(|run| self.runs.get_mut(&run)) {
             run.silent_since = None;
         }
-        self.assign(uid);
         self.touch(&key);
     }
 
     /// A session is over.
     pub fn closed(&mut self, pod: Uid, session: u64, now: Timestamp) {
-        self.strangers.remove(&pod);
+        let same = |(opening, _): &(Opening, Timestamp)| opening.session.id == session;
+        if self.strangers.get(&pod).is_some_and(same) {
+            self.strangers.remove(&pod);
+        }
         let Some(sandbox) = self.sandboxes.get_mut(&pod) else {
             return;
         };
@@ -175,6 +180,10 @@ impl Book {
         };
         if let Some(sandbox) = self.sandboxes.get_mut(&pod) {
             sandbox.unjudged = (verdict == Proof::Pending).then(|| (text.to_owned(), at));
+            sandbox.doubt = match verdict {
+                Proof::Doubtful { .. } => Some(sandbox.doubt.unwrap_or(at)),
+                Proof::Pending | Proof::Proven { .. } | Proof::Broken { .. } => None,
+            };
             sandbox.proof = verdict;
         }
     }

@@ -2,6 +2,7 @@
 
 mod crashes;
 mod sim;
+mod trouble;
 
 use contract::run::{Cause, Exit};
 use serde_json::json;
@@ -32,7 +33,7 @@ fn a_warm_sandbox_runs_one_execution_and_goes() {
     sim.execution(NAMESPACE, "one", &json!({"input": "{}"}));
     assert!(sim.settle());
     assert_eq!(sim.reason("one"), "Completed");
-    assert_eq!(sim.writes, ["Bind one", "Make", "Finish one", "Remove"]);
+    assert_eq!(sim.writes, ["Bind one", "Finish one", "Make", "Remove"]);
     assert!(
         sim.names().is_disjoint(&before),
         "its sandbox is there still"

@@ -12,11 +12,11 @@ use jiff::Timestamp;
 use super::{
     act::{Act, Purpose},
     book::Book,
-    line::{Key, Line},
+    line::{Key, Line, Trouble},
     outcome::Outcome,
     pod::{self, Mold, PROOF_INTERVAL_MS},
     run::{Run, Stage},
-    sandbox::HOST_ADDRESS,
+    sandbox::{HOST_ADDRESS, Seat},
     status,
     tenant::Shut,
 };
@@ -114,7 +114,7 @@ impl Book {
         }
         let line = self.lines.get(key)?;
         let limit = line.terms()?.limit;
-        if line.live.len() >= limit {
+        if self.occupied(line) >= limit {
             return None;
         }
         let uid = self.first_waiting(line, view.now)?;
@@ -131,7 +131,7 @@ impl Book {
         self.bind(uid, pod, view)
     }
 
-    fn first_waiting(&self, line: &Line, now: Timestamp) -> Option<Uid> {
+    pub(super) fn first_waiting(&self, line: &Line, now: Timestamp) -> Option<Uid> {
         let due = line.waiting.iter().take_while(|(since, _)| *since <= now);
         let free = |run: &Run| {
             !run.writing && run.outcome.is_none() && run.not_before.is_none_or(|at| at <= now)
@@ -163,23 +163,31 @@ impl Book {
         let run = self.runs.get_mut(&uid)?;
         run.stage = Stage::Binding(pod);
         run.writing = true;
+        run.doubtful = false;
         self.binding += 1;
         self.shelve(uid);
         Some(act)
     }
 
     /// Tells the sandbox of an Execution what to run, if it does not know yet.
-    pub(super) fn assign(&mut self, pod: Uid) {
+    pub(super) fn assign(&mut self, pod: Uid, now: Timestamp) {
         let Some(sandbox) = self.sandboxes.get(&pod) else {
             return;
         };
         let run = sandbox.claimed.and_then(|uid| self.runs.get(&uid));
-        let Some(run) = run.filter(|run| run.stage == Stage::Bound(pod)) else {
+        let wanted =
+            |run: &&Run| run.stage == Stage::Bound(pod) && !run.cancel && run.outcome.is_none();
+        let Some(run) = run.filter(wanted) else {
             return;
         };
-        let Some(seat) = sandbox.seat.as_ref().filter(|seat| seat.given.is_none()) else {
+        let untold = |seat: &&Seat| seat.given.is_none() && !seat.assigned;
+        let Some(seat) = sandbox.seat.as_ref().filter(untold) else {
             return;
         };
+        // It was proven when it was chosen; a new leader, or a new session, asks again.
+        if sandbox.proven(now - PROOF_LIMIT).is_none() || self.shut(&run.line).is_some() {
+            return;
+        }
         let terms = self.lines.get(&run.line).and_then(Line::terms);
         let (Some(terms), Some(confinement)) = (terms, self.confinement(&run.line)) else {
             return;
@@ -187,6 +195,19 @@ impl Book {
         let contract = super::contract::contract(terms, confinement, run.input.as_deref());
         // A session that has just ended is told of by its end.
         let _ = seat.orders.send(super::orders::assign(run, &contract));
+        let seat = self
+            .sandboxes
+            .get_mut(&pod)
+            .and_then(|one| one.seat.as_mut());
+        if let Some(seat) = seat {
+            seat.assigned = true;
+        }
+    }
+
+    /// Sandboxes of a line that are at work, whether their Execution is still there or not.
+    pub(super) fn occupied(&self, line: &Line) -> usize {
+        let sandboxes = line.pods.iter().filter_map(|uid| self.sandboxes.get(uid));
+        line.live.len() + sandboxes.filter(|sandbox| sandbox.lingers).count()
     }
 
     /// What the sandboxes of a line are made from now.
@@ -215,7 +236,7 @@ impl Book {
             return 0;
         };
         let due = line.waiting.iter().take_while(|(since, _)| *since <= now);
-        let room = terms.limit.saturating_sub(line.live.len());
+        let room = terms.limit.saturating_sub(self.occupied(line));
         let open = |uid: &Uid| self.runs.get(uid).is_some_and(|run| run.outcome.is_none());
         let waiting = due.filter(|(_, uid)| open(uid)).take(room).count();
         waiting + terms.warm
@@ -257,8 +278,14 @@ impl Book {
         }
         let landlord = self.tenants.get(&key.namespace)?;
         let uid = self.lines.get(key)?.integration.as_ref()?.uid;
-        let Ok(peers) = targets::peers(view.cluster, landlord.owner.uid) else {
-            return None;
+        let peers = match targets::peers(view.cluster, landlord.owner.uid) {
+            Ok(peers) => peers,
+            Err(missing) => {
+                let message = missing.remedy().to_owned();
+                let reason = ExecutionReason::StartDeadlineExceeded;
+                self.lines.get_mut(key)?.trouble = Some(Trouble { reason, message });
+                return None;
+            }
         };
         let mut probe = targets::request_from(
             view.cluster,

@@ -61,6 +61,8 @@ pub struct Sim {
     pub fatal: Option<(usize, bool)>,
     /// What the API server says to the next pod.
     pub refuse_pods: Option<&'static str>,
+    /// The answer to the next status is lost; true: the server has done it.
+    pub lose_next_answer: Option<bool>,
     /// Order in which Executions were bound.
     pub bound: Vec<String>,
 }
@@ -101,6 +103,7 @@ impl Sim {
             writes: Vec::new(),
             fatal: None,
             refuse_pods: None,
+            lose_next_answer: None,
             bound: Vec::new(),
         };
         sim.tenant("acme", "True");
@@ -173,7 +176,7 @@ impl Sim {
         self.book.execution(&parsed, self.now);
     }
 
-    fn parsed(&self, name: &str) -> Execution {
+    pub fn parsed(&self, name: &str) -> Execution {
         serde_json::from_value(self.executions[name].clone()).unwrap()
     }
 
@@ -182,23 +185,6 @@ impl Sim {
         let parsed = self.parsed(name);
         self.executions.remove(name);
         self.book.execution_gone(Uid::of(&parsed.metadata));
-    }
-
-    /// Reason of `Succeeded`.
-    pub fn reason(&self, name: &str) -> String {
-        let parsed = self.parsed(name);
-        let found =
-            crate::dispatch::run::reason(&parsed.status.unwrap_or_default()).map(ToOwned::to_owned);
-        found.unwrap_or_default()
-    }
-
-    /// Message of `Succeeded`.
-    pub fn message(&self, name: &str) -> String {
-        let conditions = &self.executions[name]["status"]["conditions"];
-        conditions[0]["message"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
     }
 
     /// Lets everything happen that happens without time going by. False if the process died.
@@ -254,7 +240,7 @@ impl Sim {
                     self.show(&name);
                 }
             }
-            self.book.tick(String::new());
+            self.book.tick(String::new(), self.now);
             if !self.settle() {
                 return false;
             }
@@ -297,7 +283,7 @@ impl Sim {
                 purpose,
             } => {
                 self.writes.push(format!("{purpose:?} {}", key.name));
-                let result = self.write_status(&key, version, &json!(status));
+                let result = self.write_or_lose(&key, version, &json!(status));
                 if purpose == crate::dispatch::act::Purpose::Bind && result.is_ok() {
                     self.bound.push(key.name.to_string());
                 }
@@ -343,6 +329,22 @@ impl Sim {
                 }
             }
         }
+    }
+
+    /// Writes, unless the answer is to be lost.
+    fn write_or_lose(
+        &mut self,
+        key: &Key,
+        version: u64,
+        status: &Value,
+    ) -> Result<Execution, Error> {
+        let Some(landed) = self.lose_next_answer.take() else {
+            return self.write_status(key, version, status);
+        };
+        if landed && let Ok(object) = self.write_status(key, version, status) {
+            self.book.execution(&object, self.now);
+        }
+        Err(refused(504, "Timeout", "no answer"))
     }
 
     fn write_status(

@@ -30,6 +30,23 @@ pub struct Box_ {
 }
 
 impl Sim {
+    /// Reason of `Succeeded`.
+    pub fn reason(&self, name: &str) -> String {
+        let parsed = self.parsed(name);
+        let found =
+            crate::dispatch::run::reason(&parsed.status.unwrap_or_default()).map(ToOwned::to_owned);
+        found.unwrap_or_default()
+    }
+
+    /// Message of `Succeeded`.
+    pub fn message(&self, name: &str) -> String {
+        let conditions = &self.executions[name]["status"]["conditions"];
+        conditions[0]["message"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    }
+
     /// A sandbox opens a session, and shows what it saw, or says what it ran.
     pub fn dial(&mut self, name: &str) {
         self.sessions += 1;
@@ -102,7 +119,7 @@ impl Sim {
         moved
     }
 
-    fn next_order(&mut self, name: &str) -> Option<order::Kind> {
+    pub fn next_order(&mut self, name: &str) -> Option<order::Kind> {
         let told = self.boxes.get_mut(name)?.orders.as_mut()?;
         told.try_recv().ok()?.kind
     }
@@ -180,8 +197,10 @@ impl Sim {
     pub fn lose_pod(&mut self, name: &str) {
         let object = self.pods.remove(name).unwrap();
         self.boxes.remove(name);
-        self.book
-            .pod_gone(Uid::parse(object["metadata"]["uid"].as_str().unwrap()));
+        self.book.pod_gone(
+            Uid::parse(object["metadata"]["uid"].as_str().unwrap()),
+            self.now,
+        );
     }
 
     /// A node falls silent.
@@ -201,8 +220,10 @@ impl Sim {
         if self.pods.contains_key(&name) {
             return Err(refused(409, "AlreadyExists", "it is there"));
         }
-        object["metadata"]["uid"] = json!(uid(&name));
-        object["metadata"]["resourceVersion"] = json!(self.bump());
+        let version = self.bump();
+        // The same name may come again, its UID never.
+        object["metadata"]["uid"] = json!(uid(&format!("{name} {version}")));
+        object["metadata"]["resourceVersion"] = json!(version);
         object["metadata"]["creationTimestamp"] = json!(self.now.to_string());
         object["spec"]["nodeName"] = json!("node-a");
         object["status"] = json!({"phase": "Running", "hostIP": "192.0.2.11"});

@@ -1,0 +1,172 @@
+//! Executions → the book: who waits, who has a sandbox, who has ended. Pure.
+
+use crds::{Execution, execution::ExecutionReason};
+use jiff::Timestamp;
+
+use super::{
+    book::Book,
+    outcome::Outcome,
+    run::{self, Ended, Progress, Run, Stage},
+};
+use crate::world::facts::Uid;
+
+impl Book {
+    /// An Execution, as it is now.
+    pub fn execution(&mut self, object: &Execution, now: Timestamp) {
+        let uid = Uid::of(&object.metadata);
+        if self.ended.contains_key(&uid) {
+            return;
+        }
+        match run::of(object, now) {
+            Progress::Over(ended) => self.over(uid, ended),
+            Progress::Open(next) => self.open(*next, now),
+        }
+    }
+
+    fn over(&mut self, uid: Uid, ended: Ended) {
+        self.unshelve(uid);
+        self.runs.remove(&uid);
+        let line = self.line(&ended.line);
+        if let Some(key) = &ended.idempotency_key {
+            line.keyed.entry(key.clone()).or_insert(uid);
+        }
+        let kept = self.shelf.entry(ended.line.clone()).or_default();
+        kept.insert((ended.at, uid));
+        self.touch(&ended.line);
+        self.ended.insert(uid, ended);
+    }
+
+    fn open(&mut self, mut next: Run, now: Timestamp) {
+        let uid = next.uid;
+        if let Some(held) = self.runs.get(&uid) {
+            if held.version >= next.version {
+                return;
+            }
+            next.seen = held.seen;
+            next.writing = held.writing;
+            next.not_before = held.not_before;
+            let again = matches!(held.stage, Stage::Bound(_)) && next.stage == Stage::Waiting;
+            if !again {
+                next.started = held.started;
+                next.outcome.clone_from(&held.outcome);
+                next.silent_since = held.silent_since;
+                next.told_to_end = held.told_to_end;
+                next.replaced = held.replaced;
+                next.cancel |= held.replaced;
+            }
+            next.said = held.said;
+            match (held.stage, next.stage) {
+                // Nothing of it was written, and at this version nothing can be any more.
+                (Stage::Binding(pod), Stage::Waiting) if held.doubtful => self.release(pod),
+                (Stage::Binding(pod), Stage::Waiting) => next.stage = Stage::Binding(pod),
+                _ => {}
+            }
+        } else if matches!(next.stage, Stage::Bound(_)) {
+            next.silent_since = Some(now);
+        }
+        if next.outcome.is_none() {
+            next.outcome = fault_of_input(next.input.as_deref());
+        }
+        self.unshelve(uid);
+        self.runs.insert(uid, next);
+        self.shelve(uid);
+    }
+
+    /// Nobody has this sandbox: nothing has been sent to it.
+    pub(super) fn release(&mut self, pod: Uid) {
+        if let Some(sandbox) = self.sandboxes.get_mut(&pod) {
+            sandbox.claimed = None;
+        }
+    }
+
+    /// Takes an Execution out of its line.
+    pub(super) fn unshelve(&mut self, uid: Uid) {
+        let Some(run) = self.runs.get(&uid) else {
+            return;
+        };
+        let (key, since) = (run.line.clone(), run.since);
+        if let Some(line) = self.lines.get_mut(&key) {
+            line.waiting.remove(&(since, uid));
+            line.fresh.remove(&uid);
+            line.live.remove(&uid);
+            line.closing.remove(&uid);
+        }
+    }
+
+    /// Puts it in, where it stands now.
+    pub(super) fn shelve(&mut self, uid: Uid) {
+        let Some(run) = self.runs.get(&uid) else {
+            return;
+        };
+        let (key, since, stage) = (run.line.clone(), run.since, run.stage);
+        let (keyed, closes) = (run.idempotency_key.clone(), run.outcome.is_some());
+        let line = self.line(&key);
+        if closes {
+            line.closing.insert(uid);
+        }
+        match stage {
+            Stage::Waiting => {
+                line.waiting.insert((since, uid));
+                line.fresh.insert(uid);
+            }
+            Stage::Binding(pod) | Stage::Bound(pod) => {
+                line.live.insert(uid);
+                if let Some(keyed) = keyed {
+                    line.keyed.entry(keyed).or_insert(uid);
+                }
+                if let Some(sandbox) = self.sandboxes.get_mut(&pod) {
+                    sandbox.claimed = Some(uid);
+                }
+            }
+        }
+        self.touch(&key);
+    }
+
+    /// It is known what became of an Execution. What was known first, stands; but one that was
+    /// taken for lost, and speaks before that is written, was not.
+    pub(super) fn conclude(&mut self, uid: Uid, outcome: Outcome) {
+        let Some(run) = self.runs.get_mut(&uid) else {
+            return;
+        };
+        let lost = |outcome: &Outcome| outcome.reason == ExecutionReason::NodeLost;
+        if run.outcome.as_ref().is_some_and(lost) && !run.writing {
+            run.outcome = Some(outcome);
+        } else {
+            run.outcome.get_or_insert(outcome);
+        }
+        let key = run.line.clone();
+        self.line(&key).closing.insert(uid);
+        self.touch(&key);
+    }
+
+    /// An Execution that is gone. Its sandbox, if it has one, is nobody's any more.
+    pub fn execution_gone(&mut self, uid: Uid) {
+        self.unshelve(uid);
+        let open = self
+            .runs
+            .remove(&uid)
+            .map(|run| (run.line, run.idempotency_key));
+        let over = self.ended.remove(&uid).map(|ended| {
+            if let Some(shelf) = self.shelf.get_mut(&ended.line) {
+                shelf.remove(&(ended.at, uid));
+            }
+            (ended.line, ended.idempotency_key)
+        });
+        if let Some((key, keyed)) = open.or(over) {
+            let line = self.line(&key);
+            if let Some(keyed) = keyed
+                && line.keyed.get(&keyed) == Some(&uid)
+            {
+                line.keyed.remove(&keyed);
+            }
+            self.touch(&key);
+        }
+    }
+}
+
+/// An input that is not JSON runs nothing.
+fn fault_of_input(input: Option<&str>) -> Option<Outcome> {
+    let error = serde_json::from_str::<serde::de::IgnoredAny>(input?).err()?;
+    let message = format!("spec.input: is not JSON: {error}; create another Execution");
+    Some(Outcome::new(ExecutionReason::Rejected, message))
+}

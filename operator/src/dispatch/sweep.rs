@@ -1,0 +1,159 @@
+//! Which sandboxes go, and what that says of the next ones. Pure.
+
+use std::time::Duration;
+
+use crds::execution::ExecutionReason;
+use jiff::Timestamp;
+
+use super::{
+    act::Act,
+    book::Book,
+    line::{Key, Trouble},
+    outcome::Outcome,
+    run::Stage,
+    sandbox::{Proof, Sandbox},
+    turn::{PROOF_LIMIT, View},
+};
+use crate::world::facts::Uid;
+
+/// How long a sandbox that nobody has may be without a session.
+const UNHEARD: Duration = Duration::from_mins(1);
+/// The longest pause between two sandboxes that do not come about.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+impl Book {
+    /// Removes every sandbox that is used, broken, outdated, unheard of or too many.
+    pub(super) fn sweep_pods(&mut self, key: &Key, view: View<'_>, acts: &mut Vec<Act>) {
+        let mold = self.mold(key).map(|mold| mold.fingerprint());
+        let mut spare = self.wanted(key, view.now);
+        for uid in self.runs_of(key, |line| line.pods.iter().copied().collect()) {
+            let Some(sandbox) = self.sandboxes.get(&uid) else {
+                continue;
+            };
+            if sandbox.removing || sandbox.pod.deleting && sandbox.pod.end.is_none() {
+                continue;
+            }
+            let due = self.is_due(sandbox, mold.as_deref(), view.now);
+            let free = sandbox.is_free();
+            // One that has not shown itself yet may turn out to be of no use.
+            let spared = spare > 0 || sandbox.proof == Proof::Pending;
+            let (broken, name) = (trouble_of(sandbox, free), sandbox.pod.key.clone());
+            if due || broken.is_some() || free && !spared {
+                if let Some(trouble) = broken {
+                    self.none_came(key, trouble, view.now);
+                }
+                let grace = self.remove(uid);
+                acts.push(Act::Remove {
+                    key: name,
+                    pod: uid,
+                    grace,
+                });
+            } else if free {
+                spare = spare.saturating_sub(1);
+                self.note_trouble(key, uid, view.now);
+            }
+        }
+    }
+
+    /// Marks a sandbox as going; gives the seconds that it has. One of which nobody has heard
+    /// the end is counted until its node says that it is gone.
+    fn remove(&mut self, uid: Uid) -> u32 {
+        let Some(sandbox) = self.sandboxes.get_mut(&uid) else {
+            return 0;
+        };
+        sandbox.removing = true;
+        let run = sandbox.claimed.filter(|run| !self.ended.contains_key(run));
+        let unheard = run.is_some_and(|run| !self.runs.contains_key(&run));
+        sandbox.lingers = unheard && sandbox.seat.is_some();
+        u32::from(sandbox.lingers)
+    }
+
+    /// Whether a sandbox has to go, broken ones aside.
+    fn is_due(&self, sandbox: &Sandbox, mold: Option<&str>, now: Timestamp) -> bool {
+        let pod = &sandbox.pod;
+        if let Some(claimed) = sandbox.claimed {
+            let stage = self.runs.get(&claimed).map(|run| run.stage);
+            return stage != Some(Stage::Bound(pod.uid)) && stage != Some(Stage::Binding(pod.uid));
+        }
+        // Of a run that is known, its status is about to say that this is its sandbox.
+        let given = sandbox.seat.as_ref().and_then(|seat| seat.given);
+        let given = given.is_some_and(|(run, _)| !self.runs.contains_key(&run));
+        let unheard = sandbox.seat.is_none() && sandbox.heard + UNHEARD < now;
+        let started = pod.trouble.is_none() && pod.node.is_some();
+        let stale = match sandbox.proof {
+            Proof::Proven { at, .. } => at + PROOF_LIMIT * 2 < now,
+            Proof::Doubtful { .. } => sandbox.doubt.is_some_and(|at| at + PROOF_LIMIT * 2 < now),
+            Proof::Pending => sandbox.seat.is_some() && pod.created + PROOF_LIMIT * 2 < now,
+            Proof::Broken { .. } => false,
+        };
+        let known = self
+            .lines
+            .get(&pod.line)
+            .and_then(|line| line.integration.as_ref());
+        let orphan = known.map(|known| known.uid) != pod.owner;
+        given
+            || pod.end.is_some()
+            || orphan
+            || stale
+            || unheard && started
+            || mold != Some(&pod.mold)
+    }
+
+    /// A sandbox came to nothing: the next one waits, longer each time, and who waits longest
+    /// ends with the reason, if it is about the sandbox itself.
+    fn none_came(&mut self, key: &Key, trouble: Trouble, now: Timestamp) {
+        if trouble.reason == ExecutionReason::SandboxUnproven {
+            let line = self.lines.get(key);
+            let first = line
+                .and_then(|line| line.waiting.first())
+                .map(|(_, uid)| *uid);
+            if let Some(uid) = first {
+                self.conclude(uid, Outcome::new(trouble.reason, trouble.message.clone()));
+            }
+        }
+        if let Some(line) = self.lines.get_mut(key) {
+            line.failures = line.failures.saturating_add(1);
+            line.not_before = Some(now + pause(line.failures));
+            line.trouble = Some(trouble);
+        }
+    }
+
+    /// What keeps a sandbox from starting is what who waits for it waits for; one that has
+    /// proven itself has shown that nothing does.
+    fn note_trouble(&mut self, key: &Key, pod: Uid, now: Timestamp) {
+        let Some(sandbox) = self.sandboxes.get(&pod) else {
+            return;
+        };
+        let proven = sandbox.ready(now - PROOF_LIMIT).is_some();
+        let trouble = sandbox.pod.trouble.clone();
+        if let Some(line) = self.lines.get_mut(key) {
+            if proven {
+                (line.failures, line.not_before, line.trouble) = (0, None, None);
+            } else if trouble.is_some() {
+                line.trouble = trouble;
+            }
+        }
+    }
+}
+
+/// 0.5 s, twice as long each time.
+fn pause(failures: u32) -> Duration {
+    let doublings = failures.saturating_sub(1).min(10);
+    (Duration::from_millis(500) * 2_u32.pow(doublings)).min(LONGEST_PAUSE)
+}
+
+/// Why a sandbox that nobody has is of no use, if it is its own fault.
+fn trouble_of(sandbox: &Sandbox, free: bool) -> Option<Trouble> {
+    if sandbox.claimed.is_some() {
+        return None;
+    }
+    match &sandbox.proof {
+        Proof::Broken { fault } if free => Some(Trouble {
+            reason: ExecutionReason::SandboxUnproven,
+            message: fault.clone(),
+        }),
+        Proof::Broken { .. } | Proof::Pending | Proof::Proven { .. } | Proof::Doubtful { .. } => {
+            sandbox.pod.end.clone()
+        }
+    }
+}

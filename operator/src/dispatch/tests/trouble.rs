@@ -1,0 +1,88 @@
+//! What goes wrong around a run: writes of which nothing is heard, blocked lines, impostors.
+
+use contract::run::{Cause, Exit};
+use serde_json::json;
+
+use super::{
+    at_work,
+    sim::{Command, NAMESPACE, Sim},
+    warm,
+};
+
+#[test]
+fn a_retry_that_waits_long_for_its_sandbox_is_made_once() {
+    let mut sim = warm(0);
+    sim.integration(NAMESPACE, "hello", &json!({"retries": 1}));
+    sim.command = Command::Exits(3);
+    sim.execution(NAMESPACE, "one", &json!({}));
+    assert!(sim.settle());
+    sim.refuse_pods = Some("the server is busy");
+    assert!(sim.pass(20));
+    assert_eq!(sim.reason("one"), "Retrying");
+    sim.restart();
+    sim.refuse_pods = None;
+    assert!(sim.pass(20));
+    assert_eq!(sim.reason("one"), "Failed");
+    assert_eq!(sim.executions["one"]["status"]["attempt"], json!(2));
+    assert_eq!(sim.started.values().copied().sum::<u32>(), 2);
+}
+
+#[test]
+fn a_write_that_may_have_landed_binds_once() {
+    for landed in [true, false] {
+        let mut sim = warm(1);
+        sim.lose_next_answer = Some(landed);
+        sim.execution(NAMESPACE, "one", &json!({}));
+        assert!(sim.pass(5));
+        assert_eq!(sim.reason("one"), "Completed", "landed: {landed}");
+        assert_eq!(sim.started.values().copied().sum::<u32>(), 1);
+        assert!(sim.pass(5));
+        assert_eq!(sim.boxes.len(), 1, "landed: {landed}");
+    }
+}
+
+#[test]
+fn what_is_blocked_is_not_written_again_and_again() {
+    let mut sim = warm(0);
+    sim.refuse_pods = Some("exceeded quota, used: 17");
+    for n in 0..5 {
+        sim.execution(NAMESPACE, &format!("x{n}"), &json!({}));
+    }
+    assert!(sim.pass(5));
+    sim.writes.clear();
+    sim.refuse_pods = Some("exceeded quota, used: 18");
+    assert!(sim.pass(30));
+    let said = sim.writes.iter().filter(|what| *what != "Make");
+    assert_eq!(said.collect::<Vec<_>>(), [""; 0]);
+}
+
+#[test]
+fn what_names_no_integration_goes_after_an_hour() {
+    let mut sim = Sim::new();
+    sim.execution(NAMESPACE, "one", &json!({"integration": "nowhere"}));
+    assert!(sim.pass(310));
+    assert_eq!(sim.reason("one"), "Rejected");
+    assert!(sim.pass(3700));
+    assert!(sim.executions.is_empty());
+}
+
+#[test]
+fn a_command_that_poses_as_its_supervisor_is_not_heard() {
+    let mut sim = warm(0);
+    sim.command = Command::Waits;
+    sim.execution(NAMESPACE, "one", &json!({}));
+    assert!(sim.settle());
+    let name = at_work(&sim);
+    // It has the token, and not what the first session was told.
+    let true_one = sim.boxes.get_mut(&name).unwrap();
+    let (given, welcomed) = (true_one.given.take(), true_one.welcomed);
+    true_one.welcomed = false;
+    sim.dial(&name);
+    assert!(sim.next_order(&name).is_none(), "it is welcomed");
+    let true_one = sim.boxes.get_mut(&name).unwrap();
+    (true_one.given, true_one.welcomed) = (given, welcomed);
+    sim.dial(&name);
+    sim.end(&name, Cause::Completed, Exit::Code(0));
+    assert!(sim.settle());
+    assert_eq!(sim.reason("one"), "Completed");
+}
