@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const HELP: &str = "\
 Usage: hello [NAME]                greet, leave a result, end with 0
+       hello now                   say when it began, in microseconds since 1970
        hello exit CODE             end with CODE
        hello sleep SECONDS         end after that long
        hello hostile [linger] [IP:PORT]...
@@ -27,6 +28,10 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
+        ["now"] => {
+            println!("{begun}");
+            ExitCode::SUCCESS
+        }
         ["exit", code] => ExitCode::from(code.parse().unwrap_or(1)),
         ["sleep", seconds] => {
             rest(seconds);
