@@ -43,7 +43,7 @@ test-local-cluster: build ## Tests of the tool that makes the three-zone cluster
 
 .PHONY: test-control-plane
 test-control-plane: ## Tests on an API server of their own, without a node: crashes, drift, teardown, rights
-	cargo test $(CARGO_FLAGS) --quiet --test control_plane -- --test-threads=2
+	cargo test $(CARGO_FLAGS) --quiet --test control_plane -- --test-threads=2 --nocapture
 
 .PHONY: test-cluster
 test-cluster: build ## Tests on a real cluster

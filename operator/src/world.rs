@@ -203,6 +203,15 @@ impl World {
         self.change(|index| object.gone(index));
     }
 
+    /// Takes note that the watch of a kind has come as far as this object.
+    #[cfg(test)]
+    pub fn pass<K: watch::Observed>(&self, object: &K) {
+        self.change(|index| {
+            index.progress::<K>().pass(object.meta());
+            Concerns::Nobody
+        });
+    }
+
     /// From now on `sender` hears which tenants to look at, beginning with all of them.
     pub fn wake_through(&self, sender: UnboundedSender<ObjectRef<Tenant>>) {
         // Held while the list is read: a Tenant that comes in between is told of afterwards.

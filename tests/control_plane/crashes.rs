@@ -214,16 +214,19 @@ async fn storm(plane: &ControlPlane, field: &str, pointer: &str, value: Value) {
             apply(plane, object).await;
             settled(plane, name, object).await;
             let writes = rest(&operator, before).await;
-            ways.push((object, state_of(plane, name).await, writes.len()));
+            ways.push((object, state_of(plane, name).await, writes));
         }
     }
-    let most = ways.iter().map(|way| way.2).max().unwrap_or_default();
+    let [there, back] = [ways[0].2.len(), ways[1].2.len()];
+    assert!(there > 0 && back > 0, "a change that is not written");
+    let least: usize = ways.iter().map(|way| least(&way.2)).sum();
+    let most = there.max(back);
     let mut crashes = 0;
     for n in 1..=most {
         for flavour in FLAVOURS {
             for (object, state, writes) in &ways {
                 let act = async || apply(plane, object).await;
-                if n <= *writes {
+                if n <= writes.len() {
                     let died = crash(plane, name, &mut operator, (n, flavour), act).await;
                     crashes += usize::from(died);
                 } else {
@@ -233,9 +236,8 @@ async fn storm(plane: &ControlPlane, field: &str, pointer: &str, value: Value) {
             }
         }
     }
-    let [there, back] = [ways[0].2, ways[1].2];
     println!("{field}: {there} writes there, {back} back, {crashes} crashes");
-    assert!(there > 0 && back > 0, "a change that is not written");
+    assert!(crashes >= least, "{field}: {crashes} crashes of {least}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

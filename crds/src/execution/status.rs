@@ -118,7 +118,7 @@ closed_list! {
     ExecutionReason {
         /// It waits; the message says for what.
         Queued,
-        /// A sandbox is being made for it.
+        /// It has its sandbox, and the command does not run yet.
         Starting,
         /// The command runs.
         Running,

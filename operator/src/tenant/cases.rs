@@ -47,6 +47,10 @@ struct Case {
     /// Children (`Kind name`) that somebody has deleted since.
     #[serde(default)]
     without: Vec<String>,
+    /// NetworkPolicies that somebody has deleted, and deletes again once they are back: of
+    /// which the watch tells before the server's answer to our write does.
+    #[serde(default)]
+    lost_again: Vec<String>,
     /// Objects that others made.
     #[serde(default)]
     others: Vec<Value>,
@@ -199,6 +203,15 @@ fn see(world: &World, object: &Value) {
     }
 }
 
+/// Somebody deletes a policy of ours again, at a moment that is yet to come.
+fn lose_again(world: &World, name: &str) {
+    let policy = json!({"metadata": {"name": name, "namespace": "tenant-acme",
+        "resourceVersion": "999999"}});
+    let policy = parsed::<NetworkPolicy>(&policy);
+    world.lose(&policy);
+    world.pass(&policy);
+}
+
 /// Somebody deletes a child of ours.
 fn lose(world: &World, child: &str) {
     let (kind, name) = child.split_once(' ').unwrap();
@@ -312,6 +325,9 @@ async fn run(case: &Case) -> Value {
     for child in &case.without {
         lose(world, child);
     }
+    for policy in &case.lost_again {
+        lose_again(world, policy);
+    }
     for object in &case.others {
         see(world, object);
     }
@@ -391,7 +407,7 @@ fn told(server: &Recording, show: &[String]) -> Value {
 }
 
 /// So that none gets lost.
-const CASES: usize = 47;
+const CASES: usize = 49;
 
 #[tokio::test]
 async fn every_case_is_as_expected() {

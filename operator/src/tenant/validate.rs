@@ -207,7 +207,10 @@ fn refuse_forbidden(rule: &EgressRule, cluster: &Cluster) -> Result<(), Error> {
     match own {
         Some(address) => Err(invalid(
             FIELD,
-            format!("{cidr} holds {address}, an address of a node or of the API server"),
+            format!(
+                "{cidr} holds {address}, an address of a node or of the API server; name smaller \
+                 blocks that leave it out"
+            ),
         )),
         None => Ok(()),
     }
