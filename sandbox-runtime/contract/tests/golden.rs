@@ -1,7 +1,7 @@
 //! `src/dispatch.rs` is what the `.proto` generates. `UPDATE_GOLDEN=1 cargo test -p contract`
 //! rewrites it.
 
-use std::{env, fs, path::Path};
+use std::{env, fs, path::Path, process::Command};
 
 #[test]
 fn dispatch_is_what_the_proto_generates() {
@@ -14,7 +14,15 @@ fn dispatch_is_what_the_proto_generates() {
         .out_dir(out.path())
         .compile_fds(descriptors)
         .unwrap();
-    let generated = fs::read_to_string(out.path().join("cloister.dispatch.v1.rs")).unwrap();
+    let file = out.path().join("cloister.dispatch.v1.rs");
+    // As everything here is formatted; the same tool would rewrite it otherwise.
+    let formatted = Command::new("rustfmt")
+        .args(["--edition", "2024", "--config-path"])
+        .arg(root.join("../../.rustfmt.toml"))
+        .arg(&file)
+        .status();
+    assert!(formatted.unwrap().success(), "rustfmt failed");
+    let generated = fs::read_to_string(&file).unwrap();
     let path = root.join("src/dispatch.rs");
     #[expect(clippy::disallowed_methods, reason = "the switch of a golden test")]
     if env::var("UPDATE_GOLDEN").is_ok() {
