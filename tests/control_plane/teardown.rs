@@ -11,7 +11,10 @@ use std::{
 
 use http::Method;
 use serde_json::{Value, json};
-use tests::control_plane::{ControlPlane, Refusal, eventually, pause, send};
+use tests::{
+    control_plane::{ControlPlane, Refusal, eventually, pause, send},
+    live::POLICIES,
+};
 
 use crate::{
     in_process::{Operator, Task, allow_lease},
@@ -308,7 +311,8 @@ async fn retain_refuses_deletion_and_removes_nothing_even_where_admission_is_mis
             "/apis/networking.k8s.io/v1/namespaces/tenant-{name}/networkpolicies"
         ))
         .await;
-    assert_eq!(inside.unwrap()["items"].as_array().unwrap().len(), 3);
+    let policies = inside.unwrap()["items"].as_array().unwrap().len();
+    assert_eq!(policies, POLICIES.len());
     let bindings =
         format!("/apis/rbac.authorization.k8s.io/v1/namespaces/tenant-{name}/rolebindings");
     let members = plane.get(&bindings).await.unwrap();

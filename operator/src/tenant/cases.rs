@@ -47,7 +47,7 @@ struct Case {
     /// Children (`Kind name`) that somebody has deleted since.
     #[serde(default)]
     without: Vec<String>,
-    /// NetworkPolicies that somebody has deleted, and deletes again once they are back: of
+    /// Network policies that somebody has deleted, and deletes again once they are back: of
     /// which the watch tells before the server's answer to our write does.
     #[serde(default)]
     lost_again: Vec<String>,
