@@ -108,7 +108,7 @@ async fn its_log_is_there_while_it_runs_and_no_more_run_than_may() {
     Live::run(async |live| {
         let tenant = live.proven("many", &json!({})).await;
         let limit = json!({"concurrency": {"limit": 2}});
-        live.integrate(&tenant, "rest", &["sleep", "3"], &limit)
+        live.integrate(&tenant, "rest", &["sleep", "4"], &limit)
             .await;
         let mut names = Vec::new();
         for _ in 0..5 {
@@ -117,10 +117,17 @@ async fn its_log_is_there_while_it_runs_and_no_more_run_than_may() {
         let first = live
             .until_reason(&tenant, &names[0], "Running", LIMIT)
             .await;
-        let log = live
-            .log_of(&tenant, &text(&first, "/status/sandbox/pod"))
-            .await;
-        assert!(log.contains("resting"), "{log}");
+        let pod = text(&first, "/status/sandbox/pod");
+        // The kubelet may see a moment later what the sandbox has said already.
+        until("its log is there", Duration::from_secs(3), async || {
+            let log = live.log_of(&tenant, &pod).await;
+            if log.contains("resting") {
+                Ok(())
+            } else {
+                Err(log)
+            }
+        })
+        .await;
         let mut most = 0;
         let all_over = async || {
             let objects = live.list(&path(&tenant, "executions")).await;
