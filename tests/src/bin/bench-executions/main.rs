@@ -71,7 +71,7 @@ async fn main() {
         }
         print("warm, serial:      create -> first instruction", &mut begun);
         print(
-            "warm, serial:      create -> Succeeded is written",
+            "warm, serial:      create -> end, as in status",
             &mut ended,
         );
 
@@ -87,7 +87,7 @@ async fn main() {
         let name = format!("warm, bursts of {}:", arguments.burst);
         print(&format!("{name} create -> first instruction"), &mut begun);
         print(
-            &format!("{name} create -> Succeeded is written"),
+            &format!("{name} create -> end, as in status"),
             &mut ended,
         );
     })
