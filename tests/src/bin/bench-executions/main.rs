@@ -70,10 +70,7 @@ async fn main() {
             ended.push(times.ended);
         }
         print("warm, serial:      create -> first instruction", &mut begun);
-        print(
-            "warm, serial:      create -> end, as in status",
-            &mut ended,
-        );
+        print("warm, serial:      create -> end, as in status", &mut ended);
 
         let (mut begun, mut ended) = (Vec::new(), Vec::new());
         for _ in 0..arguments.bursts {
@@ -86,10 +83,7 @@ async fn main() {
         }
         let name = format!("warm, bursts of {}:", arguments.burst);
         print(&format!("{name} create -> first instruction"), &mut begun);
-        print(
-            &format!("{name} create -> end, as in status"),
-            &mut ended,
-        );
+        print(&format!("{name} create -> end, as in status"), &mut ended);
     })
     .await;
 }
