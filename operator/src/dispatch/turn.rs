@@ -163,7 +163,6 @@ impl Book {
         let run = self.runs.get_mut(&uid)?;
         run.stage = Stage::Binding(pod);
         run.writing = true;
-        run.doubtful = false;
         self.binding += 1;
         self.shelve(uid);
         Some(act)

@@ -63,6 +63,8 @@ pub struct Sim {
     pub refuse_pods: Option<&'static str>,
     /// The answer to the next status is lost; true: the server has done it.
     pub lose_next_answer: Option<bool>,
+    /// The watch is behind: what a lost answer was about is not seen yet.
+    pub behind: bool,
     /// Order in which Executions were bound.
     pub bound: Vec<String>,
 }
@@ -104,6 +106,7 @@ impl Sim {
             fatal: None,
             refuse_pods: None,
             lose_next_answer: None,
+            behind: false,
             bound: Vec::new(),
         };
         sim.tenant("acme", "True");
@@ -341,7 +344,10 @@ impl Sim {
         let Some(landed) = self.lose_next_answer.take() else {
             return self.write_status(key, version, status);
         };
-        if landed && let Ok(object) = self.write_status(key, version, status) {
+        if landed
+            && let Ok(object) = self.write_status(key, version, status)
+            && !self.behind
+        {
             self.book.execution(&object, self.now);
         }
         Err(refused(504, "Timeout", "no answer"))

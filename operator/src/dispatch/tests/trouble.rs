@@ -86,3 +86,28 @@ fn a_command_that_poses_as_its_supervisor_is_not_heard() {
     assert!(sim.settle());
     assert_eq!(sim.reason("one"), "Completed");
 }
+
+#[test]
+fn a_write_that_landed_unseen_keeps_its_sandbox_until_it_is_seen() {
+    // None in reserve: what is given up is what the next one gets.
+    let mut sim = warm(0);
+    (sim.lose_next_answer, sim.behind) = (Some(true), true);
+    sim.execution(NAMESPACE, "one", &json!({}));
+    // Made again, it meets a conflict: with itself.
+    assert!(sim.settle() && sim.pass(1));
+    sim.execution(NAMESPACE, "two", &json!({}));
+    assert!(sim.settle());
+    let one = sim.parsed("one");
+    sim.book.execution(&one, sim.now);
+    assert!(sim.pass(3));
+    for name in ["one", "two"] {
+        assert_eq!(sim.reason(name), "Completed", "{name}");
+    }
+    let pods = |name: &str| sim.executions[name]["status"]["sandbox"]["pod"].clone();
+    assert_ne!(pods("one"), pods("two"));
+    assert!(
+        sim.started.values().all(|count| *count == 1),
+        "{:?}",
+        sim.started
+    );
+}
