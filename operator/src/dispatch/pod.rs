@@ -21,11 +21,10 @@ use crds::{
 };
 use k8s_openapi::{
     api::core::v1::{
-        Affinity, Capabilities, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource,
-        ImageVolumeSource, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm,
-        ObjectFieldSelector, Pod, PodSecurityContext, PodSpec, ProjectedVolumeSource,
-        ResourceRequirements, SeccompProfile, SecurityContext, ServiceAccountTokenProjection,
-        Volume, VolumeMount, VolumeProjection,
+        Affinity, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, ImageVolumeSource,
+        NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, ObjectFieldSelector,
+        Pod, PodSecurityContext, PodSpec, ProjectedVolumeSource, ResourceRequirements,
+        ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
     },
     apimachinery::pkg::{
         api::resource::Quantity,
@@ -43,7 +42,10 @@ use crate::{
     digest,
     meta::Owner,
     names,
-    probe::{Confinement, pod::NOBODY},
+    probe::{
+        Confinement,
+        pod::{NOBODY, as_nobody, confined},
+    },
     world::facts::Uid,
 };
 
@@ -165,16 +167,9 @@ pub fn pod(order: &Order<'_>) -> Pod {
         restart_policy: Some("Never".to_owned()),
         runtime_class_name: mold.gvisor.then(|| GVISOR_RUNTIME_CLASS.to_owned()),
         security_context: Some(PodSecurityContext {
-            run_as_group: Some(NOBODY),
-            run_as_non_root: Some(true),
-            run_as_user: Some(NOBODY),
             // The kubelet hands a token to a group; without one, only root could read it.
             fs_group: Some(NOBODY),
-            seccomp_profile: Some(SeccompProfile {
-                type_: "RuntimeDefault".to_owned(),
-                localhost_profile: None,
-            }),
-            ..PodSecurityContext::default()
+            ..as_nobody()
         }),
         service_account_name: Some(SANDBOX_SERVICE_ACCOUNT.to_owned()),
         termination_grace_period_seconds: Some(1),
@@ -278,18 +273,6 @@ fn bringer(mold: &Mold) -> Container {
         security_context: Some(confined()),
         volume_mounts: Some(vec![mount("supervisor", SUPERVISOR, false)]),
         ..Container::default()
-    }
-}
-
-fn confined() -> SecurityContext {
-    SecurityContext {
-        allow_privilege_escalation: Some(false),
-        capabilities: Some(Capabilities {
-            drop: Some(vec!["ALL".to_owned()]),
-            add: None,
-        }),
-        read_only_root_filesystem: Some(true),
-        ..SecurityContext::default()
     }
 }
 

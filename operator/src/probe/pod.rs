@@ -85,16 +85,7 @@ pub fn pod(probe: &Probe) -> Pod {
             node_selector: Some(place(&probe.place)),
             restart_policy: Some("Never".to_owned()),
             runtime_class_name: gvisor.then(|| GVISOR_RUNTIME_CLASS.to_owned()),
-            security_context: Some(PodSecurityContext {
-                run_as_group: Some(NOBODY),
-                run_as_non_root: Some(true),
-                run_as_user: Some(NOBODY),
-                seccomp_profile: Some(SeccompProfile {
-                    type_: "RuntimeDefault".to_owned(),
-                    localhost_profile: None,
-                }),
-                ..PodSecurityContext::default()
-            }),
+            security_context: Some(as_nobody()),
             service_account_name: Some(SANDBOX_SERVICE_ACCOUNT.to_owned()),
             termination_grace_period_seconds: Some(0),
             ..PodSpec::default()
@@ -139,15 +130,34 @@ fn container(probe: &Probe) -> Container {
             requests: Some(quantities(10, 16)),
             claims: None,
         }),
-        security_context: Some(SecurityContext {
-            allow_privilege_escalation: Some(false),
-            capabilities: Some(Capabilities {
-                drop: Some(vec!["ALL".to_owned()]),
-                add: None,
-            }),
-            read_only_root_filesystem: Some(true),
-            ..SecurityContext::default()
-        }),
+        security_context: Some(confined()),
         ..Container::default()
+    }
+}
+
+/// As whom every pod that Cloister makes for a tenant runs.
+pub fn as_nobody() -> PodSecurityContext {
+    PodSecurityContext {
+        run_as_group: Some(NOBODY),
+        run_as_non_root: Some(true),
+        run_as_user: Some(NOBODY),
+        seccomp_profile: Some(SeccompProfile {
+            type_: "RuntimeDefault".to_owned(),
+            localhost_profile: None,
+        }),
+        ..PodSecurityContext::default()
+    }
+}
+
+/// What each of their containers may not do.
+pub fn confined() -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        capabilities: Some(Capabilities {
+            drop: Some(vec!["ALL".to_owned()]),
+            add: None,
+        }),
+        read_only_root_filesystem: Some(true),
+        ..SecurityContext::default()
     }
 }
