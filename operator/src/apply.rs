@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "this is where writes live")]
 
 mod endpoints;
+mod look;
 mod object;
 mod review;
 mod secret;
@@ -23,6 +24,7 @@ use serde_json::json;
 
 pub use self::{
     endpoints::endpoints,
+    look::holds,
     object::{
         Target, delete, finalizer, release_pod, remove, sandbox, status, status_at, status_of,
     },

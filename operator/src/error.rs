@@ -67,7 +67,7 @@ pub enum Error {
         /// Their names: kinds, and namespaces.
         watches: Vec<String>,
     },
-    /// A write failed.
+    /// A write, or the question that has to come before it, failed.
     #[error("failed to {verb} {kind} {name}: {}", words(source))]
     Write {
         /// What was tried: create, apply, delete …

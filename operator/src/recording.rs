@@ -2,6 +2,7 @@
 //! was sent, under a new UID, version and generation, and knows one Tenant.
 
 use std::{
+    collections::BTreeMap,
     convert::Infallible,
     sync::{Arc, Mutex},
 };
@@ -46,6 +47,7 @@ struct Log {
     writes: Vec<Write>,
     refuse: Option<(String, Value)>,
     tenant: Value,
+    lists: BTreeMap<String, Value>,
     count: u32,
 }
 
@@ -71,6 +73,12 @@ impl Recording {
     /// Refuses writes whose method and path hold this text, with this answer.
     pub fn refuse_with(&self, text: &str, answer: Value) {
         self.0.lock().unwrap().refuse = Some((text.to_owned(), answer));
+    }
+
+    /// Answers a list of this path with these objects, instead of none.
+    pub fn list(&self, path: &str, items: Value) {
+        let mut log = self.0.lock().unwrap();
+        log.lists.insert(path.to_owned(), items);
     }
 
     /// What came in since the last time, events aside.
@@ -110,6 +118,10 @@ impl Recording {
 
     fn take_down(&self, method: &Method, path: &str, body: Value) -> (u16, Value) {
         let mut log = self.0.lock().unwrap();
+        if *method == Method::GET {
+            let items = log.lists.get(path).cloned().unwrap_or_else(|| json!([]));
+            return (200, json!({"metadata": {}, "items": items}));
+        }
         let what = format!("{method} {path}");
         let refusal = log.refuse.as_ref().filter(|(text, _)| what.contains(text));
         let refusal = refusal.map(|(_, answer)| answer.clone());

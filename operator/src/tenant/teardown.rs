@@ -62,6 +62,8 @@ enum Step {
     DeleteNamespace(Uid),
     /// It is going.
     AwaitNamespace,
+    /// It is there, and no watch has brought it yet.
+    AwaitSight,
 }
 
 /// One pod that has to end.
@@ -102,11 +104,16 @@ pub async fn teardown(
         uid: Uid::of(&object.metadata),
     };
     let around = context.world.surroundings(&owner.tenant);
-    let step = next(&around, &owner, now);
+    let step = match next(&around, &owner, now) {
+        // A Tenant that goes takes its boundary's keeper with it: what a watch has not
+        // brought yet is no ground for that.
+        Step::Finish if is_left(context, &owner).await? => Step::AwaitSight,
+        step => step,
+    };
     let left = execute(context, object, &owner, &step).await?;
     let progress = match step {
         Step::Finish => Progress::Done,
-        Step::End(_) | Step::DeleteNamespace(_) | Step::AwaitNamespace => {
+        Step::End(_) | Step::DeleteNamespace(_) | Step::AwaitNamespace | Step::AwaitSight => {
             Progress::Waiting(Duration::from_secs(2))
         }
     };
@@ -116,6 +123,18 @@ pub async fn teardown(
 fn said(object: &Tenant, reason: TenantReason, message: String, now: Timestamp) -> TenantStatus {
     let ready = finding(TenantCondition::Ready, Verdict::False, reason, message);
     with_ready(object, ready, now)
+}
+
+/// Whether the server itself holds the tenant's namespace.
+async fn is_left(context: &Context, owner: &Owner) -> Result<bool, Error> {
+    apply::holds::<Namespace>(&context.client, &namespace_meta(owner), owner.uid).await
+}
+
+fn namespace_meta(owner: &Owner) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(names::namespace(&owner.tenant)),
+        ..ObjectMeta::default()
+    }
 }
 
 /// Decides. Pure.
@@ -185,15 +204,15 @@ async fn execute(
         }
         Step::DeleteNamespace(uid) => {
             close(context, object, owner).await?;
-            let meta = ObjectMeta {
-                name: Some(names::namespace(&owner.tenant)),
-                ..ObjectMeta::default()
-            };
+            let meta = namespace_meta(owner);
             apply::delete::<Namespace>(&context.client, &meta, *uid, None).await?;
             Ok("the namespace is being removed".to_owned())
         }
         Step::AwaitNamespace => {
             Ok("the namespace is being removed; its own status says what holds it".to_owned())
+        }
+        Step::AwaitSight => {
+            Ok("the namespace is there but has not been seen yet; looking again".to_owned())
         }
     }
 }
@@ -274,16 +293,51 @@ mod tests {
         tenant::TenantRoom,
     };
 
-    #[tokio::test]
-    async fn members_can_look_at_a_tenant_that_goes_and_do_nothing_else() {
-        let mut tenant: crds::Tenant = serde_json::from_value(json!({
+    fn to_be_purged() -> crds::Tenant {
+        serde_json::from_value(json!({
             "apiVersion": "cloister.dev/v1alpha1", "kind": "Tenant",
             "metadata": {"name": "acme", "uid": UID, "generation": 1, "resourceVersion": "1",
                 "finalizers": [crds::well_known::TENANT_FINALIZER]},
             "spec": {"deletionPolicy": "Purge",
                 "members": [{"kind": "User", "name": "ada@example.com", "role": "Owner"}]},
         }))
-        .unwrap();
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_namespace_that_no_watch_has_brought_keeps_its_tenant() {
+        let mut tenant = to_be_purged();
+        tenant.metadata.deletion_timestamp = Some(crate::conditions::whole_second(now()));
+        let server = Recording::of(&tenant);
+        let context = Arc::new(server.context(&tenant));
+        let written = async || {
+            let pass = room::reconcile::<TenantRoom>(Arc::new(tenant.clone()), context.clone());
+            pass.await.unwrap();
+            let writes = server.take().into_iter().map(|write| write.what);
+            writes.collect::<Vec<_>>()
+        };
+        let status = "PATCH /apis/cloister.dev/v1alpha1/tenants/acme/status";
+        let owner = json!([{"apiVersion": "cloister.dev/v1alpha1", "kind": "Tenant",
+            "name": "acme", "uid": UID, "controller": true}]);
+        server.list(
+            "/api/v1/namespaces",
+            json!([{"metadata": {"name": "tenant-acme", "ownerReferences": owner}}]),
+        );
+        assert_eq!(written().await, [status]);
+        // Another one's namespace of that name is none of ours.
+        server.list(
+            "/api/v1/namespaces",
+            json!([{"metadata": {"name": "tenant-acme"}}]),
+        );
+        assert_eq!(
+            written().await,
+            ["PATCH /apis/cloister.dev/v1alpha1/tenants/acme"]
+        );
+    }
+
+    #[tokio::test]
+    async fn members_can_look_at_a_tenant_that_goes_and_do_nothing_else() {
+        let mut tenant = to_be_purged();
         let server = Recording::of(&tenant);
         let context = Arc::new(server.context(&tenant));
         let made = room::reconcile::<TenantRoom>(Arc::new(tenant.clone()), context.clone());
