@@ -35,8 +35,9 @@ use super::{
     stream::{Call, Desk, Stage},
 };
 
-/// Connections at once, all in all. A leader has memory for these.
-const CONNECTIONS: usize = 2048;
+/// Connections at once of all who have shown no good token. Who has shown one takes none of
+/// these places, and is as bounded as the pods are: each has a session, or two.
+const STRANGERS: usize = 1024;
 /// Connections at once from one address of those who have shown no good token. Where the
 /// network hides pods behind their node, that is as many as come back at once after a change
 /// of leader: a node has 110 pods unless told otherwise.
@@ -83,7 +84,7 @@ pub fn tls(shown: Arc<dyn ResolvesServerCert>) -> Result<Arc<ServerConfig>, rust
 /// Takes connections for ever.
 pub async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, desk: Arc<Desk>) {
     let acceptor = TlsAcceptor::from(tls);
-    let all = Arc::new(Semaphore::new(CONNECTIONS));
+    let strangers = Arc::new(Semaphore::new(STRANGERS));
     let newcomers = Places::new(NEWCOMERS);
     let mut connections = JoinSet::new();
     let mut breath = interval(BREATH);
@@ -93,9 +94,9 @@ pub async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, desk: Arc<Desk
             accepted = listener.accept() => match accepted {
                 Ok((stream, from)) => {
                     let from = from.ip().to_canonical();
-                    let place = all.clone().try_acquire_owned().ok().zip(newcomers.take(from));
-                    if let Some(place) = place {
-                        connections.spawn(connection(stream, acceptor.clone(), desk.clone(), place));
+                    let place = strangers.clone().try_acquire_owned().ok();
+                    if let Some(newcomer) = place.zip(newcomers.take(from)) {
+                        connections.spawn(connection(stream, acceptor.clone(), desk.clone(), newcomer));
                     } else {
                         tracing::debug!(%from, "connection not taken: there are too many");
                     }
@@ -116,7 +117,7 @@ async fn connection(
     stream: TcpStream,
     acceptor: TlsAcceptor,
     desk: Arc<Desk>,
-    (_one_of_all, newcomer): (OwnedSemaphorePermit, Place<IpAddr>),
+    newcomer: (OwnedSemaphorePermit, Place<IpAddr>),
 ) {
     // Messages are small and waited for.
     let _ = stream.set_nodelay(true);
