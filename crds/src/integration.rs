@@ -119,6 +119,10 @@ pub struct IntegrationSpec {
     #[serde(default)]
     pub warm: Warm,
 
+    /// Whether what the command says is in the log of its pod.
+    #[serde(default)]
+    pub logs: Logs,
+
     /// How long a finished Execution is kept, from `0s` to `720h`.
     #[serde(default = "IntegrationSpec::default_ttl")]
     #[schemars(length(min = 2, max = 16))]
@@ -258,14 +262,31 @@ pub enum ConcurrencyPolicy {
     Replace,
 }
 
+/// What becomes of what a command says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Logs {
+    /// It is in the log of its pod, as long as that is there.
+    #[default]
+    Kept,
+    /// It is counted and dropped.
+    Off,
+}
+
 /// Sandboxes that are ready before anyone asks. Each is a pod, and counts as one.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("!has(self.max) || self.max >= self.min")
+    .message("max must not be less than min"))]
 pub struct Warm {
     /// How many are kept ready.
     #[serde(default)]
     #[schemars(range(min = 0, max = 100))]
     pub min: i32,
+    /// How many may be kept ready where that many came at once within the last hour: `min`, if not
+    /// given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub max: Option<i32>,
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 mod act;
 mod book;
 mod contract;
+mod demand;
 pub mod desk;
 mod line;
 mod orders;

@@ -169,6 +169,12 @@ pub fn remark(report: &RunReport) -> Option<String> {
         // Whoever does not take the output would not take this line, and hold up the end.
         Outcome::Ended(ending) if ending.output.delivered && ending.output.dropped_bytes > 0 => {
             let output = &ending.output;
+            if output.dropped_lines == output.lines {
+                return Some(format!(
+                    "output is not kept: {} lines dropped",
+                    output.lines
+                ));
+            }
             Some(format!(
                 "output beyond its bounds: {} of {} lines dropped, {} cut",
                 output.dropped_lines, output.lines, output.cut_lines

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::{Value, json};
-use tests::live::{Live, executions::path, must, said, text, until};
+use tests::live::{Live, executions::path, must, pause, said, text, until};
 
 const LIMIT: Duration = Duration::from_mins(1);
 
@@ -103,6 +103,20 @@ async fn a_cold_one_waits_for_its_sandbox_and_says_so() {
     .await;
 }
 
+/// The same command says the same; of a pod whose command is heard, that is in the log by then.
+async fn nothing_is_said_where_logs_are_off(live: &Live, tenant: &str) {
+    live.integrate(tenant, "hush", &["sleep", "4"], &json!({"logs": "Off"}))
+        .await;
+    let name = live.execute(tenant, "hush", &json!({})).await;
+    let object = live.until_reason(tenant, &name, "Running", LIMIT).await;
+    let pod = text(&object, "/status/sandbox/pod");
+    pause(Duration::from_secs(2)).await;
+    let log = live.log_of(tenant, &pod).await;
+    assert!(!log.contains("resting"), "{log}");
+    let (object, _) = live.until_over(tenant, &name, LIMIT).await;
+    assert_eq!(said(&object, "Succeeded").reason, "Completed", "{object}");
+}
+
 #[tokio::test]
 async fn its_log_is_there_while_it_runs_and_no_more_run_than_may() {
     Live::run(async |live| {
@@ -128,6 +142,7 @@ async fn its_log_is_there_while_it_runs_and_no_more_run_than_may() {
             }
         })
         .await;
+        nothing_is_said_where_logs_are_off(live, &tenant).await;
         let mut most = 0;
         let all_over = async || {
             let objects = live.list(&path(&tenant, "executions")).await;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use contract::run::{Input, Limits, OutputBounds, Profile, RUN_VERSION, RunContract, Time};
-use crds::tenant::Runtime;
+use crds::{integration::Logs, tenant::Runtime};
 
 use super::{
     line::Terms,
@@ -69,7 +69,10 @@ pub fn contract(terms: &Terms, confinement: Confinement, input: Option<&str>) ->
         },
         output: OutputBounds {
             line_bytes: LINE_BYTES,
-            total_bytes: OUTPUT_BYTES,
+            total_bytes: match terms.logs {
+                Logs::Kept => OUTPUT_BYTES,
+                Logs::Off => 0,
+            },
         },
     }
 }

@@ -9,13 +9,14 @@ use std::{
 
 use crds::{
     Integration, IntegrationStatus,
-    integration::{ConcurrencyPolicy, EnvVar},
+    integration::{ConcurrencyPolicy, EnvVar, Logs},
     scalar::Amount,
     tenant::Runtime,
 };
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
+use super::demand::Arrivals;
 use crate::world::facts::{self, Uid};
 
 /// The longest of most spans of an Integration; the rules of its CRD say the same.
@@ -76,8 +77,12 @@ pub struct Terms {
     pub limit: usize,
     /// What becomes of one more.
     pub policy: ConcurrencyPolicy,
-    /// Sandboxes kept ready.
+    /// Sandboxes kept ready, whatever comes.
     pub warm: usize,
+    /// Sandboxes kept ready at most, where as many came at once.
+    pub warm_most: usize,
+    /// What becomes of what the command says.
+    pub logs: Logs,
     /// How long what is finished is kept.
     pub ttl: Duration,
 }
@@ -101,6 +106,12 @@ impl Terms {
         if limit == 0 {
             return Err("spec.concurrency.limit: must be at least 1".to_owned());
         }
+        let warm = count("spec.warm.min", spec.warm.min)?;
+        let warm_most = spec.warm.max.map(|max| count("spec.warm.max", max));
+        let warm_most = warm_most.transpose()?.unwrap_or(warm);
+        if warm_most < warm {
+            return Err("spec.warm.max: must not be less than spec.warm.min".to_owned());
+        }
         Ok(Self {
             image: spec.image.clone(),
             command,
@@ -116,7 +127,9 @@ impl Terms {
             retries: u32::try_from(count("spec.retries", spec.retries)?).unwrap_or(u32::MAX),
             limit,
             policy: spec.concurrency.policy,
-            warm: count("spec.warm.min", spec.warm.min)?,
+            warm,
+            warm_most,
+            logs: spec.logs,
             ttl: span("spec.ttl", &spec.ttl, DAY * 30)?,
         })
     }
@@ -171,6 +184,8 @@ pub struct Line {
     pub trouble: Option<Trouble>,
     /// Which Execution stands for an idempotency key.
     pub keyed: BTreeMap<Arc<str>, Uid>,
+    /// When Executions came, whatever became of them.
+    pub arrivals: Arrivals,
     /// Since when there have been fewer good sandboxes than are kept ready.
     pub deficit: Option<Timestamp>,
     /// A status of the Integration is being written.
@@ -222,6 +237,14 @@ impl Line {
             && self.pods.is_empty()
             && self.posting == 0
             && self.keyed.is_empty()
+    }
+
+    /// Sandboxes that are to be ready now for who may come.
+    pub fn ready(&self, now: Timestamp) -> usize {
+        let bounds = self.terms().map(|terms| (terms.warm, terms.warm_most));
+        bounds.map_or(0, |(least, most)| {
+            self.arrivals.most(now).clamp(least, most)
+        })
     }
 
     /// The spec, if there is a good one.

@@ -17,6 +17,10 @@ impl Book {
         if self.ended.contains_key(&uid) {
             return;
         }
+        if !self.runs.contains_key(&uid) {
+            let line = self.line(&run::line_of(object));
+            line.arrivals.note(run::created(object, now), now);
+        }
         match run::of(object, now) {
             Progress::Over(ended) => self.over(uid, ended),
             Progress::Open(next) => self.open(*next, now),

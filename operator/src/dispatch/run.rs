@@ -111,13 +111,23 @@ pub fn is_over(status: &ExecutionStatus) -> bool {
     condition::find(&status.conditions, succeeded).is_some_and(|found| found.status != "Unknown")
 }
 
+/// Key of the Integration that an Execution names.
+pub fn line_of(object: &Execution) -> Key {
+    let namespace = object.metadata.namespace.as_deref();
+    Key::new(namespace.unwrap_or_default(), &object.spec.integration)
+}
+
+/// When an Execution was created: now, of one whose server does not say.
+pub fn created(object: &Execution, now: Timestamp) -> Timestamp {
+    let created = object.metadata.creation_timestamp.as_ref();
+    created.map_or(now, |time| time.0)
+}
+
 /// Boils an Execution down.
 pub fn of(object: &Execution, now: Timestamp) -> Progress {
-    let key = Key::of(object);
-    let line = Key::new(&key.namespace, &object.spec.integration);
+    let (key, line) = (Key::of(object), line_of(object));
     let status = object.status.clone().unwrap_or_default();
-    let created = object.metadata.creation_timestamp.as_ref();
-    let created = created.map_or(now, |time| time.0);
+    let created = created(object, now);
     let idempotency_key = object.spec.idempotency_key.as_deref().map(Arc::from);
     if is_over(&status) {
         // One that never ran stands for nothing.

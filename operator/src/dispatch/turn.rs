@@ -238,7 +238,7 @@ impl Book {
         let room = terms.limit.saturating_sub(self.occupied(line));
         let open = |uid: &Uid| self.runs.get(uid).is_some_and(|run| run.outcome.is_none());
         let waiting = due.filter(|(_, uid)| open(uid)).take(room).count();
-        waiting + terms.warm
+        waiting + line.ready(now)
     }
 
     /// Sandboxes of the right mold that nobody has.

@@ -124,7 +124,8 @@ pub struct Limits {
 pub struct OutputBounds {
     /// Bytes of a line, 64 to 65,536; the rest of the line is dropped.
     pub line_bytes: u32,
-    /// Bytes of both streams together; every line that begins beyond is dropped.
+    /// Bytes of both streams together; every line that begins beyond is dropped. 0 passes on
+    /// nothing.
     pub total_bytes: u64,
 }
 

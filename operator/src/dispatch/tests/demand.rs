@@ -1,0 +1,48 @@
+//! Sandboxes kept ready between bounds, by what came.
+
+use serde_json::json;
+
+use super::sim::{NAMESPACE, Sim};
+
+fn between(min: i32, max: i32) -> Sim {
+    let mut sim = Sim::new();
+    let spec = json!({"warm": {"min": min, "max": max}, "ttl": "1h"});
+    sim.integration(NAMESPACE, "hello", &spec);
+    assert!(sim.settle());
+    sim
+}
+
+fn burst(sim: &mut Sim, name: &str, count: usize) {
+    for number in 0..count {
+        sim.execution(NAMESPACE, &format!("{name}-{number}"), &json!({}));
+    }
+    assert!(sim.settle());
+}
+
+#[test]
+fn as_many_stand_ready_as_came_at_once_within_the_last_hour() {
+    let mut sim = between(1, 5);
+    assert_eq!(sim.boxes.len(), 1);
+    burst(&mut sim, "three", 3);
+    assert_eq!(sim.boxes.len(), 3, "after three at once");
+    burst(&mut sim, "crowd", 9);
+    assert_eq!(sim.boxes.len(), 5, "never more than the most");
+    assert!(sim.pass(1800));
+    assert_eq!(sim.boxes.len(), 5, "half an hour later");
+    assert!(sim.pass(1900));
+    assert_eq!(sim.boxes.len(), 1, "an hour later");
+}
+
+#[test]
+fn a_new_leader_reads_off_the_executions_what_came() {
+    let mut sim = between(0, 4);
+    burst(&mut sim, "three", 3);
+    assert_eq!(sim.boxes.len(), 3);
+    sim.restart();
+    assert!(sim.settle());
+    assert_eq!(
+        sim.boxes.len(),
+        3,
+        "none is taken away, and none is missing"
+    );
+}
