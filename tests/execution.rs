@@ -1,11 +1,17 @@
 //! Executions on real nodes: each in a sandbox of its own that has proven itself, ended with the
 //! true reason whatever happens to it, and with nothing to be had from inside.
 
+#[path = "execution/authority.rs"]
+mod authority;
+#[path = "execution/crowd.rs"]
+mod crowd;
 #[path = "execution/endings.rs"]
 mod endings;
 #[path = "execution/hostility.rs"]
 mod hostility;
 #[path = "execution/loss.rs"]
 mod loss;
+#[path = "execution/race.rs"]
+mod race;
 #[path = "execution/running.rs"]
 mod running;

@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 
 use operator::rules::{self, Rule};
 use serde_json::{Value, json};
-use tests::control_plane::{ControlPlane, eventually, path_of, pause};
+use tests::{
+    asked::{OF_DISPATCH, Right, right, used},
+    control_plane::{ControlPlane, eventually, path_of, pause},
+};
 
 use crate::{
     in_process::{Operator, pretend_probes},
     teardown::run,
     tenants::{self, LIMIT, path, proven, says, tenant, with},
 };
-
-const OPERATOR: &str = "system:serviceaccount:cloister-system:cloister-operator";
 
 /// Rights that no request shows, and why each is held all the same.
 const UNSEEN: [(&str, &str, &str); 3] = [
@@ -22,28 +23,6 @@ const UNSEEN: [(&str, &str, &str); 3] = [
     // Asked for inside the server, when a binding is made.
     ("rbac.authorization.k8s.io", "clusterroles", "bind"),
 ];
-
-/// Rights of the dispatch of Executions, which [`live`] has none of: without a node there is no
-/// sandbox that dials. The cluster's tests run Executions, and fail where one of these is missing;
-/// that each is used, nothing shows.
-const OF_DISPATCH: [(&str, &str, &str); 13] = [
-    ("cloister.dev", "integrations", "list"),
-    ("cloister.dev", "integrations", "watch"),
-    ("cloister.dev", "integrations/status", "patch"),
-    ("cloister.dev", "executions", "list"),
-    ("cloister.dev", "executions", "watch"),
-    ("cloister.dev", "executions", "delete"),
-    ("cloister.dev", "executions/status", "patch"),
-    ("authentication.k8s.io", "tokenreviews", "create"),
-    ("", "secrets", "create"),
-    ("", "secrets", "get"),
-    ("", "secrets", "update"),
-    ("discovery.k8s.io", "endpointslices", "create"),
-    ("discovery.k8s.io", "endpointslices", "patch"),
-];
-
-/// A right as RBAC counts them: group, resource with its subresource, verb.
-type Right = (String, String, String);
 
 fn granted() -> BTreeSet<Right> {
     let all = [
@@ -61,34 +40,8 @@ fn rights(rule: &Rule) -> Vec<Right> {
         verbs.map(move |verb| (*resource, *verb))
     });
     pairs
-        .map(|(resource, verb)| right(rule.group, resource, verb))
+        .map(|(resource, verb)| right((rule.group, resource, verb)))
         .collect()
-}
-
-fn right(group: &str, resource: &str, verb: &str) -> Right {
-    (group.to_owned(), resource.to_owned(), verb.to_owned())
-}
-
-/// What the operator asked for, and how each request was answered.
-fn used(plane: &ControlPlane) -> (BTreeSet<Right>, Vec<String>) {
-    let (mut used, mut forbidden) = (BTreeSet::new(), Vec::new());
-    for line in plane.audit() {
-        let reference = &line["objectRef"];
-        if line["user"]["username"] != OPERATOR || reference.is_null() {
-            continue;
-        }
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let resource = match text(&reference["subresource"]).as_str() {
-            "" => text(&reference["resource"]),
-            sub => format!("{}/{sub}", text(&reference["resource"])),
-        };
-        if line["responseStatus"]["code"] == 403 {
-            let why = &line["responseStatus"]["message"];
-            forbidden.push(format!("{} {}: {why}", line["verb"], line["requestURI"]));
-        }
-        used.insert((text(&reference["apiGroup"]), resource, text(&line["verb"])));
-    }
-    (used, forbidden)
 }
 
 /// Everything that an operator ever does.
@@ -213,16 +166,11 @@ async fn every_right_of_the_operator_is_used_and_none_is_missing() {
     let plane = ControlPlane::start().await;
     live(&plane).await;
     pause(1000).await;
-    let (used, forbidden) = used(&plane);
-    // A namespace on its way out admits nothing: that is no missing right.
-    let missing: Vec<_> = forbidden
-        .iter()
-        .filter(|line| !line.contains("being terminated"))
-        .collect();
+    let (used, missing) = used(&plane.audit());
     assert!(missing.is_empty(), "{missing:#?}");
     let granted = granted();
     let unseen = UNSEEN.iter().chain(&OF_DISPATCH);
-    let unseen: BTreeSet<Right> = unseen.map(|(g, r, v)| right(g, r, v)).collect();
+    let unseen: BTreeSet<Right> = unseen.copied().map(right).collect();
     let superfluous: Vec<_> = granted
         .difference(&used)
         .filter(|one| !unseen.contains(*one))

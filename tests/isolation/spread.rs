@@ -5,22 +5,24 @@ use std::time::{Duration, Instant};
 use crds::well_known::{ROLE_LABEL, ROLE_PROBE};
 use futures::future::join_all;
 use serde_json::json;
-use tests::live::{Live, TEST_LABEL, pause, said, text, within};
+use tests::live::{Live, TEST_LABEL, pause, said, text, until, within};
 use tests::server::unique;
 
 const TENANTS: usize = 30;
 /// The default of `CLOISTER_PROBES_AT_ONCE`.
 const AT_ONCE: usize = 8;
 const LIMIT: Duration = Duration::from_mins(2);
+/// How long a probe that has reported may stay.
+const CLEARED: Duration = Duration::from_secs(30);
 
-/// Probe pods that have not ended.
-async fn probes_under_way(live: &Live) -> usize {
+/// Probe pods that have not ended, and those that have.
+async fn probes(live: &Live) -> (usize, usize) {
     let path = format!("/api/v1/pods?labelSelector={ROLE_LABEL}%3D{ROLE_PROBE}");
     let pods = live.list(&path).await;
-    let ended = |phase: &str| phase == "Succeeded" || phase == "Failed";
-    pods.iter()
-        .filter(|pod| !ended(&text(pod, "/status/phase")))
-        .count()
+    let phases = pods.iter().map(|pod| text(pod, "/status/phase"));
+    let (ended, under_way): (Vec<_>, Vec<_>) =
+        phases.partition(|phase| phase == "Succeeded" || phase == "Failed");
+    (under_way.len(), ended.len())
 }
 
 #[tokio::test]
@@ -32,7 +34,7 @@ async fn probes_of_thirty_new_tenants_are_few_at_a_time() {
         join_all(names.iter().map(|name| live.make_tenant(name, &spec))).await;
         let mut most = 0;
         loop {
-            most = most.max(probes_under_way(live).await);
+            most = most.max(probes(live).await.0);
             let path = format!("/apis/cloister.dev/v1alpha1/tenants?labelSelector={TEST_LABEL}");
             let tenants = live.list(&path).await;
             let proven = |tenant: &&serde_json::Value| {
@@ -56,6 +58,15 @@ async fn probes_of_thirty_new_tenants_are_few_at_a_time() {
             most > 1,
             "never more than one at a time: not a test of anything"
         );
+        until(
+            "no probe that has ended is left",
+            CLEARED,
+            async || match probes(live).await.1 {
+                0 => Ok(()),
+                left => Err(format!("{left} are left")),
+            },
+        )
+        .await;
     })
     .await;
 }

@@ -1,5 +1,6 @@
 //! Harness.
 
+pub mod asked;
 pub mod cluster;
 pub mod control_plane;
 pub mod crash;

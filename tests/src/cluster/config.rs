@@ -10,13 +10,16 @@ pub const PAUSE_IMAGE: &str = "localhost/cloister/pause:1";
 /// Our own image of the cluster's DNS.
 pub const DNS_IMAGE: &str = "localhost/cloister/coredns:1";
 
-/// What the API server writes down: who wrote what, without contents. Reads are left out, and so are
-/// the questions that every component asks all the time and the heartbeats of nodes.
+/// What the API server writes down, without contents: all that the operator asks, which shows what
+/// rights it needs, and who else wrote what. Their reads are left out, and so are the questions that
+/// every component asks all the time and the heartbeats of nodes.
 pub const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 omitManagedFields: true
 rules:
+- level: Metadata
+  users: [system:serviceaccount:cloister-system:cloister-operator]
 - level: None
   verbs: [get, list, watch]
 - level: None

@@ -16,6 +16,11 @@ pub fn path(tenant: &str, plural: &str) -> String {
     format!("{API}/{}/{plural}", namespace_of(tenant))
 }
 
+/// Whether an Execution has ended, well or not.
+pub fn is_over(execution: &Value) -> bool {
+    matches!(&*said(execution, "Succeeded").status, "True" | "False")
+}
+
 impl Live {
     /// Applies an Integration that runs `/hello` with these arguments; `spec` is merged over it.
     pub async fn integrate(&self, tenant: &str, name: &str, arguments: &[&str], spec: &Value) {

@@ -154,7 +154,7 @@ impl Live {
     pub fn kill_process(&self, replica: &str) {
         // Only where the nodes are ours do their processes show here.
         let _ = self.nodes();
-        let pid = pid_of(replica);
+        let pid = process_of(replica);
         let killed = pid.map(|pid| kill_process(pid, Signal::KILL));
         assert_eq!(
             killed,
@@ -164,9 +164,9 @@ impl Live {
     }
 }
 
-/// The operator's process that was told that it is this replica.
-fn pid_of(replica: &str) -> Option<Pid> {
-    let told = format!("POD_NAME={replica}");
+/// The process on one of this machine's nodes that was told that it is this pod.
+pub fn process_of(pod: &str) -> Option<Pid> {
+    let told = format!("POD_NAME={pod}");
     let all = fs::read_dir("/proc").ok()?.flatten();
     let mut pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let found = pids.find(|pid| {

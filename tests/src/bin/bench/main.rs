@@ -37,7 +37,7 @@ struct Arguments {
     /// Numbers of tenants to reach, one after the other. The middle half of each step is
     /// brought by the operator, a quarter before and a quarter after it by the bare client:
     /// the more a cluster holds, the slower it is, and so both meet the same on average.
-    #[arg(long, value_delimiter = ',', default_value = "200,2200,5000")]
+    #[arg(long, value_delimiter = ',', default_value = "200,1000,3000,5000")]
     tenants: Vec<usize>,
     /// Deleted network policies to wait for.
     #[arg(long, default_value_t = 100)]

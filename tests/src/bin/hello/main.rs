@@ -6,6 +6,7 @@
 
 mod greed;
 mod hostile;
+mod race;
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -20,6 +21,7 @@ Usage: hello [NAME]                greet, leave a result, end with 0
        hello sleep SECONDS         end after that long
        hello hostile [linger] [IP:PORT]...
                                    try to get out, by these addresses too; then stay a while
+       hello race IP:PORT...       dial them all before anything else, and say who answered
        hello greedy WHAT           take all there is: memory, processes, disk, files or output
 ";
 
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
             outcome
         }
         ["hostile", addresses @ ..] => hostile::run(addresses),
+        ["race", addresses @ ..] => race::run(addresses),
         ["greedy", what] => greed::run(what),
         ["--help"] => {
             print!("{HELP}");

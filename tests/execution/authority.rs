@@ -1,0 +1,67 @@
+//! What stands behind the sessions: the authority that both ends trust, and the rights of the
+//! operator that keeps it.
+
+use std::{collections::BTreeSet, fs, time::Duration};
+
+use serde_json::{Value, json};
+use tests::{
+    asked::{OF_DISPATCH, Right, right, used},
+    live::{Live, must, pods::pod_path, system::OPERATOR},
+};
+
+const LIMIT: Duration = Duration::from_mins(1);
+const SECRET: &str = "/api/v1/namespaces/cloister-system/secrets/cloister-dispatch";
+
+/// Somebody empties the Secret of the authority. The next leader makes another one, sandboxes
+/// that trusted the old one are replaced, and Executions run; all of it with no right but those
+/// that the operator has, each of which the audit log shows in use.
+#[tokio::test]
+async fn a_lost_authority_is_made_anew_and_every_right_is_used() {
+    let name = "a_lost_authority_is_made_anew_and_every_right_is_used";
+    Live::run_on_own(name, async |live| {
+        let tenant = live.proven("authority", &json!({})).await;
+        let spec = json!({"warm": {"min": 1}, "ttl": "0s"});
+        live.integrate(&tenant, "hello", &["world"], &spec).await;
+        live.until_warm(&tenant, "hello", LIMIT).await;
+        let before = must(live.get(SECRET).await, SECRET)["data"].take();
+        let emptied: serde_json::Map<String, Value> = before
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(key, _)| (key.clone(), Value::Null))
+            .collect();
+        assert!(!emptied.is_empty(), "the authority holds nothing");
+        live.change(SECRET, &json!({"data": emptied})).await;
+        let (old, _) = live.until_led(LIMIT, |_| true).await;
+        live.delete(&pod_path("cloister-system", &old)).await;
+        live.until_led(LIMIT, |holder| holder != old).await;
+
+        live.integrate(&tenant, "cold", &["world"], &json!({}))
+            .await;
+        let (object, ended) = live.run_once(&tenant, "cold", LIMIT).await;
+        assert_eq!(ended.reason, "Completed", "{object}");
+        let after = must(live.get(SECRET).await, SECRET)["data"].take();
+        assert_ne!(after, before, "it cannot be the one that was lost");
+        live.until_warm(&tenant, "hello", LIMIT).await;
+        let (object, ended) = live.run_once(&tenant, "hello", LIMIT).await;
+        assert_eq!(ended.reason, "Completed", "{object}");
+        live.stands("cloister-system", OPERATOR).await;
+
+        let log = live.nodes().audit_log();
+        let text = must(fs::read_to_string(&log), "audit log");
+        let lines: Vec<Value> = text
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect();
+        let (used, forbidden) = used(&lines);
+        assert_eq!(forbidden, [] as [String; 0]);
+        let needed: BTreeSet<Right> = OF_DISPATCH.into_iter().map(right).collect();
+        let unused: Vec<&Right> = needed.difference(&used).collect();
+        println!(
+            "    {} rights of the operator in use, those of dispatch among them",
+            used.len()
+        );
+        assert!(unused.is_empty(), "nothing uses {unused:#?}");
+    })
+    .await;
+}

@@ -1,0 +1,154 @@
+//! What `cluster partition` and `cluster kill` do to a node, seen from another one: the failure
+//! tests are worth what these faults are.
+//!
+//! Each fault has a control in the same moment: a pod on a third node that still answers.
+
+use std::time::Duration;
+
+use http::Method;
+use serde_json::{Value, json};
+use tests::{
+    live::{
+        Live, must, pause,
+        pods::{listener, pod_path},
+        system::{OPERATOR, process_of},
+        text, until,
+    },
+    server::assert_refused,
+};
+
+/// From where, to where, and the control.
+const NODES: [&str; 3] = ["node-a", "node-c", "node-b"];
+/// How long a kubelet that works takes at most to say so again.
+const HEARTBEAT: Duration = Duration::from_secs(12);
+/// How long a pod that answers may take to be reached again.
+const RETURN: Duration = Duration::from_mins(1);
+
+/// A pod that listens on one node.
+struct Listener {
+    name: String,
+    address: String,
+    container: String,
+}
+
+impl Listener {
+    async fn start(live: &Live, namespace: &str, node: &str) -> Self {
+        let mut pod = listener(namespace);
+        let name = text(&pod, "/metadata/name");
+        pod["spec"]["containers"][0]["env"] = json!([{"name": "POD_NAME", "value": name}]);
+        live.start(pod, Some(node)).await;
+        let address = live.running(namespace, &name).await;
+        let path = pod_path(namespace, &name);
+        let pod = must(live.get(&path).await, &path);
+        Self {
+            address: format!("{address}:7100"),
+            container: container_of(&pod),
+            name,
+        }
+    }
+}
+
+/// Which start of its container a pod has.
+fn container_of(pod: &Value) -> String {
+    text(pod, "/status/containerStatuses/0/containerID")
+}
+
+/// When the kubelet of a node last said that it lives.
+async fn heartbeat(live: &Live, node: &str) -> String {
+    let path = format!("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{node}");
+    text(&must(live.get(&path).await, &path), "/spec/renewTime")
+}
+
+/// That a node's kubelet says nothing for so long that a live one would have, while another's does.
+async fn falls_silent(live: &Live, [lost, control]: [&str; 2]) {
+    let before = (heartbeat(live, lost).await, heartbeat(live, control).await);
+    pause(HEARTBEAT).await;
+    assert_eq!(heartbeat(live, lost).await, before.0, "{lost} is heard of");
+    assert_ne!(heartbeat(live, control).await, before.1, "the control");
+}
+
+#[tokio::test]
+async fn a_node_that_is_cut_off_runs_on_unreached_until_it_is_healed() {
+    let name = "a_node_that_is_cut_off_runs_on_unreached_until_it_is_healed";
+    Live::run_on_own(name, async |live| {
+        let namespace = live.open_namespace().await;
+        let [from, lost, third] = NODES;
+        let there = Listener::start(live, &namespace, lost).await;
+        let control = Listener::start(live, &namespace, third).await;
+        let dial = async |to: &Listener| live.dial(&namespace, Some(from), &to.address).await;
+        assert_eq!(dial(&there).await, "Connected");
+        let process = process_of(&there.name);
+        assert!(process.is_some(), "{} has no process", there.name);
+
+        must(live.nodes().partition(lost), "partition");
+        assert_eq!(dial(&control).await, "Connected", "the control");
+        assert_ne!(dial(&there).await, "Connected", "{lost} is not cut off");
+        falls_silent(live, [lost, third]).await;
+        assert_eq!(process_of(&there.name), process, "it was to run on");
+
+        must(live.nodes().heal(lost), "heal");
+        until("it is reached again", RETURN, async || {
+            match dial(&there).await {
+                saw if saw == "Connected" => Ok(()),
+                saw => Err(saw),
+            }
+        })
+        .await;
+        let path = pod_path(&namespace, &there.name);
+        let pod = must(live.get(&path).await, &path);
+        assert_eq!(container_of(&pod), there.container, "it was started again");
+        assert_eq!(process_of(&there.name), process);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_node_that_is_killed_is_dark_until_it_is_started() {
+    let name = "a_node_that_is_killed_is_dark_until_it_is_started";
+    Live::run_on_own(name, async |live| {
+        let namespace = live.open_namespace().await;
+        let [from, lost, third] = NODES;
+        let there = Listener::start(live, &namespace, lost).await;
+        let control = Listener::start(live, &namespace, third).await;
+        let dial = async |to: &Listener| live.dial(&namespace, Some(from), &to.address).await;
+        assert_eq!(dial(&there).await, "Connected");
+        assert!(process_of(&there.name).is_some());
+
+        must(live.nodes().kill(lost), "kill");
+        assert_eq!(process_of(&there.name), None, "it outlived its machine");
+        assert!(process_of(&control.name).is_some(), "the control");
+        assert_eq!(dial(&control).await, "Connected", "the control");
+        assert_ne!(dial(&there).await, "Connected");
+        falls_silent(live, [lost, third]).await;
+
+        must(live.nodes().start(lost), "start");
+        let anew = Listener::start(live, &namespace, lost).await;
+        assert_eq!(dial(&anew).await, "Connected", "{lost} is back");
+    })
+    .await;
+}
+
+/// Whoever drains nodes takes one replica of the operator at a time.
+#[tokio::test]
+async fn replicas_are_evicted_one_at_a_time() {
+    Live::run(async |live| {
+        live.stands("cloister-system", OPERATOR).await;
+        let pods = live.pods_of(OPERATOR).await;
+        let evict = async |pod: &Value| {
+            let name = text(pod, "/metadata/name");
+            let path = format!("{}/eviction", pod_path("cloister-system", &name));
+            let body = json!({"apiVersion": "policy/v1", "kind": "Eviction",
+                "metadata": {"name": name, "namespace": "cloister-system"}});
+            let json = "application/json";
+            live.admin.send(Method::POST, &path, json, &body).await
+        };
+        let [first, second, ..] = &pods[..] else {
+            panic!("two replicas or more are needed: {}", pods.len());
+        };
+        must(evict(first).await, "evict the first");
+        let refused = evict(second).await;
+        assert_refused(&refused, &["disruption budget"]);
+        live.stands("cloister-system", OPERATOR).await;
+    })
+    .await;
+}
