@@ -133,6 +133,19 @@ async fn a_node_that_is_killed_is_dark_until_it_is_started() {
 async fn replicas_are_evicted_one_at_a_time() {
     Live::run(async |live| {
         live.stands("cloister-system", OPERATOR).await;
+        // One that is not well may go at any time, and a node may just have come back.
+        let budget =
+            "/apis/policy/v1/namespaces/cloister-system/poddisruptionbudgets/cloister-operator";
+        until("all are well", RETURN, async || {
+            let status = must(live.get(budget).await, budget)["status"].take();
+            let well = status["currentHealthy"] == 3 && status["disruptionsAllowed"] == 1;
+            if well {
+                Ok(())
+            } else {
+                Err(status.to_string())
+            }
+        })
+        .await;
         let pods = live.pods_of(OPERATOR).await;
         let evict = async |pod: &Value| {
             let name = text(pod, "/metadata/name");

@@ -16,10 +16,12 @@ use crate::{
 };
 
 /// Rights that no request shows, and why each is held all the same.
-const UNSEEN: [(&str, &str, &str); 3] = [
+const UNSEEN: [(&str, &str, &str); 4] = [
     // Nobody can grant what they do not hold, and members get these of one Tenant.
     ("cloister.dev", "tenants", "get"),
     ("cloister.dev", "tenants", "update"),
+    // Asked for inside the server, when an apply makes what is not there.
+    ("discovery.k8s.io", "endpointslices", "create"),
     // Asked for inside the server, when a binding is made.
     ("rbac.authorization.k8s.io", "clusterroles", "bind"),
 ];

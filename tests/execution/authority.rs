@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, fs, time::Duration};
 use serde_json::{Value, json};
 use tests::{
     asked::{OF_DISPATCH, Right, right, used},
-    live::{Live, must, pods::pod_path, system::OPERATOR},
+    live::{Live, must, pods::pod_path, system::OPERATOR, until},
 };
 
 const LIMIT: Duration = Duration::from_mins(1);
@@ -48,20 +48,21 @@ async fn a_lost_authority_is_made_anew_and_every_right_is_used() {
         live.stands("cloister-system", OPERATOR).await;
 
         let log = live.nodes().audit_log();
-        let text = must(fs::read_to_string(&log), "audit log");
-        let lines: Vec<Value> = text
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect();
-        let (used, forbidden) = used(&lines);
-        assert_eq!(forbidden, [] as [String; 0]);
         let needed: BTreeSet<Right> = OF_DISPATCH.into_iter().map(right).collect();
-        let unused: Vec<&Right> = needed.difference(&used).collect();
-        println!(
-            "    {} rights of the operator in use, those of dispatch among them",
-            used.len()
-        );
-        assert!(unused.is_empty(), "nothing uses {unused:#?}");
+        until("every right is used", LIMIT, async || {
+            let text = must(fs::read_to_string(&log), "audit log");
+            let lines = text.lines().map(serde_json::from_str);
+            let lines: Vec<Value> = lines.filter_map(Result::ok).collect();
+            let (used, forbidden) = used(&lines);
+            assert_eq!(forbidden, [] as [String; 0]);
+            let unused: Vec<&Right> = needed.difference(&used).collect();
+            if unused.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("nothing uses {unused:?}"))
+            }
+        })
+        .await;
     })
     .await;
 }

@@ -1,7 +1,7 @@
 //! The first packet: a command whose first instruction dials is too late for a policy that is
 //! not in force yet, unless somebody has looked before.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use tests::{
     live::{
         Live,
         executions::{IMAGE, is_over, path},
-        must, namespace_of, pause,
+        must, pause,
         pods::{conforming, pod_path, targets_of},
         policies_path, said, text, until,
     },
@@ -90,51 +90,49 @@ async fn no_first_packet_gets_out_while_policies_come_late() {
             .await;
         assert_eq!(names.len(), PODS);
 
-        let all_over = async || {
-            until("all have run", LIMIT, async || {
-                let objects = live.list(&path(&tenant, "executions")).await;
-                match objects.iter().filter(|one| is_over(one)).count() {
-                    PODS => Ok(objects),
-                    over => Err(format!("{over} of {PODS}")),
-                }
-            })
-            .await
-        };
-        // Somebody takes every policy away, again and again: each comes back after pods that
-        // start in that moment, as with an enforcer that is slow.
-        let sabotage = async {
-            loop {
-                pause(SABOTAGE).await;
-                for policy in live.list(&policies_path(&tenant)).await {
-                    let name = text(&policy, "/metadata/name");
-                    live.delete(&format!("{}/{name}", policies_path(&tenant)))
-                        .await;
-                }
+        let all_over = until("all have run", LIMIT, async || {
+            let objects = live.list(&path(&tenant, "executions")).await;
+            match objects.iter().filter(|one| is_over(one)).count() {
+                PODS => Ok(objects),
+                over => Err(format!("{over} of {PODS}")),
             }
-        };
+        });
         let (objects, took) = tokio::select! {
-            over = all_over() => over,
-            () = sabotage => panic!("sabotage never ends"),
+            over = all_over => over,
+            () = sabotage(live, &tenant) => unreachable!("it goes on"),
         };
-        let mut reasons = std::collections::BTreeMap::<String, usize>::new();
-        let mut ran = 0;
-        for object in &objects {
-            *reasons.entry(said(object, "Succeeded").reason).or_default() += 1;
-            let result = text(object, "/status/result");
-            if !result.is_empty() {
-                ran += 1;
-                assert_eq!(answered(&result), [] as [Value; 0], "{object}");
-            }
-        }
-        println!(
-            "    {ran} of {PODS} ran in {:.0} s: {reasons:?}",
-            took.as_secs_f64()
-        );
-        println!(
-            "    namespace {}: no first packet got out",
-            namespace_of(&tenant)
-        );
-        assert!(ran > PODS / 2, "too few ran to show anything: {reasons:?}");
+        let ran = nobody_answered(&objects);
+        println!("    {ran} of {PODS} ran in {:.0} s", took.as_secs_f64());
     })
     .await;
+}
+
+/// Takes every policy away, again and again: each comes back after pods that start in that
+/// moment, as with an enforcer that is slow.
+async fn sabotage(live: &Live, tenant: &str) {
+    loop {
+        pause(SABOTAGE).await;
+        for policy in live.list(&policies_path(tenant)).await {
+            let name = text(&policy, "/metadata/name");
+            live.delete(&format!("{}/{name}", policies_path(tenant)))
+                .await;
+        }
+    }
+}
+
+/// Fails if anybody answered a command; says how many commands ran.
+fn nobody_answered(objects: &[Value]) -> usize {
+    let mut reasons = BTreeMap::<String, usize>::new();
+    let mut ran = 0;
+    for object in objects {
+        *reasons.entry(said(object, "Succeeded").reason).or_default() += 1;
+        let result = text(object, "/status/result");
+        if !result.is_empty() {
+            ran += 1;
+            assert_eq!(answered(&result), [] as [Value; 0], "{object}");
+        }
+    }
+    println!("    ended as {reasons:?}; no first packet got out");
+    assert!(ran > PODS / 2, "too few ran to show anything: {reasons:?}");
+    ran
 }

@@ -8,7 +8,7 @@ const OPERATOR: &str = "system:serviceaccount:cloister-system:cloister-operator"
 
 /// Rights of the dispatch of Executions. Without a node there is no sandbox that dials, so they
 /// are looked for in the log of a cluster that has nodes, and only there.
-pub const OF_DISPATCH: [(&str, &str, &str); 13] = [
+pub const OF_DISPATCH: [(&str, &str, &str); 12] = [
     ("cloister.dev", "integrations", "list"),
     ("cloister.dev", "integrations", "watch"),
     ("cloister.dev", "integrations/status", "patch"),
@@ -20,7 +20,6 @@ pub const OF_DISPATCH: [(&str, &str, &str); 13] = [
     ("", "secrets", "create"),
     ("", "secrets", "get"),
     ("", "secrets", "update"),
-    ("discovery.k8s.io", "endpointslices", "create"),
     ("discovery.k8s.io", "endpointslices", "patch"),
 ];
 

@@ -95,6 +95,7 @@ impl Book {
     /// under way, it has not.
     pub fn lead(&mut self, workshop: Workshop, now: Timestamp) {
         self.workshop = workshop;
+        self.forget_molds(|_| true);
         (self.binding, self.closing, self.posting) = (0, 0, 0);
         self.strangers.clear();
         for sandbox in self.sandboxes.values_mut() {
@@ -129,7 +130,10 @@ impl Book {
 
     /// Time has gone by, and the authorities may have changed.
     pub fn tick(&mut self, authorities: String, now: Timestamp) {
-        self.workshop.authorities = authorities;
+        if self.workshop.authorities != authorities {
+            self.workshop.authorities = authorities;
+            self.forget_molds(|_| true);
+        }
         self.gone.retain(|_, at| *at + REMEMBERED > now);
         self.touch_all();
     }
@@ -163,12 +167,15 @@ impl Book {
         }
         let here = self.lines.keys().filter(|key| key.namespace == namespace);
         self.dirty.extend(here.cloned());
+        self.forget_molds(|key| key.namespace == namespace);
         self.tenants.insert(namespace, landlord);
     }
 
     /// A Tenant that is gone.
     pub fn tenant_gone(&mut self, name: &str) {
-        self.tenants.remove(names::namespace(name).as_str());
+        let namespace = names::namespace(name);
+        self.forget_molds(|key| *key.namespace == *namespace);
+        self.tenants.remove(namespace.as_str());
     }
 
     /// An Integration, as it is now.
@@ -183,6 +190,7 @@ impl Book {
             // Whatever kept sandboxes from coming about may be mended.
             (line.failures, line.not_before, line.trouble) = (0, None, None);
         }
+        line.mold = None;
         line.integration = Some(known);
         self.touch(&key);
     }
@@ -190,8 +198,15 @@ impl Book {
     /// An Integration that is gone.
     pub fn integration_gone(&mut self, key: &Key, uid: Uid) {
         let line = self.line(key);
+        line.mold = None;
         line.integration.take_if(|known| known.uid == uid);
         self.touch(key);
+    }
+
+    /// What sandboxes of these lines are made from has changed, or may have.
+    fn forget_molds(&mut self, which: impl Fn(&Key) -> bool) {
+        let lines = self.lines.iter_mut().filter(|(key, _)| which(key));
+        lines.for_each(|(_, line)| line.mold = None);
     }
 
     /// Every Integration that is known.

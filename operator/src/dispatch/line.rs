@@ -184,6 +184,8 @@ pub struct Line {
     pub trouble: Option<Trouble>,
     /// Which Execution stands for an idempotency key.
     pub keyed: BTreeMap<Arc<str>, Uid>,
+    /// Fingerprint of what its sandboxes are made from, once it was needed.
+    pub mold: Option<Arc<str>>,
     /// When Executions came, whatever became of them.
     pub arrivals: Arrivals,
     /// Since when there have been fewer good sandboxes than are kept ready.

@@ -24,7 +24,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 impl Book {
     /// Removes every sandbox that is used, broken, outdated, unheard of or too many.
     pub(super) fn sweep_pods(&mut self, key: &Key, view: View<'_>, acts: &mut Vec<Act>) {
-        let mold = self.mold(key).map(|mold| mold.fingerprint());
+        if self.lines.get(key).is_none_or(|line| line.pods.is_empty()) {
+            return;
+        }
+        let mold = self.fingerprint(key);
         let mut spare = self.wanted(key, view.now);
         for uid in self.runs_of(key, |line| line.pods.iter().copied().collect()) {
             let Some(sandbox) = self.sandboxes.get(&uid) else {

@@ -118,7 +118,8 @@ impl Book {
             return None;
         }
         let uid = self.first_waiting(line, view.now)?;
-        let pod = self.first_ready(key, view)?;
+        let mold = self.fingerprint(key)?;
+        let pod = self.first_ready(key, &mold, view)?;
         if let Some(outcome) = self.stands_for(key, uid) {
             // Its twin was bound a moment ago. The next one in line is looked at in the next turn.
             self.conclude(uid, outcome);
@@ -140,8 +141,8 @@ impl Book {
         due.find(|uid| self.runs.get(uid).is_some_and(free))
     }
 
-    fn first_ready(&self, key: &Key, view: View<'_>) -> Option<Uid> {
-        let (line, mold) = (self.lines.get(key)?, self.mold(key)?.fingerprint());
+    fn first_ready(&self, key: &Key, mold: &str, view: View<'_>) -> Option<Uid> {
+        let line = self.lines.get(key)?;
         let oldest = view.now - PROOF_LIMIT;
         let ready = line.pods.iter().filter_map(|uid| {
             let sandbox = self.sandboxes.get(uid)?;
@@ -209,8 +210,18 @@ impl Book {
         line.live.len() + sandboxes.filter(|sandbox| sandbox.lingers).count()
     }
 
+    /// Fingerprint of what the sandboxes of a line are made from now; made once.
+    pub(super) fn fingerprint(&mut self, key: &Key) -> Option<Arc<str>> {
+        if let Some(known) = &self.lines.get(key)?.mold {
+            return Some(known.clone());
+        }
+        let made: Arc<str> = self.mold(key)?.fingerprint().into();
+        self.lines.get_mut(key)?.mold = Some(made.clone());
+        Some(made)
+    }
+
     /// What the sandboxes of a line are made from now.
-    pub(super) fn mold(&self, key: &Key) -> Option<Mold> {
+    fn mold(&self, key: &Key) -> Option<Mold> {
         let landlord = self.tenants.get(&key.namespace)?;
         let terms = self.lines.get(key)?.terms()?;
         let residency = landlord.residency.as_ref();
@@ -257,8 +268,8 @@ impl Book {
         if wanted == 0 {
             return None;
         }
-        let mold = self.mold(key)?;
-        if self.free(key, &mold.fingerprint()) >= wanted {
+        let fingerprint = self.fingerprint(key)?;
+        if self.free(key, &fingerprint) >= wanted {
             return None;
         }
         if self
@@ -275,6 +286,7 @@ impl Book {
             self.held.insert(key.clone());
             return None;
         }
+        let mold = self.mold(key)?;
         let landlord = self.tenants.get(&key.namespace)?;
         let uid = self.lines.get(key)?.integration.as_ref()?.uid;
         let peers = match targets::peers(view.cluster, landlord.owner.uid) {
