@@ -13,7 +13,7 @@ use tests::{
     cluster::topology::NODES,
     live::{
         Live, POLICIES, must, namespace_of, pause,
-        pods::{conforming, listener, pod_path},
+        pods::{PROBE_VERSION, conforming, listener, pod_path},
         policies_path, probes_of,
         system::OPERATOR,
         tenant_path, text, until, within,
@@ -188,7 +188,9 @@ fn knocking(namespace: &str, name: &str) -> Value {
         json!({"check": "Outside", "address": address, "expect": "Blocked"})
     };
     let targets = [target(443), target(80)];
-    let request = json!({"version": 1, "timeoutMs": 10_000, "targets": targets}).to_string();
+    let request = json!({"version": PROBE_VERSION, "timeoutMs": 10_000, "targets": targets,
+        "places": []})
+    .to_string();
     let mut pod = conforming(namespace, name, &["probe", "--request", &request]);
     pod["spec"]["restartPolicy"] = json!("Always");
     pod["spec"]["terminationGracePeriodSeconds"] = json!(3600);

@@ -3,6 +3,7 @@
 //! Not a kind of its own: the Tenant room plans with [`plan`], builds with [`pod`] and
 //! judges with [`judge`]; a room that starts pods will ask the same questions. Pure.
 
+pub mod confinement;
 pub mod judge;
 pub mod plan;
 pub mod pod;
@@ -36,6 +37,35 @@ pub struct Confinement {
     pub runtime: Runtime,
     /// A user namespace of its own; of no account under gVisor, which hides it.
     pub user_namespace: bool,
+}
+
+/// A path, and whether it may be written.
+pub type Place = (&'static str, bool);
+
+/// What a probe must have been asked, and must find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// How its pod must be confined.
+    pub confinement: Confinement,
+    /// Where something is mounted for the pod.
+    pub places: &'static [Place],
+    /// Bytes of memory that it must not have more than, if that is asked.
+    pub memory: Option<u64>,
+    /// Processes and threads that it must not have more than, if that is asked.
+    pub processes: Option<u64>,
+}
+
+impl Wanted {
+    /// What is wanted of a probe of a Tenant: nothing is mounted for it, and it runs nothing of
+    /// anybody's, so that limits are not its matter.
+    pub const fn of_probe(confinement: Confinement) -> Self {
+        Self {
+            confinement,
+            places: &[],
+            memory: None,
+            processes: None,
+        }
+    }
 }
 
 impl ProbeSettings {

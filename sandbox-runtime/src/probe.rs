@@ -8,9 +8,12 @@
 
 mod classify;
 mod connect;
+mod devices;
 mod dial;
 mod inside;
+mod limits;
 mod look;
+mod mounts;
 mod report;
 mod request;
 
@@ -70,7 +73,7 @@ pub fn runtime() -> io::Result<SeenRuntime> {
 /// process. On an error no report was written, except that a failed write may have left
 /// a part of one, which does not parse.
 pub fn run(request: &str, report: &Path) -> Result<String, ProbeError> {
-    let look = look_around(&request::parse(request)?)?;
+    let look = look_around(&request::parse(request)?, None)?;
     let text = look.encode()?;
     report::write(report, &text).map_err(|source| ProbeError::Write {
         path: report.to_owned(),
@@ -94,10 +97,11 @@ impl Look {
     }
 }
 
-/// Looks once, which takes the request's timeout where anything is blocked.
-pub fn look_around(request: &Checked) -> Result<Look, ProbeError> {
+/// Looks once, which takes the request's timeout where anything is blocked. `token` is the file
+/// with the one that this process shows to the operator, if it has one.
+pub fn look_around(request: &Checked, token: Option<&Path>) -> Result<Look, ProbeError> {
     let request = request.request();
-    let inside = look::inside()?;
+    let inside = look::inside(&request.places, token)?;
     let seen = dial_all(request);
     let report = ProbeReport {
         version: VERSION,

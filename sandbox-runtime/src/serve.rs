@@ -16,10 +16,13 @@ use std::io::{self, Write as _};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::mpsc::unbounded_channel;
 
 pub use self::config::ConfigError;
 pub use self::dial::{DialError, DispatchError};
+use self::looking::Glance;
 use self::session::Desk;
 use self::story::Event;
 use crate::run::{self, NotRun, Ready, RunError};
@@ -68,8 +71,15 @@ pub fn run(config: &str) -> Result<(), ServeError> {
     let sys = Linux::new().map_err(ServeError::Start)?;
     sys.hide_memory().map_err(ServeError::Start)?;
     let config = config::parse(config)?;
+    if let Some(most) = config.processes {
+        limit_processes(most).map_err(|error| ServeError::Start(error.into()))?;
+    }
     let (tell, events) = unbounded_channel();
-    let looking = looking::start(config.probe, config.interval, tell.clone());
+    let glance = Glance {
+        request: config.probe,
+        token: config.token.clone(),
+    };
+    let looking = looking::start(glance, config.interval, tell.clone());
     let (give, given) = mpsc::channel();
     let bell = Bell::new().map_err(ServeError::Start)?;
     let desk = Desk {
@@ -92,6 +102,19 @@ pub fn run(config: &str) -> Result<(), ServeError> {
         let _ = writeln!(io::stderr(), "cloister-sandbox: {remark}");
     }
     wait_for_end(&sys, &bell).map_err(ServeError::Start)
+}
+
+/// Holds this process, and all that comes of it, to so many processes and threads of its user; less
+/// where it is under a stricter limit. The command's jail says the same again.
+fn limit_processes(most: u64) -> Result<(), Errno> {
+    let most = getrlimit(Resource::Nproc)
+        .maximum
+        .map_or(most, |hard| hard.min(most));
+    let limit = Rlimit {
+        current: Some(most),
+        maximum: Some(most),
+    };
+    setrlimit(Resource::Nproc, limit)
 }
 
 /// The contract, or `None` if this process was asked to end first.

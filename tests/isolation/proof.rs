@@ -27,7 +27,7 @@ const DIALLED: [&str; 10] = [
     "Kubelet",
 ];
 /// What every probe finds out about itself.
-const CONFINEMENT: [&str; 7] = [
+const CONFINEMENT: [&str; 9] = [
     "Runtime",
     "UserId",
     "GroupId",
@@ -35,9 +35,11 @@ const CONFINEMENT: [&str; 7] = [
     "Capabilities",
     "ReadOnlyRoot",
     "TokenMounted",
+    "Devices",
+    "Mounts",
 ];
 /// What only the node's own kernel tells.
-const OF_THE_NODES_KERNEL: [&str; 2] = ["Seccomp", "UserNamespace"];
+const OF_THE_NODES_KERNEL: [&str; 3] = ["Seccomp", "UserNamespace", "MaskedPaths"];
 /// What must answer from inside a tenant.
 const OPEN: [&str; 2] = ["Dns", "PermittedCanary"];
 

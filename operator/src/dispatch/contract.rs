@@ -22,6 +22,12 @@ const LINE_BYTES: u32 = 16 * 1024;
 /// Bytes of output that are passed on.
 const OUTPUT_BYTES: u64 = 64 * 1024 * 1024;
 
+/// Most processes and threads of a sandbox: where it has a user of its own, by whom the kernel
+/// counts. gVisor does not keep such a limit, and on the node's users it would be one for all pods.
+pub const fn processes(own_user: bool) -> Option<u64> {
+    if own_user { Some(PROCESSES) } else { None }
+}
+
 /// The contract of one attempt.
 pub fn contract(terms: &Terms, confinement: Confinement, input: Option<&str>) -> RunContract {
     let gvisor = confinement.runtime == Runtime::GVisor;
@@ -63,7 +69,7 @@ pub fn contract(terms: &Terms, confinement: Confinement, input: Option<&str>) ->
         },
         limits: Limits {
             files: FILES,
-            processes: (confinement.user_namespace && !gvisor).then_some(PROCESSES),
+            processes: processes(confinement.user_namespace && !gvisor),
             file_bytes: terms.scratch.bytes(),
             address_space_bytes: None,
         },

@@ -35,6 +35,7 @@ use kube::Resource;
 use serde::Serialize;
 
 use super::{
+    contract::processes,
     line::{Key, Terms},
     sandbox::{CONFIG_OPTION, MOLD_ANNOTATION},
 };
@@ -43,7 +44,7 @@ use crate::{
     meta::Owner,
     names,
     probe::{
-        Confinement,
+        Confinement, Place,
         pod::{NOBODY, as_nobody, confined},
     },
     world::facts::Uid,
@@ -57,6 +58,14 @@ pub const TOKEN: &str = "/run/cloister";
 pub const WORK: &str = "/work";
 /// Where it may write, too.
 pub const TMP: &str = "/tmp";
+
+/// Where something is mounted for a sandbox. Whatever else it finds mounted, it is not one.
+pub const PLACES: [Place; 4] = [
+    (SUPERVISOR, false),
+    (TOKEN, false),
+    (WORK, true),
+    (TMP, true),
+];
 
 /// How long a token is good for. The kubelet renews it when a fifth of that is left.
 const TOKEN_SECONDS: i64 = 3600;
@@ -217,13 +226,21 @@ fn metadata(order: &Order<'_>) -> ObjectMeta {
 
 fn container(order: &Order<'_>) -> Container {
     let mold = order.mold;
+    let mut probe = order.probe.clone();
+    probe.places = PLACES
+        .map(|(path, writable)| contract::Place {
+            path: path.to_owned(),
+            writable,
+        })
+        .into();
     let config = ServeConfig {
         version: SERVE_VERSION,
         dispatch: format!("{DISPATCH}.{SYSTEM_NAMESPACE}.svc:{DISPATCH_PORT}"),
         authorities: mold.authorities.clone(),
         token: format!("{TOKEN}/token"),
-        probe: order.probe.clone(),
+        probe,
         probe_interval_ms: PROOF_INTERVAL_MS,
+        processes: processes(mold.user_namespace),
     };
     // Plain data; one that cannot be written would be refused by the supervisor.
     let config = serde_json::to_string(&config).unwrap_or_default();
@@ -247,12 +264,13 @@ fn container(order: &Order<'_>) -> Container {
         }]),
         resources: Some(resources(cpu, memory)),
         security_context: Some(confined()),
-        volume_mounts: Some(vec![
-            mount("supervisor", SUPERVISOR, true),
-            mount("token", TOKEN, true),
-            mount("work", WORK, false),
-            mount("tmp", TMP, false),
-        ]),
+        volume_mounts: Some(
+            ["supervisor", "token", "work", "tmp"]
+                .into_iter()
+                .zip(PLACES)
+                .map(|(name, (path, writable))| mount(name, path, !writable))
+                .collect(),
+        ),
         working_dir: Some("/".to_owned()),
         ..Container::default()
     }
@@ -385,6 +403,7 @@ mod tests {
             version: contract::VERSION,
             timeout_ms: 250,
             targets: vec![],
+            places: vec![],
         };
         pod(&Order {
             owner: &owner,

@@ -5,16 +5,26 @@ use std::sync::Arc;
 use contract::{ProbeRequest, dispatch::Order, serve::ServeConfig};
 use crds::{
     execution::ExecutionReason,
+    scalar::Amount,
+    tenant::Runtime,
     well_known::{INTEGRATION_LABEL, ROLE_LABEL, ROLE_SANDBOX},
 };
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::{
+    api::core::v1::{Container, ContainerStatus, Pod, PodSpec},
+    apimachinery::pkg::api::resource::Quantity,
+};
 use kube::ResourceExt;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::line::{Key, Trouble};
+use super::{
+    contract::processes,
+    line::{Key, Trouble},
+    pod::PLACES,
+};
 use crate::{
     names,
+    probe::{Confinement, Wanted},
     world::facts::{self, Uid},
 };
 
@@ -111,8 +121,8 @@ pub struct Facts {
     pub node: Option<Arc<str>>,
     /// Digest of the user's image there.
     pub image_digest: Option<Arc<str>>,
-    /// What it was asked to look at, as it was told.
-    pub asked: Option<Arc<ProbeRequest>>,
+    /// What it was asked to look at, as it was told, and what it may have.
+    pub asked: Option<Arc<Asked>>,
     /// It is on its way out.
     pub deleting: bool,
     /// It has ended; how, as far as the kubelet tells.
@@ -167,15 +177,71 @@ impl Facts {
     }
 }
 
+/// What a sandbox was asked, and what it may have: its spec, which nobody can change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// What it looks at.
+    pub request: ProbeRequest,
+    /// Bytes of memory of its container, and of the whole pod at any time.
+    pub memory: [u64; 2],
+}
+
+impl Asked {
+    /// What its report is held against. gVisor holds all containers of a pod to what that has.
+    pub const fn wanted(&self, confinement: Confinement) -> Wanted {
+        let [own, whole] = self.memory;
+        let (memory, own_user) = match confinement.runtime {
+            Runtime::Hardened => (own, confinement.user_namespace),
+            Runtime::GVisor => (whole, false),
+        };
+        Wanted {
+            confinement,
+            places: &PLACES,
+            memory: Some(memory),
+            processes: processes(own_user),
+        }
+    }
+}
+
 /// What it was asked: its arguments are all that it was told, and nobody can change them.
-fn asked(pod: &Pod) -> Option<ProbeRequest> {
-    let container = pod.spec.as_ref()?.containers.first()?;
+fn asked(pod: &Pod) -> Option<Asked> {
+    let spec = pod.spec.as_ref()?;
+    let container = spec.containers.first()?;
     let arguments = container.args.as_deref()?;
     let option = arguments.iter().position(|one| one == CONFIG_OPTION)?;
     let host = pod.status.as_ref()?.host_ip.as_deref()?;
     let text = arguments.get(option + 1)?.replace(HOST_ADDRESS, host);
     let config: ServeConfig = serde_json::from_str(&text).ok()?;
-    Some(config.probe)
+    Some(Asked {
+        request: config.probe,
+        memory: memory(spec)?,
+    })
+}
+
+/// Bytes of memory of the first container, and of the pod: of all containers together, or of the
+/// greediest of those that come before them, and what the runtime needs beside them. Nothing if
+/// one of them has no limit.
+fn memory(spec: &PodSpec) -> Option<[u64; 2]> {
+    let limit = |container: &Container| {
+        let limits = container.resources.as_ref()?.limits.as_ref()?;
+        bytes(limits.get("memory")?)
+    };
+    let all: Option<Vec<u64>> = spec.containers.iter().map(limit).collect();
+    let before = spec.init_containers.iter().flatten().map(limit);
+    let before: Option<Vec<u64>> = before.collect();
+    let overhead = spec.overhead.as_ref();
+    let overhead = overhead.and_then(|overhead| overhead.get("memory"));
+    let beside = overhead.map_or(Some(0), bytes)?;
+    let all = all?;
+    let greediest = before?.into_iter().max().unwrap_or_default();
+    let together = all.iter().copied().fold(0, u64::saturating_add);
+    let whole = together.max(greediest).saturating_add(beside);
+    Some([*all.first()?, whole])
+}
+
+fn bytes(quantity: &Quantity) -> Option<u64> {
+    let amount: Amount = quantity.0.parse().ok()?;
+    Some(amount.bytes())
 }
 
 fn trouble(reason: ExecutionReason, message: String) -> Trouble {
@@ -299,5 +365,78 @@ impl Sandbox {
     pub fn ready(&self, oldest: Timestamp) -> Option<Timestamp> {
         self.proven(oldest)
             .filter(|_| self.is_free() && self.seat.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn limited(memory: &str) -> Value {
+        json!({"name": "a", "resources": {"limits": {"memory": memory}}})
+    }
+
+    fn memory_of(spec: &Value) -> Option<[u64; 2]> {
+        memory(&serde_json::from_value(spec.clone()).unwrap())
+    }
+
+    #[test]
+    fn a_pod_may_have_what_its_containers_may_at_any_time_and_its_runtime() {
+        let mut spec = json!({"containers": [limited("64Mi")]});
+        assert_eq!(memory_of(&spec), Some([64 * MIB, 64 * MIB]));
+        spec["initContainers"] = json!([limited("32Mi")]);
+        assert_eq!(memory_of(&spec), Some([64 * MIB, 64 * MIB]));
+        spec["initContainers"] = json!([limited("96Mi")]);
+        assert_eq!(memory_of(&spec), Some([64 * MIB, 96 * MIB]));
+        spec["overhead"] = json!({"memory": "100Mi"});
+        assert_eq!(memory_of(&spec), Some([64 * MIB, 196 * MIB]));
+    }
+
+    #[test]
+    fn who_has_no_limit_has_nothing_to_be_held_against() {
+        let none = json!({"name": "a"});
+        for spec in [
+            json!({"containers": []}),
+            json!({"containers": [none]}),
+            json!({"containers": [limited("much")]}),
+            json!({"containers": [limited("1Mi")], "initContainers": [none]}),
+            json!({"containers": [limited("1Mi")], "overhead": {"memory": "much"}}),
+        ] {
+            assert_eq!(memory_of(&spec), None, "{spec}");
+        }
+    }
+
+    #[test]
+    fn what_is_wanted_of_a_sandbox_follows_from_how_it_is_confined() {
+        let asked = Asked {
+            request: ProbeRequest {
+                version: contract::VERSION,
+                timeout_ms: 1,
+                targets: vec![],
+                places: vec![],
+            },
+            memory: [1, 2],
+        };
+        for (runtime, user_namespace, memory, processes) in [
+            (Runtime::Hardened, true, 1, Some(512)),
+            (Runtime::Hardened, false, 1, None),
+            (Runtime::GVisor, true, 2, None),
+        ] {
+            let confinement = Confinement {
+                runtime,
+                user_namespace,
+            };
+            let wanted = Wanted {
+                confinement,
+                places: &PLACES,
+                memory: Some(memory),
+                processes,
+            };
+            assert_eq!(asked.wanted(confinement), wanted);
+        }
     }
 }

@@ -160,8 +160,9 @@ impl Book {
         };
         let wanted = self.confinement(&sandbox.pod.line);
         let verdict = match (&sandbox.pod.asked, wanted) {
-            (Some(asked), Some(wanted)) => {
-                let judged = judge::report(text, asked, wanted);
+            (Some(asked), Some(confinement)) => {
+                let wanted = asked.wanted(confinement);
+                let judged = judge::report(text, &asked.request, wanted);
                 match judged.outcome {
                     crds::tenant::Outcome::Proven => Proof::Proven {
                         at,

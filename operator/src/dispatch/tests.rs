@@ -5,7 +5,10 @@ mod demand;
 mod sim;
 mod trouble;
 
-use contract::run::{Cause, Exit};
+use contract::{
+    Inside, Limit, SeenRuntime, Strays,
+    run::{Cause, Exit},
+};
 use serde_json::json;
 
 use self::sim::{Command, NAMESPACE, Sim};
@@ -111,17 +114,38 @@ fn a_tenant_with_thousands_waiting_does_not_keep_another_one_waiting() {
 
 #[test]
 fn a_sandbox_that_is_not_what_it_must_be_runs_nothing() {
-    let mut sim = warm(0);
-    sim.faulty = true;
-    sim.execution(NAMESPACE, "one", &json!({}));
-    assert!(sim.settle());
-    assert_eq!(sim.reason("one"), "SandboxUnproven");
-    let said = sim.message("one");
-    assert!(
-        said.contains("ReadOnlyRoot: expected true, saw false"),
-        "{said}"
-    );
-    assert!(sim.started.is_empty() && sim.boxes.is_empty());
+    type Fault = fn(&mut Inside);
+    let faults: [(&str, Fault); 6] = [
+        ("Runtime: expected Host, saw GVisor", |seen| {
+            seen.runtime = SeenRuntime::GVisor;
+        }),
+        ("ReadOnlyRoot: expected true, saw false", |seen| {
+            seen.root_read_only = false;
+        }),
+        ("TokenMounted: expected none, saw /a", |seen| {
+            seen.tokens = Strays::of(["/a".to_owned()]);
+        }),
+        ("Mounts: expected none, saw /a", |seen| {
+            seen.foreign_mounts = Strays::of(["/a".to_owned()]);
+        }),
+        // What an Integration may have that says nothing of it.
+        ("MemoryLimit: expected at most 268435456, saw", |seen| {
+            seen.memory_limit = Limit::At((256 << 20) + 1);
+        }),
+        ("ProcessLimit: expected at most 512, saw 513", |seen| {
+            seen.process_limit = Limit::At(513);
+        }),
+    ];
+    for (words, fault) in faults {
+        let mut sim = warm(0);
+        sim.fault = Some(fault);
+        sim.execution(NAMESPACE, "one", &json!({}));
+        assert!(sim.settle());
+        assert_eq!(sim.reason("one"), "SandboxUnproven");
+        let said = sim.message("one");
+        assert!(said.contains(words), "{words}: {said}");
+        assert!(sim.started.is_empty() && sim.boxes.is_empty());
+    }
 }
 
 #[test]

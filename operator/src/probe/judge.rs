@@ -1,13 +1,16 @@
 //! What a probe's answer means, and what all answers together say of a tenant. Pure.
 
 use contract::{
-    Check, Expect, Inside, Observation, ProbeReport, ProbeRequest, Saw, SeenRuntime, Target,
-    VERSION,
+    Check, Expect, Observation, Place, ProbeReport, ProbeRequest, Saw, Target, VERSION,
 };
-use crds::tenant::{CheckStatus, Evidence, IsolationStatus, Outcome, Runtime};
+use crds::tenant::{CheckStatus, Evidence, IsolationStatus, Outcome};
 use jiff::Timestamp;
 
-use super::{Confinement, PATIENCE, targets::REQUIRED};
+use super::{
+    Confinement, PATIENCE, Wanted,
+    confinement::{Finding, findings},
+    targets::REQUIRED,
+};
 use crate::world::facts::{LivePod, LiveProbe, Uid};
 
 /// Most nodes whose evidence is kept in status.
@@ -39,12 +42,12 @@ impl Judged {
     }
 }
 
-/// What a report means as the answer to `asked`, for pods that must be confined as `wanted`.
+/// What a report means as the answer to `asked`, for pods that must be as `wanted`.
 ///
 /// An opening is a breach even if the network is otherwise dead. Silence is proof only if
 /// everything that must answer did, in the same look. An answer to another question says
 /// nothing at all.
-pub fn report(text: &str, asked: &ProbeRequest, wanted: Confinement) -> Judged {
+pub fn report(text: &str, asked: &ProbeRequest, wanted: Wanted) -> Judged {
     let report: ProbeReport = match serde_json::from_str(text) {
         Ok(report) => report,
         Err(error) => {
@@ -58,13 +61,19 @@ pub fn report(text: &str, asked: &ProbeRequest, wanted: Confinement) -> Judged {
              install both from one release"
         ));
     }
+    let wants = |place: &Place, wanted: &super::Place| (&*place.path, place.writable) == *wanted;
+    let places = asked.places.iter().zip(wanted.places);
+    if asked.places.len() != wanted.places.len() || places.clone().any(|(a, w)| !wants(a, w)) {
+        let fault = "Mounts: the probe was asked about other places than its pod must have";
+        return Judged::inconclusive(fault.to_owned());
+    }
     if let Some(fault) = strayed(&asked.targets, &report.checks) {
         return Judged::inconclusive(fault);
     }
-    let confinement = confinement(&report.inside, wanted);
+    let findings = findings(&report.inside, wanted);
     let mut checks: Vec<CheckStatus> = report.checks.iter().map(status_of).collect();
-    checks.extend(confinement.iter().map(|(check, _)| check.clone()));
-    let (outcome, fault) = conclusion(&report.checks, &confinement);
+    checks.extend(findings.iter().map(|finding| finding.status.clone()));
+    let (outcome, fault) = conclusion(&report.checks, &findings);
     Judged {
         outcome,
         fault,
@@ -111,20 +120,20 @@ fn named(check: Check, address: &str, expect: Expect) -> String {
     format!("{check:?} {address} ({expect:?})")
 }
 
-fn conclusion(seen: &[Observation], inside: &[(CheckStatus, bool)]) -> (Outcome, String) {
+fn conclusion(seen: &[Observation], inside: &[Finding]) -> (Outcome, String) {
     let opened = seen.iter().find(|one| {
         one.expect == Expect::Blocked && matches!(one.saw, Saw::Connected | Saw::Refused)
     });
     if let Some(one) = opened {
         return (Outcome::Breached, sentence(one));
     }
-    if let Some((check, _)) = inside.iter().find(|(_, holds)| !holds) {
+    if let Some(finding) = inside.iter().find(|finding| !finding.holds) {
         let CheckStatus {
             check,
             target: _,
             expected,
             saw,
-        } = check;
+        } = &finding.status;
         let fault = format!("{check}: expected {expected}, saw {saw}");
         return (Outcome::Breached, fault);
     }
@@ -155,78 +164,6 @@ fn status_of(one: &Observation) -> CheckStatus {
         expected: format!("{:?}", one.expect),
         saw: format!("{:?}", one.saw),
     }
-}
-
-/// What the probe must have found about itself. Under gVisor its kernel does not tell of
-/// seccomp and user namespaces (both are outside it), so there only what it knows counts.
-fn confinement(inside: &Inside, wanted: Confinement) -> Vec<(CheckStatus, bool)> {
-    let Inside {
-        runtime: kernel,
-        uid,
-        gid,
-        no_new_privs,
-        capabilities,
-        seccomp,
-        root_read_only,
-        token_mounted,
-        user_namespace,
-    } = inside;
-    let expected = match wanted.runtime {
-        Runtime::Hardened => SeenRuntime::Host,
-        Runtime::GVisor => SeenRuntime::GVisor,
-    };
-    let mut checks = vec![
-        check(
-            "Runtime",
-            &format!("{expected:?}"),
-            format!("{kernel:?}"),
-            *kernel == expected,
-        ),
-        check("UserId", "not 0", uid.to_string(), *uid != 0),
-        check("GroupId", "not 0", gid.to_string(), *gid != 0),
-        check(
-            "NoNewPrivileges",
-            "true",
-            no_new_privs.to_string(),
-            *no_new_privs,
-        ),
-        check(
-            "Capabilities",
-            "0",
-            format!("{capabilities:#x}"),
-            *capabilities == 0,
-        ),
-        check(
-            "ReadOnlyRoot",
-            "true",
-            root_read_only.to_string(),
-            *root_read_only,
-        ),
-        check(
-            "TokenMounted",
-            "false",
-            token_mounted.to_string(),
-            !token_mounted,
-        ),
-    ];
-    if wanted.runtime == Runtime::Hardened {
-        checks.push(check("Seccomp", "2", seccomp.to_string(), *seccomp == 2));
-    }
-    if wanted.runtime == Runtime::Hardened && wanted.user_namespace {
-        let held = user_namespace.to_string();
-        checks.push(check("UserNamespace", "true", held, *user_namespace));
-    }
-    checks
-}
-
-fn check(name: &str, expected: &str, saw: String, holds: bool) -> (CheckStatus, bool) {
-    let status = CheckStatus {
-        check: name.to_owned(),
-        target: "self".to_owned(),
-        expected: expected.to_owned(),
-        saw,
-    };
-    (status, holds)
 }
 
 /// What the answers of probes are held against.
@@ -271,7 +208,7 @@ fn answer(text: &str, pod: &LivePod, probe: &LiveProbe, measure: Measure) -> Jud
     let Some(asked) = &probe.asked else {
         return Judged::inconclusive("what the probe was asked cannot be read".to_owned());
     };
-    let judged = report(text, asked, measure.confinement);
+    let judged = report(text, asked, Wanted::of_probe(measure.confinement));
     if judged.outcome == Outcome::Proven && probe.decoys != Some(measure.decoys) {
         return Judged {
             outcome: Outcome::Inconclusive,
@@ -347,28 +284,16 @@ fn evidence(probe: &LiveProbe, uid: String, judged: &Judged, now: Timestamp) -> 
 
 #[cfg(test)]
 mod tests {
-    use contract::Target;
+    use contract::{Strays, Target};
+    use crds::tenant::Runtime;
 
     use super::*;
+    use crate::probe::confinement::sound;
 
-    const HARDENED: Confinement = Confinement {
+    const HARDENED: Wanted = Wanted::of_probe(Confinement {
         runtime: Runtime::Hardened,
         user_namespace: true,
-    };
-
-    fn inside() -> Inside {
-        Inside {
-            runtime: SeenRuntime::Host,
-            uid: 65532,
-            gid: 65532,
-            no_new_privs: true,
-            capabilities: 0,
-            seccomp: 2,
-            root_read_only: true,
-            token_mounted: false,
-            user_namespace: true,
-        }
-    }
+    });
 
     /// A request for everything that is required.
     fn request() -> ProbeRequest {
@@ -388,6 +313,7 @@ mod tests {
             version: VERSION,
             timeout_ms: 1,
             targets: targets.into(),
+            places: vec![],
         }
     }
 
@@ -405,10 +331,18 @@ mod tests {
         let mut answer = ProbeReport {
             version: VERSION,
             checks: asked.targets.iter().map(observe).collect(),
-            inside: inside(),
+            inside: sound(),
         };
         change(&mut answer);
         report(&serde_json::to_string(&answer).unwrap(), asked, HARDENED)
+    }
+
+    fn as_text(asked: &ProbeRequest) -> String {
+        let mut text = String::new();
+        answered(asked, |answer| {
+            text = serde_json::to_string(answer).unwrap();
+        });
+        text
     }
 
     fn judged(change: impl FnOnce(&mut ProbeReport)) -> Judged {
@@ -424,7 +358,7 @@ mod tests {
     fn proven_only_if_everything_is_as_it_must_be() {
         let all_well = judged(|_| ());
         assert_eq!(all_well.outcome, Outcome::Proven, "{}", all_well.fault);
-        assert_eq!(all_well.checks.len(), REQUIRED.len() + 9);
+        assert_eq!(all_well.checks.len(), REQUIRED.len() + 12);
     }
 
     #[test]
@@ -516,35 +450,61 @@ mod tests {
     }
 
     #[test]
-    fn asks_for_a_user_namespace_only_where_pods_must_have_one() {
-        let mut seen = inside();
-        seen.user_namespace = false;
-        let without = Confinement {
-            user_namespace: false,
-            ..HARDENED
-        };
-        assert!(confinement(&seen, without).iter().all(|(_, holds)| *holds));
-        assert!(confinement(&seen, HARDENED).iter().any(|(_, holds)| !holds));
+    fn a_loosened_bolt_is_a_breach_and_is_named() {
+        let breach = judged(|answer| answer.inside.root_read_only = false);
+        assert_eq!(breach.outcome, Outcome::Breached);
+        assert_eq!(breach.fault, "ReadOnlyRoot: expected true, saw false");
+        let breach = judged(|answer| {
+            let path = "/host (ext4, rw)".to_owned();
+            answer.inside.foreign_mounts = Strays::of([path.clone(), path]);
+        });
+        let fault = "Mounts: expected none, saw /host (ext4, rw) and 1 more";
+        assert_eq!((breach.outcome, &*breach.fault), (Outcome::Breached, fault));
     }
 
     #[test]
-    fn each_loosened_bolt_is_a_breach() {
-        type Loosen = fn(&mut Inside);
-        let loosened: [(&str, Loosen); 9] = [
-            ("Runtime", |i| i.runtime = SeenRuntime::GVisor),
-            ("UserId", |i| i.uid = 0),
-            ("GroupId", |i| i.gid = 0),
-            ("NoNewPrivileges", |i| i.no_new_privs = false),
-            ("Capabilities", |i| i.capabilities = 1 << 13),
-            ("Seccomp", |i| i.seccomp = 0),
-            ("ReadOnlyRoot", |i| i.root_read_only = false),
-            ("TokenMounted", |i| i.token_mounted = true),
-            ("UserNamespace", |i| i.user_namespace = false),
-        ];
-        for (name, loosen) in loosened {
-            let breach = judged(|answer| loosen(&mut answer.inside));
-            assert_eq!(breach.outcome, Outcome::Breached, "{name}");
-            assert!(breach.fault.starts_with(name), "{}", breach.fault);
+    fn a_report_that_leaves_out_a_fact_proves_nothing() {
+        let whole: serde_json::Value = serde_json::from_str(&as_text(&request())).unwrap();
+        for field in whole["inside"].as_object().unwrap().keys() {
+            let mut partial = whole.clone();
+            let inside = partial["inside"].as_object_mut().unwrap();
+            inside.remove(field);
+            let judged = report(&partial.to_string(), &request(), HARDENED);
+            assert_eq!(judged.outcome, Outcome::Inconclusive, "{field}");
+            assert!(judged.fault.contains(field), "{}", judged.fault);
+        }
+    }
+
+    #[test]
+    fn who_was_asked_about_other_places_proves_nothing() {
+        const PLACES: &[crate::probe::Place] = &[("/work", true)];
+        let wanted = Wanted {
+            places: PLACES,
+            ..HARDENED
+        };
+        let place = |path: &str, writable| Place {
+            path: path.to_owned(),
+            writable,
+        };
+        let work = place("/work", true);
+        for (places, proven) in [
+            (vec![work.clone()], true),
+            (vec![], false),
+            (vec![place("/work", false)], false),
+            (vec![place("/host", true)], false),
+            (vec![work.clone(), work], false),
+        ] {
+            let asked = ProbeRequest {
+                places,
+                ..request()
+            };
+            let judged = report(&as_text(&asked), &asked, wanted);
+            assert_eq!(
+                judged.outcome == Outcome::Proven,
+                proven,
+                "{:?}",
+                asked.places
+            );
         }
     }
 }

@@ -150,6 +150,7 @@ pub fn request_from(
         version: VERSION,
         timeout_ms: DIAL_TIMEOUT_MS,
         targets,
+        places: Vec::new(),
     }
 }
 

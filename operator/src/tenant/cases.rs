@@ -278,12 +278,14 @@ fn report(targets: &Value, saw: &str, runtime: crds::tenant::Runtime) -> Value {
         checks.pop();
     }
     let kernel = match runtime {
-        crds::tenant::Runtime::Hardened => "Host",
-        crds::tenant::Runtime::GVisor => "GVisor",
+        crds::tenant::Runtime::Hardened => contract::SeenRuntime::Host,
+        crds::tenant::Runtime::GVisor => contract::SeenRuntime::GVisor,
     };
-    json!({"version": contract::VERSION, "checks": checks, "inside": {
-        "runtime": kernel, "uid": 65532, "gid": 65532, "noNewPrivs": true, "capabilities": 0,
-        "seccomp": 2, "rootReadOnly": true, "tokenMounted": false, "userNamespace": true}})
+    let inside = contract::Inside {
+        runtime: kernel,
+        ..crate::probe::confinement::sound()
+    };
+    json!({"version": contract::VERSION, "checks": checks, "inside": inside})
 }
 
 fn tenant(case: &Case) -> Tenant {

@@ -20,7 +20,7 @@ pub mod serve;
 use serde::{Deserialize, Serialize};
 
 /// Version of both messages. Raised by any change of meaning.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Longest serialized [`ProbeReport`], in bytes: what the kubelet keeps of a
 /// termination message (`MaxContainerTerminationMessageLength` of Kubernetes).
@@ -36,6 +36,18 @@ pub struct ProbeRequest {
     pub timeout_ms: u32,
     /// Everything to dial or to resolve.
     pub targets: Vec<Target>,
+    /// Where something is mounted for this pod, beyond what every pod has.
+    pub places: Vec<Place>,
+}
+
+/// A directory that is mounted for a pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Place {
+    /// Absolute path, as in the pod's spec.
+    pub path: String,
+    /// Whether it may be written: then it has to be in memory, else mounted read-only.
+    pub writable: bool,
 }
 
 /// One thing to try, and what has to come of it.
@@ -137,12 +149,9 @@ pub struct Observation {
     pub saw: Saw,
 }
 
-/// The probe's own process, read from `/proc` and the file system. Under gVisor its kernel
-/// answers: `seccomp` is 0 and `user_namespace` false there however well it confines.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is one line of the kernel's answer"
-)]
+/// The probe's own process, read from `/proc`, `/sys` and the file system. Under gVisor its kernel
+/// answers: `seccomp` is 0, `user_namespace` false and `unmasked` empty there however well it
+/// confines. Every field has to be there: what a report leaves out, it does not prove.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Inside {
@@ -158,12 +167,96 @@ pub struct Inside {
     pub capabilities: u64,
     /// `Seccomp` of `/proc/self/status`: 0 off, 1 strict, 2 filter.
     pub seccomp: u8,
-    /// The root file system refused a write.
-    pub root_read_only: bool,
-    /// A service account token is mounted at its usual path.
-    pub token_mounted: bool,
     /// User id 0 inside is another user outside (`/proc/self/uid_map`).
     pub user_namespace: bool,
+    /// The root file system refused a write, and its mount is read-only.
+    pub root_read_only: bool,
+    /// Mounts that are neither the runtime's own nor at one of the request's places.
+    pub foreign_mounts: Strays,
+    /// Paths below `/proc` and `/sys` that the runtime has to cover or make read-only, and did not.
+    pub unmasked: Strays,
+    /// What lies in `/dev` beyond the devices that every container has.
+    pub foreign_devices: Strays,
+    /// Tokens other than the one that the sandbox shows to the operator.
+    pub tokens: Strays,
+    /// Bytes of memory that it may have: by its own cgroup, under gVisor by its kernel's total.
+    pub memory_limit: Limit,
+    /// Processes and threads that it may have: by its own cgroup, or by `RLIMIT_NPROC` if that is less.
+    pub process_limit: Limit,
+}
+
+/// Things that should not be there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Strays {
+    /// How many.
+    pub count: u32,
+    /// The first of them, at most [`Strays::MAX_FIRST`] printable characters of ASCII; empty if there is none.
+    pub first: String,
+}
+
+impl Strays {
+    /// Longest `first`, in bytes: four of them fit into a report beside all its checks.
+    pub const MAX_FIRST: usize = 80;
+
+    /// Counts them, and names the first so that it keeps its length as JSON.
+    pub fn of(strays: impl IntoIterator<Item = String>) -> Self {
+        let mut strays = strays.into_iter();
+        let Some(first) = strays.next() else {
+            return Self::default();
+        };
+        let plain = |one: char| matches!(one, ' '..='~') && !matches!(one, '"' | '\\');
+        let first = first.chars().map(|one| if plain(one) { one } else { '?' });
+        Self {
+            count: u32::try_from(strays.count())
+                .unwrap_or(u32::MAX)
+                .saturating_add(1),
+            first: first.take(Self::MAX_FIRST).collect(),
+        }
+    }
+
+    /// Whether there is none.
+    pub const fn is_none(&self) -> bool {
+        self.count == 0
+    }
+}
+
+impl std::fmt::Display for Strays {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.count {
+            0 => formatter.write_str("none"),
+            1 => formatter.write_str(&self.first),
+            more => write!(formatter, "{} and {} more", self.first, more - 1),
+        }
+    }
+}
+
+/// The most of something that a process may have, as it sees that itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Limit {
+    /// So many.
+    At(u64),
+    /// As many as there are.
+    Unlimited,
+    /// Nothing here tells.
+    Hidden,
+}
+
+impl Limit {
+    /// Whether it is known to be no more than that.
+    pub const fn is_within(self, most: u64) -> bool {
+        matches!(self, Self::At(limit) if limit <= most)
+    }
+}
+
+impl std::fmt::Display for Limit {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::At(limit) => limit.fmt(formatter),
+            Self::Unlimited => formatter.write_str("unlimited"),
+            Self::Hidden => formatter.write_str("nothing that tells of one"),
+        }
+    }
 }
 
 /// Which kernel a process runs on.
@@ -173,4 +266,46 @@ pub enum SeenRuntime {
     Host,
     /// gVisor's kernel (its `/proc/version` and `dmesg` signature).
     GVisor,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strays_are_counted_and_the_first_is_named_in_bounds() {
+        assert!(Strays::of([]).is_none());
+        assert_eq!(Strays::of([]).to_string(), "none");
+        assert_eq!(Strays::of(["/a".to_owned()]).to_string(), "/a");
+        let many = Strays::of(["/a\"\\\n\u{e9}".to_owned(), String::new(), String::new()]);
+        assert_eq!(many.to_string(), "/a???? and 2 more");
+        let long = Strays::of(["x".repeat(1000)]);
+        assert_eq!(long.first.len(), Strays::MAX_FIRST);
+    }
+
+    #[test]
+    fn only_a_known_limit_is_within_bounds() {
+        assert!(Limit::At(5).is_within(5) && !Limit::At(6).is_within(5));
+        assert!(!Limit::Unlimited.is_within(u64::MAX) && !Limit::Hidden.is_within(u64::MAX));
+    }
+
+    #[test]
+    fn nothing_that_is_left_out_is_taken_for_good() {
+        let whole = serde_json::json!({
+            "runtime": "Host", "uid": 1, "gid": 1, "noNewPrivs": true, "capabilities": 0,
+            "seccomp": 2, "userNamespace": true, "rootReadOnly": true,
+            "foreignMounts": {"count": 0, "first": ""}, "unmasked": {"count": 0, "first": ""},
+            "foreignDevices": {"count": 0, "first": ""}, "tokens": {"count": 0, "first": ""},
+            "memoryLimit": {"At": 1}, "processLimit": "Hidden",
+        });
+        assert!(serde_json::from_value::<Inside>(whole.clone()).is_ok());
+        for field in whole.as_object().unwrap().keys() {
+            let mut partial = whole.clone();
+            partial.as_object_mut().unwrap().remove(field);
+            assert!(
+                serde_json::from_value::<Inside>(partial).is_err(),
+                "{field}"
+            );
+        }
+    }
 }

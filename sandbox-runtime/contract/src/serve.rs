@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::ProbeRequest;
 
 /// Version of [`ServeConfig`]. Raised by any change of meaning.
-pub const SERVE_VERSION: u32 = 1;
+pub const SERVE_VERSION: u32 = 2;
 /// Version of the protocol of a session, in its `Hello`.
 pub const DISPATCH_VERSION: u32 = 1;
 /// Longest message of a session, either way, in bytes.
@@ -28,4 +28,7 @@ pub struct ServeConfig {
     pub probe: ProbeRequest,
     /// Milliseconds between two looks, until a run is given; 1,000 to 600,000.
     pub probe_interval_ms: u32,
+    /// Most processes and threads of this sandbox's user, from its start on; `null` where the
+    /// kernel would not keep it.
+    pub processes: Option<u64>,
 }

@@ -34,11 +34,13 @@ Usage: cloister-sandbox serve --config <JSON>
 
 Options:
   --config <JSON>  Whom to dial and what to look at:
-                   {\"version\":1,\"dispatch\":\"cloister-dispatch.cloister-system.svc:8443\",
+                   {\"version\":2,\"dispatch\":\"cloister-dispatch.cloister-system.svc:8443\",
                     \"authorities\":\"-----BEGIN CERTIFICATE-----...\",\"token\":\"/run/cloister/token\",
-                    \"probe\":{\"version\":1,\"timeoutMs\":1000,\"targets\":[]},\"probeIntervalMs\":30000}
+                    \"probe\":{\"version\":2,\"timeoutMs\":1000,\"targets\":[],\"places\":[]},
+                    \"probeIntervalMs\":30000,\"processes\":512}
                    The operator's certificate has to be of one of the authorities, and for the
-                   host of `dispatch`. The interval is 1000 to 600000 ms.
+                   host of `dispatch`. The interval is 1000 to 600000 ms. `processes` holds
+                   this process and the run to so many processes and threads.
   -h, --help       Print help
 ";
 
@@ -68,11 +70,13 @@ Usage: cloister-sandbox probe --request <JSON> [--report <FILE>]
 
 Options:
   --request <JSON>  What to look at:
-                    {\"version\":1,\"timeoutMs\":1000,\"targets\":[
-                      {\"check\":\"Kubelet\",\"address\":\"10.0.0.1:10250\",\"expect\":\"Blocked\"}]}
+                    {\"version\":2,\"timeoutMs\":1000,\"targets\":[
+                      {\"check\":\"Kubelet\",\"address\":\"10.0.0.1:10250\",\"expect\":\"Blocked\"}],
+                     \"places\":[{\"path\":\"/work\",\"writable\":true}]}
                     Timeout 1 to 10000 ms, at most 64 targets, and no more than a report holds.
                     Addresses are ip:port, the ip in brackets if it is IPv6;
-                    for the check Dns, a name.
+                    for the check Dns, a name. Places are what is mounted for this pod beyond
+                    what every pod has, at most 16.
   --report <FILE>   Where the report goes [default: /dev/termination-log]
   -h, --help        Print help
 ";

@@ -4,8 +4,11 @@
 //! checks differently. What one of them leaves out is concluded from what it does say, and
 //! where that is impossible, nothing is concluded.
 
-use contract::{Inside, SeenRuntime};
+use contract::{Inside, Place, SeenRuntime, Strays};
 use rustix::io::Errno;
+
+use super::devices::{self, Device};
+use super::{limits, mounts};
 
 /// The version by which gVisor's kernel introduces itself (`LinuxVersion` of its
 /// `syscalls/linux`). The release before it is no signature: 4.4.0 for years, then
@@ -33,8 +36,22 @@ pub struct Evidence {
     pub no_new_privs: bool,
     /// What came of creating a file in `/`.
     pub root_write: Result<(), Errno>,
-    /// A token is at its usual path.
-    pub token_mounted: bool,
+    /// Where something may be mounted for the pod, without links in the paths.
+    pub places: Vec<Place>,
+    /// Which paths of [`mounts::MASKED`] and [`mounts::READ_ONLY`] are there.
+    pub present: Vec<&'static str>,
+    /// Everything in `/dev` but directories, files and links.
+    pub devices: Vec<Device>,
+    /// Files that are, or may be, tokens.
+    pub tokens: Vec<String>,
+    /// The memory limit of the own cgroup, as it says, if that is mounted.
+    pub memory_limit: Option<String>,
+    /// The same of processes.
+    pub process_limit: Option<String>,
+    /// `/proc/meminfo`.
+    pub memory: String,
+    /// The hard `RLIMIT_NPROC`, if there is one.
+    pub hard_processes: Option<u64>,
 }
 
 /// The kernel said something that this probe cannot read.
@@ -52,8 +69,10 @@ pub enum UnknownForm {
 /// there is nothing to say about the process at all.
 pub fn conclude(evidence: &Evidence) -> Result<Inside, UnknownForm> {
     let status = Status(&evidence.status);
+    let runtime = runtime(&evidence.proc_version, &evidence.kernel_version);
+    let table = &evidence.mounts;
     Ok(Inside {
-        runtime: runtime(&evidence.proc_version, &evidence.kernel_version),
+        runtime,
         uid: status.effective_id("Uid")?,
         gid: status.effective_id("Gid")?,
         // gVisor has no such line; its `prctl` has the answer.
@@ -63,9 +82,18 @@ pub fn conclude(evidence: &Evidence) -> Result<Inside, UnknownForm> {
         },
         capabilities: status.capabilities()?,
         seccomp: status.seccomp()?,
-        root_read_only: root_read_only(evidence.root_write, &evidence.mounts),
-        token_mounted: evidence.token_mounted,
         user_namespace: user_namespace(&evidence.uid_map)?,
+        root_read_only: is_refused(evidence.root_write) && mounts::is_root_read_only(table),
+        foreign_mounts: mounts::foreign(table, &evidence.places, runtime),
+        unmasked: mounts::unmasked(table, &evidence.present, runtime),
+        foreign_devices: devices::foreign(&evidence.devices, runtime),
+        tokens: Strays::of(evidence.tokens.iter().cloned()),
+        memory_limit: limits::memory(evidence.memory_limit.as_deref(), &evidence.memory, runtime),
+        process_limit: limits::processes(
+            evidence.process_limit.as_deref(),
+            evidence.hard_processes,
+            runtime,
+        ),
     })
 }
 
@@ -120,27 +148,9 @@ pub(super) fn runtime(proc_version: &str, kernel_version: &str) -> SeenRuntime {
 
 /// Linux looks at the mount before it looks at permissions, so a read-only root says ROFS
 /// to everyone. gVisor looks at permissions first and says ACCESS to a user who is not
-/// root; then the mount table decides, for a mere lack of permission is no read-only root.
-fn root_read_only(root_write: Result<(), Errno>, mounts: &str) -> bool {
-    match root_write {
-        Err(Errno::ROFS) => true,
-        Err(Errno::ACCESS | Errno::PERM) => root_mounted_read_only(mounts),
-        Ok(()) | Err(_) => false,
-    }
-}
-
-/// Mounts at `/` stack up; the last one is what is seen. Its own options are the sixth
-/// field of a line, those of its file system the last.
-fn root_mounted_read_only(mounts: &str) -> bool {
-    let top = mounts
-        .lines()
-        .rfind(|line| line.split(' ').nth(4) == Some("/"));
-    let has_ro = |options: &str| options.split(',').any(|option| option == "ro");
-    top.is_some_and(|line| {
-        let own = line.split(' ').nth(5);
-        let file_system = line.rsplit(' ').next();
-        own.is_some_and(has_ro) || file_system.is_some_and(has_ro)
-    })
+/// root; a full disk or the like says nothing.
+const fn is_refused(root_write: Result<(), Errno>) -> bool {
+    matches!(root_write, Err(Errno::ROFS | Errno::ACCESS | Errno::PERM))
 }
 
 /// True if user 0 is mapped to another, and nobody is mapped to the outer user 0: a map

@@ -7,7 +7,8 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use contract::{
-    Inside, MAX_REPORT_BYTES, Observation, ProbeReport, ProbeRequest, Saw, SeenRuntime, VERSION,
+    Inside, Limit, MAX_REPORT_BYTES, Observation, ProbeReport, ProbeRequest, Saw, SeenRuntime,
+    Strays, VERSION,
 };
 
 use super::dial::Seen;
@@ -35,6 +36,10 @@ pub fn longest(request: &ProbeRequest) -> usize {
         // The longest word; a test counts.
         saw: Saw::Unroutable,
     };
+    let strays = || Strays {
+        count: u32::MAX,
+        first: "x".repeat(Strays::MAX_FIRST),
+    };
     let inside = Inside {
         runtime: SeenRuntime::GVisor,
         uid: u32::MAX,
@@ -42,9 +47,14 @@ pub fn longest(request: &ProbeRequest) -> usize {
         no_new_privs: false,
         capabilities: u64::MAX,
         seccomp: u8::MAX,
-        root_read_only: false,
-        token_mounted: false,
         user_namespace: false,
+        root_read_only: false,
+        foreign_mounts: strays(),
+        unmasked: strays(),
+        foreign_devices: strays(),
+        tokens: strays(),
+        memory_limit: Limit::At(u64::MAX),
+        process_limit: Limit::At(u64::MAX),
     };
     let checks = request.targets.iter().map(observe).collect();
     json(&ProbeReport {
@@ -123,6 +133,7 @@ mod tests {
             version: VERSION,
             timeout_ms: 1000,
             targets: vec![target; targets],
+            places: vec![],
         }
     }
 
@@ -149,9 +160,14 @@ mod tests {
             no_new_privs: true,
             capabilities: 0,
             seccomp: 2,
-            root_read_only: true,
-            token_mounted: false,
             user_namespace: true,
+            root_read_only: true,
+            foreign_mounts: Strays::of(["\"\\\n".repeat(100)]),
+            unmasked: Strays::default(),
+            foreign_devices: Strays::default(),
+            tokens: Strays::default(),
+            memory_limit: Limit::Unlimited,
+            process_limit: Limit::Hidden,
         }
     }
 

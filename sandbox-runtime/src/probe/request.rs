@@ -7,6 +7,8 @@ use super::report;
 
 /// Most targets in one request; each takes a thread.
 const MAX_TARGETS: usize = 64;
+/// Most places: each costs the look a walk of its path.
+const MAX_PLACES: usize = 16;
 /// Longest timeout. A probe pod is short-lived; who needs longer asks for a broken network.
 const MAX_TIMEOUT_MS: u32 = 10_000;
 
@@ -25,6 +27,9 @@ pub enum RequestError {
     /// More than one probe dials.
     #[error("it has {0} targets, and {MAX_TARGETS} is the most")]
     TooManyTargets(usize),
+    /// More is mounted than is looked for.
+    #[error("it has {0} places, and {MAX_PLACES} is the most")]
+    TooManyPlaces(usize),
     /// The report might not fit. Told by the longest one possible, so that a request is
     /// accepted or refused whatever the network is like.
     #[error(
@@ -55,6 +60,9 @@ impl Checked {
         }
         if request.targets.len() > MAX_TARGETS {
             return Err(RequestError::TooManyTargets(request.targets.len()));
+        }
+        if request.places.len() > MAX_PLACES {
+            return Err(RequestError::TooManyPlaces(request.places.len()));
         }
         let longest = report::longest(&request);
         if longest > MAX_REPORT_BYTES {
@@ -87,7 +95,9 @@ mod tests {
 
     fn request(version: u32, timeout_ms: u32, targets: usize) -> String {
         let targets = vec![TARGET; targets].join(",");
-        format!(r#"{{"version":{version},"timeoutMs":{timeout_ms},"targets":[{targets}]}}"#)
+        format!(
+            r#"{{"version":{version},"timeoutMs":{timeout_ms},"targets":[{targets}],"places":[]}}"#
+        )
     }
 
     #[test]
@@ -106,7 +116,8 @@ mod tests {
             "[]",
             "{}",
             r#"{"version":"1"}"#,
-            r#"{"version":1,"targets":[]}"#,
+            r#"{"version":2,"targets":[],"places":[]}"#,
+            r#"{"version":2,"timeoutMs":1,"targets":[]}"#,
         ] {
             assert!(matches!(parse(text), Err(RequestError::Json(_))), "{text}");
         }
@@ -123,8 +134,8 @@ mod tests {
 
     #[test]
     fn rejects_another_version_whatever_else_it_says() {
-        let newer = r#"{"version":2,"somethingNew":true}"#;
-        assert!(matches!(parse(newer), Err(RequestError::Version(2))));
+        let newer = r#"{"version":3,"somethingNew":true}"#;
+        assert!(matches!(parse(newer), Err(RequestError::Version(3))));
         assert!(matches!(
             parse(&request(0, 1000, 1)),
             Err(RequestError::Version(0))
@@ -143,6 +154,23 @@ mod tests {
     fn rejects_more_targets_than_it_dials() {
         let refused = parse(&request(VERSION, 1000, MAX_TARGETS + 1));
         assert!(matches!(refused, Err(RequestError::TooManyTargets(65))));
+    }
+
+    #[test]
+    fn rejects_more_places_than_it_looks_for() {
+        let place = r#"{"path":"/work","writable":true}"#;
+        let with = |count| {
+            let places = vec![place; count].join(",");
+            parse(
+                &request(VERSION, 1000, 1)
+                    .replace(r#""places":["#, &format!(r#""places":[{places}"#)),
+            )
+        };
+        assert!(with(MAX_PLACES).is_ok());
+        assert!(matches!(
+            with(MAX_PLACES + 1),
+            Err(RequestError::TooManyPlaces(17))
+        ));
     }
 
     #[test]

@@ -22,6 +22,7 @@ fn saw(timeout_ms: u32, targets: Vec<Target>) -> Vec<Saw> {
         version: VERSION,
         timeout_ms,
         targets,
+        places: vec![],
     };
     dial_all(&request)
         .into_iter()
@@ -124,7 +125,7 @@ fn silence_is_seen_by_waiting_all_the_time_and_no_longer() {
 fn a_run_leaves_a_report_that_reads_back() {
     let path = std::env::temp_dir().join(format!("cloister-run-{}", std::process::id()));
     let request = format!(
-        r#"{{"version":1,"timeoutMs":2000,"targets":[{{"check":"PermittedCanary","address":"{}","expect":"Reachable"}}]}}"#,
+        r#"{{"version":{VERSION},"timeoutMs":2000,"places":[],"targets":[{{"check":"PermittedCanary","address":"{}","expect":"Reachable"}}]}}"#,
         a_canary()
     );
     let log = run(&request, &path).unwrap();
@@ -137,8 +138,8 @@ fn a_run_leaves_a_report_that_reads_back() {
 
 #[test]
 fn a_report_that_cannot_be_written_is_no_fault_of_the_request() {
-    let request = r#"{"version":1,"timeoutMs":1,"targets":[]}"#;
-    let error = run(request, Path::new("/nowhere/report")).unwrap_err();
+    let request = format!(r#"{{"version":{VERSION},"timeoutMs":1,"targets":[],"places":[]}}"#);
+    let error = run(&request, Path::new("/nowhere/report")).unwrap_err();
     assert!(!error.is_bad_request());
     assert!(
         run("{}", Path::new("/nowhere/report"))

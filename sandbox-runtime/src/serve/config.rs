@@ -24,6 +24,8 @@ pub struct Config {
     pub probe: Checked,
     /// From the beginning of a look to the next.
     pub interval: Duration,
+    /// Most processes and threads, if the kernel keeps that.
+    pub processes: Option<u64>,
 }
 
 /// Why a configuration is refused; asking again changes nothing.
@@ -66,6 +68,7 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
         token,
         probe,
         probe_interval_ms,
+        processes,
     } = serde_json::from_str(text)?;
     if !(MIN_INTERVAL_MS..=MAX_INTERVAL_MS).contains(&probe_interval_ms) {
         return Err(ConfigError::Interval(probe_interval_ms));
@@ -75,11 +78,13 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
         token: token.into(),
         probe: Checked::new(probe)?,
         interval: Duration::from_millis(probe_interval_ms.into()),
+        processes,
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use contract::VERSION;
     use serde_json::{Value, json};
 
     use super::*;
@@ -87,11 +92,11 @@ mod tests {
     fn config() -> Value {
         let authority = rcgen::generate_simple_self_signed(["operator".to_owned()]).unwrap();
         json!({
-            "version": 1,
+            "version": SERVE_VERSION,
             "dispatch": "cloister-dispatch.cloister-system.svc:8443",
             "authorities": authority.cert.pem(),
             "token": "/run/cloister/token",
-            "probe": { "version": 1, "timeoutMs": 1000, "targets": [] },
+            "probe": { "version": VERSION, "timeoutMs": 1000, "targets": [], "places": [] },
             "probeIntervalMs": 30_000,
         })
     }
@@ -152,14 +157,14 @@ mod tests {
                 "{interval}"
             );
         }
-        let no_time = json!({ "version": 1, "timeoutMs": 0, "targets": [] });
+        let no_time = json!({ "version": VERSION, "timeoutMs": 0, "targets": [], "places": [] });
         assert!(matches!(with("probe", no_time), Err(ConfigError::Probe(_))));
         assert!(matches!(with("more", json!(1)), Err(ConfigError::Json(_))));
     }
 
     #[test]
     fn rejects_another_version_whatever_else_it_says() {
-        let refused = parse(r#"{"version":2,"somethingNew":true}"#);
-        assert!(matches!(refused, Err(ConfigError::Version(2))));
+        let refused = parse(r#"{"version":3,"somethingNew":true}"#);
+        assert!(matches!(refused, Err(ConfigError::Version(3))));
     }
 }

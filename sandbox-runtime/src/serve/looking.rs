@@ -1,6 +1,7 @@
 //! Looks again and again, in a thread of its own that nothing waits for.
 
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,10 +16,19 @@ use crate::with_causes;
 #[derive(Debug)]
 pub struct Looking(#[expect(dead_code, reason = "its end is its meaning")] Sender<()>);
 
+/// What a look is at.
+#[derive(Debug)]
+pub struct Glance {
+    /// What the operator asks.
+    pub request: Checked,
+    /// The file with the token for the operator: beside it there must be no other.
+    pub token: PathBuf,
+}
+
 /// Starts to look: at once, and then every `interval`, from the beginning of one look to that
 /// of the next, or as soon as one is over that took longer.
 pub fn start(
-    request: Checked,
+    glance: Glance,
     interval: Duration,
     tell: UnboundedSender<Event>,
 ) -> io::Result<Looking> {
@@ -28,7 +38,7 @@ pub fn start(
         .spawn(move || {
             loop {
                 let at = Instant::now();
-                match look(&request) {
+                match look(&glance) {
                     // Nobody listens any more only when the process is about to end.
                     Ok(report) => drop(tell.send(Event::Seen { report, at })),
                     Err(error) => complain(&error),
@@ -43,8 +53,9 @@ pub fn start(
     Ok(Looking(keep_up))
 }
 
-fn look(request: &Checked) -> Result<Vec<u8>, ProbeError> {
-    Ok(probe::look_around(request)?.encode()?.into_bytes())
+fn look(glance: &Glance) -> Result<Vec<u8>, ProbeError> {
+    let look = probe::look_around(&glance.request, Some(&glance.token))?;
+    Ok(look.encode()?.into_bytes())
 }
 
 /// The operator sees that no proof comes, and people why.

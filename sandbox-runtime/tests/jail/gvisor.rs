@@ -1,16 +1,14 @@
 //! The same binary under gVisor's kernel, where one is to be had: `runsc` on the `PATH`, or
 //! where the project's own cluster keeps the one that it built.
 
-use std::fs;
 use std::os::unix::fs::chown;
-use std::path::PathBuf;
 use std::process::Command;
 
 use contract::run::{Cause, Exit, RefusalReason, RunResult};
 use sandbox_runtime::policy;
 use serde_json::json;
 
-use crate::harness::{Done, Run};
+use crate::harness::{Done, Run, find};
 
 /// Calls that gVisor answers without the jail just as with it: it has none of them.
 const LACKING: [&str; 7] = [
@@ -26,7 +24,7 @@ const LACKING: [&str; 7] = [
 /// `runsc do`: one command as process 1 of a sandbox on this machine's files, without network
 /// and outside cgroups. `None`, with the reason printed, where there is no `runsc`.
 fn runsc(run: &Run) -> Option<Command> {
-    let Some(program) = find() else {
+    let Some(program) = find("runsc") else {
         println!("not shown here: no runsc on this machine");
         return None;
     };
@@ -39,16 +37,6 @@ fn runsc(run: &Run) -> Option<Command> {
         .args(["--network=none", "--ignore-cgroups", "--platform=systrap"])
         .args(["do", "--force-overlay=false"]);
     Some(command)
-}
-
-fn find() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    let built = PathBuf::from(std::env::var_os("HOME")?).join(".cache/cloister/bin");
-    let built = fs::read_dir(built).into_iter().flatten().flatten();
-    let places = std::env::split_paths(&path).chain(built.map(|entry| entry.path()));
-    places
-        .map(|place| place.join("runsc"))
-        .find(|program| program.is_file())
 }
 
 /// `runsc do` stays root, who inside the jail may no more than any owner.

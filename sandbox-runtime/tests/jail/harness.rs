@@ -216,6 +216,17 @@ impl Done {
     }
 }
 
+/// A container runtime: on the `PATH`, or where the project's own cluster keeps what it built.
+pub fn find(runtime: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let built = PathBuf::from(std::env::var_os("HOME")?).join(".cache/cloister/bin");
+    let built = fs::read_dir(built).into_iter().flatten().flatten();
+    let places = std::env::split_paths(&path).chain(built.map(|entry| entry.path()));
+    places
+        .map(|place| place.join(runtime))
+        .find(|program| program.is_file())
+}
+
 /// Asks until there is an answer, ten seconds at most.
 pub fn eventually<T>(mut ask: impl FnMut() -> Option<T>) -> T {
     let begin = Instant::now();

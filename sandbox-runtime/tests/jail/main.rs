@@ -9,6 +9,7 @@
 )]
 
 mod confinement;
+mod containers;
 mod endings;
 mod gvisor;
 mod harness;

@@ -9,12 +9,16 @@ use std::time::{Duration, Instant};
 
 use contract::dispatch::{Hello, Run as Which, report};
 use contract::run::{Cause, Ending, Exit, Outcome, RefusalReason, RunReport};
-use contract::{ProbeReport, Saw};
+use contract::serve::SERVE_VERSION;
+use contract::{ProbeReport, Saw, VERSION};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::harness::{Run, alive, eventually};
 use crate::operator::{Authority, Operator, Session};
+
+/// Most processes of its user, from its start on.
+const PROCESSES: u64 = 4000;
 
 /// A sandbox that serves, as process 1 of its container. Killed with all in it when dropped.
 struct Sandbox {
@@ -37,12 +41,13 @@ impl Sandbox {
     ) -> Self {
         fs::write(run.directory.join("token"), "the-token\n").unwrap();
         let config = json!({
-            "version": 1,
+            "version": SERVE_VERSION,
             "dispatch": format!("localhost:{}", operator.address.port()),
             "authorities": authority.pem(),
             "token": run.path("token"),
-            "probe": { "version": 1, "timeoutMs": 2000, "targets": targets },
+            "probe": { "version": VERSION, "timeoutMs": 2000, "targets": targets, "places": [] },
             "probeIntervalMs": 1000,
+            "processes": PROCESSES,
         });
         let mut command = run.contained();
         command.arg(run.path("bin/cloister-sandbox")).args([
@@ -165,6 +170,8 @@ fn a_sandbox_shows_its_token_proves_itself_and_goes_when_asked() {
         };
         let report: ProbeReport = serde_json::from_slice(&proof.report).unwrap();
         assert!(report.inside.no_new_privs || report.inside.capabilities == 0);
+        let held = report.inside.process_limit.is_within(PROCESSES);
+        assert!(held, "{:?}", report.inside);
         assert!(proof.age_ms < 2000, "{}", proof.age_ms);
     }
     sandbox.terminate();

@@ -11,6 +11,9 @@ use crate::server::unique;
 /// How long a pod may take to start and to end by itself.
 const START: Duration = Duration::from_mins(1);
 
+/// Of the request that the probe of this release takes.
+pub const PROBE_VERSION: u32 = 2;
+
 /// What each check saw, by name; each different word, where its addresses do not agree.
 pub type Seen = BTreeMap<String, String>;
 
@@ -166,7 +169,9 @@ impl Live {
 
     /// The same in a given pod.
     pub async fn look_as(&self, mut pod: Value, node: Option<&str>, targets: &[Value]) -> Seen {
-        let request = json!({"version": 1, "timeoutMs": 1500, "targets": targets}).to_string();
+        let request =
+            json!({"version": PROBE_VERSION, "timeoutMs": 1500, "targets": targets, "places": []})
+                .to_string();
         pod["spec"]["containers"][0]["args"] = json!(["probe", "--request", request]);
         let (namespace, name) = (
             text(&pod, "/metadata/namespace"),

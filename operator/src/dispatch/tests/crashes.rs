@@ -23,7 +23,7 @@ fn story(sim: &mut Sim, which: &str) -> &'static str {
         }
         "unproven" => {
             sim.integration(NAMESPACE, "hello", &json!({}));
-            sim.faulty = true;
+            sim.fault = Some(|seen| seen.root_read_only = false);
             "SandboxUnproven"
         }
         other => panic!("{other}"),

@@ -5,6 +5,7 @@ mod boxes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use contract::Inside;
 use crds::{Execution, Integration, Tenant};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -42,7 +43,7 @@ pub struct Sim {
     pub now: Timestamp,
     pub command: Command,
     /// Sandboxes come up with this fault.
-    pub faulty: bool,
+    pub fault: Option<fn(&mut Inside)>,
     pub cluster: Cluster,
     probing: ProbeSettings,
     version: u64,
@@ -84,7 +85,7 @@ impl Sim {
             book: Book::new(workshop()),
             now: Timestamp::from_second(1_000_000).unwrap(),
             command: Command::Exits(0),
-            faulty: false,
+            fault: None,
             cluster: cluster(),
             probing: ProbeSettings {
                 image: String::new(),

@@ -1,6 +1,9 @@
 //! Samples of both kernels, and what has to be concluded from them.
 
+use contract::Limit;
+
 use super::*;
+use crate::probe::devices::Kind;
 
 /// A container of containerd and runc, Linux 6.x, with Kubernetes' `restricted` profile.
 const LINUX_STATUS: &str = "\
@@ -74,10 +77,7 @@ const RO_ROOT: &str = "\
 596 581 0:81 / / ro,relatime - overlay overlay rw,lowerdir=/a
 597 596 0:83 / /proc rw,nosuid,nodev,noexec,relatime - proc proc rw
 ";
-const RW_ROOT: &str = "\
-596 581 0:81 / / rw,relatime - overlay overlay rw,lowerdir=/a
-597 596 0:83 / /secret ro,relatime - tmpfs tmpfs ro
-";
+const RW_ROOT: &str = "596 581 0:81 / / rw,relatime - overlay overlay rw,lowerdir=/a\n";
 
 fn restricted() -> Evidence {
     Evidence {
@@ -88,7 +88,14 @@ fn restricted() -> Evidence {
         kernel_version: "#45 SMP".to_owned(),
         no_new_privs: true,
         root_write: Err(Errno::ROFS),
-        token_mounted: false,
+        places: vec![],
+        present: vec![],
+        devices: vec![],
+        tokens: vec![],
+        memory_limit: Some("268435456\n".to_owned()),
+        process_limit: Some("max\n".to_owned()),
+        memory: "MemTotal:       16384 kB\n".to_owned(),
+        hard_processes: Some(512),
     }
 }
 
@@ -101,7 +108,9 @@ fn gvisor() -> Evidence {
         kernel_version: GVISOR_VERSION.to_owned(),
         no_new_privs: true,
         root_write: Err(Errno::ACCESS),
-        token_mounted: false,
+        memory_limit: None,
+        process_limit: None,
+        ..restricted()
     }
 }
 
@@ -114,9 +123,14 @@ fn a_restricted_pod_on_linux_is_seen_as_one() {
         no_new_privs: true,
         capabilities: 0,
         seccomp: 2,
-        root_read_only: true,
-        token_mounted: false,
         user_namespace: true,
+        root_read_only: true,
+        foreign_mounts: Strays::default(),
+        unmasked: Strays::default(),
+        foreign_devices: Strays::default(),
+        tokens: Strays::default(),
+        memory_limit: Limit::At(256 << 20),
+        process_limit: Limit::At(512),
     };
     assert_eq!(conclude(&restricted()), Ok(expected));
 }
@@ -130,9 +144,14 @@ fn a_restricted_pod_on_gvisor_is_seen_as_one() {
         no_new_privs: true,
         capabilities: 0,
         seccomp: 0,
-        root_read_only: true,
-        token_mounted: false,
         user_namespace: false,
+        root_read_only: true,
+        foreign_mounts: Strays::default(),
+        unmasked: Strays::default(),
+        foreign_devices: Strays::default(),
+        tokens: Strays::default(),
+        memory_limit: Limit::At(16 << 20),
+        process_limit: Limit::Hidden,
     };
     assert_eq!(conclude(&gvisor()), Ok(expected));
 }
@@ -143,7 +162,16 @@ fn a_lax_container_is_not_flattered() {
         status: LAX_STATUS.to_owned(),
         uid_map: HOST_MAP.to_owned(),
         root_write: Ok(()),
-        token_mounted: true,
+        mounts: format!("{RW_ROOT}597 596 254:0 /etc /host rw - ext4 /dev/vda rw\n"),
+        present: vec!["/proc/kcore"],
+        devices: vec![Device {
+            path: "/dev/kvm".to_owned(),
+            kind: Kind::Character(10, 232),
+        }],
+        tokens: vec!["/run/token".to_owned()],
+        memory_limit: Some("max".to_owned()),
+        process_limit: None,
+        hard_processes: None,
         ..restricted()
     };
     let inside = conclude(&evidence).unwrap();
@@ -152,8 +180,16 @@ fn a_lax_container_is_not_flattered() {
         (0, 0, 0xa804_25fb)
     );
     assert!(!inside.no_new_privs && !inside.root_read_only && !inside.user_namespace);
-    assert!(inside.token_mounted);
     assert_eq!(inside.seccomp, 0);
+    assert_eq!(inside.foreign_mounts.to_string(), "/host (ext4, rw)");
+    assert_eq!(inside.unmasked.to_string(), "/proc/kcore");
+    assert_eq!(
+        inside.foreign_devices.to_string(),
+        "/dev/kvm (character 10:232)"
+    );
+    assert_eq!(inside.tokens.to_string(), "/run/token");
+    assert_eq!(inside.memory_limit, Limit::Unlimited);
+    assert_eq!(inside.process_limit, Limit::Unlimited);
 }
 
 #[test]
@@ -221,23 +257,24 @@ fn half_a_signature_is_no_gvisor() {
 }
 
 #[test]
-fn a_lack_of_permission_alone_is_no_read_only_root() {
-    for errno in [Errno::ACCESS, Errno::PERM] {
-        assert!(root_read_only(Err(errno), RO_ROOT));
-        assert!(!root_read_only(Err(errno), RW_ROOT));
-        assert!(!root_read_only(Err(errno), ""));
+fn a_read_only_root_refuses_and_says_so_in_the_table() {
+    let read_only = |root_write, mounts: &str| {
+        let evidence = Evidence {
+            root_write,
+            mounts: mounts.to_owned(),
+            ..restricted()
+        };
+        conclude(&evidence).unwrap().root_read_only
+    };
+    for errno in [Errno::ROFS, Errno::ACCESS, Errno::PERM] {
+        assert!(read_only(Err(errno), RO_ROOT));
+        assert!(!read_only(Err(errno), RW_ROOT));
+        assert!(!read_only(Err(errno), ""));
     }
     for errno in [Errno::NOSPC, Errno::DQUOT, Errno::IO] {
-        assert!(!root_read_only(Err(errno), RO_ROOT));
+        assert!(!read_only(Err(errno), RO_ROOT));
     }
-    assert!(!root_read_only(Ok(()), RO_ROOT));
-}
-
-#[test]
-fn the_topmost_root_counts() {
-    let covered = format!("{RO_ROOT}598 596 0:90 / / rw - tmpfs tmpfs rw\n");
-    assert!(!root_mounted_read_only(&covered));
-    assert!(root_mounted_read_only("1 0 0:2 / / rw - erofs none ro\n"));
+    assert!(!read_only(Ok(()), RO_ROOT));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The sandboxes of the fake: what each does with what it is told.
 
 use contract::{
-    Inside, Observation, ProbeReport, Saw, SeenRuntime,
+    Inside, Limit, Observation, ProbeReport, Saw,
     dispatch::{Ended, Hello, Order, Proof as Shown, Run as Attempt, Started, order, report},
     run::{Cause, Ending, Exit, Outcome, OutputCount, RUN_VERSION, RunReport, RunResult, Usage},
 };
@@ -13,6 +13,7 @@ use super::{Command, Sim, uid};
 use crate::{
     dispatch::{sandbox::Facts, talk::Opening},
     error::Error,
+    probe::confinement::sound,
     session::{Peer, Session},
     world::facts::{Cluster, LiveNode, Uid},
 };
@@ -24,8 +25,8 @@ pub struct Box_ {
     pub orders: Option<UnboundedReceiver<Order>>,
     pub given: Option<Attempt>,
     pub report: Option<Vec<u8>>,
-    /// What it finds out about itself.
-    pub writable_root: bool,
+    /// What of itself it finds not to be as it must be.
+    pub fault: Option<fn(&mut Inside)>,
     pub welcomed: bool,
 }
 
@@ -88,7 +89,7 @@ impl Sim {
             return;
         }
         let asked = facts.asked.clone().unwrap();
-        let checks = asked.targets.iter().map(|target| Observation {
+        let checks = asked.request.targets.iter().map(|target| Observation {
             check: target.check,
             address: target.address.clone(),
             expect: target.expect,
@@ -100,7 +101,7 @@ impl Sim {
         let report = ProbeReport {
             version: contract::VERSION,
             checks: checks.collect(),
-            inside: inside(sandbox.writable_root),
+            inside: inside(sandbox.fault, asked.memory[0]),
         };
         let report = serde_json::to_vec(&report).unwrap();
         let shown = report::Kind::Proof(Shown { report, age_ms: 0 });
@@ -235,7 +236,7 @@ impl Sim {
             orders: None,
             given: None,
             report: None,
-            writable_root: self.faulty,
+            fault: self.fault,
             welcomed: false,
         };
         self.boxes.insert(name.clone(), sandbox);
@@ -244,18 +245,17 @@ impl Sim {
     }
 }
 
-fn inside(writable_root: bool) -> Inside {
-    Inside {
-        runtime: SeenRuntime::Host,
-        uid: 65532,
-        gid: 65532,
-        no_new_privs: true,
-        capabilities: 0,
-        seccomp: 2,
-        root_read_only: !writable_root,
-        token_mounted: false,
-        user_namespace: true,
+/// A sandbox that has all the memory and all the processes that it may have, and this fault.
+fn inside(fault: Option<fn(&mut Inside)>, memory: u64) -> Inside {
+    let mut inside = Inside {
+        memory_limit: Limit::At(memory),
+        process_limit: Limit::At(512),
+        ..sound()
+    };
+    if let Some(fault) = fault {
+        fault(&mut inside);
     }
+    inside
 }
 
 /// What the API server answers to what it does not do.
