@@ -4,6 +4,7 @@
 //! judges with [`judge`]; a room that starts pods will ask the same questions. Pure.
 
 pub mod confinement;
+pub mod decoys;
 pub mod judge;
 pub mod plan;
 pub mod pod;

@@ -23,7 +23,11 @@ use super::{
     talk::Opening,
     tenant::Landlord,
 };
-use crate::{names, probe::Confinement, world::facts::Uid};
+use crate::{
+    names,
+    probe::{Confinement, decoys::Decoys},
+    world::facts::{Cluster, Uid},
+};
 
 /// How long after its creation a sandbox may not have had a session yet.
 const STARTING: Duration = Duration::from_mins(1);
@@ -65,6 +69,8 @@ pub struct Book {
     pub(super) made: u64,
     /// Who was served last.
     pub(super) last: Option<Arc<str>>,
+    /// Whether the decoy lives, which sandboxes dial.
+    pub(super) decoys: Decoys,
 }
 
 impl Book {
@@ -88,7 +94,14 @@ impl Book {
             ticked: false,
             made: 0,
             last: None,
+            decoys: Decoys::default(),
         }
+    }
+
+    /// The cluster as it is now. Said before what sandboxes say, and by who does not lead as well,
+    /// so that a new leader knows since when.
+    pub fn sees(&mut self, cluster: &Cluster, now: Timestamp) {
+        self.decoys.sees(cluster, now);
     }
 
     /// From now on this process leads: nobody has been heard of yet. What the predecessor had

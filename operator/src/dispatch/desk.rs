@@ -94,16 +94,31 @@ impl Desk {
     /// Takes in what comes, and acts while it leads. Ends when nobody can tell it anything any
     /// more.
     pub async fn run(mut self, mut events: mpsc::UnboundedReceiver<Event>) {
-        while let Some(event) = events.recv().await {
-            if let Some(lead) = self.hear(event) {
-                self.lead(lead, &mut events).await;
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            tokio::select! {
+                event = events.recv() => {
+                    let Some(event) = event else { return };
+                    if let Some(lead) = self.hear(event) {
+                        self.lead(lead, &mut events).await;
+                    }
+                }
+                _ = tick.tick() => {}
             }
+            self.look();
         }
+    }
+
+    /// Takes note of what the cluster is like now.
+    fn look(&mut self) {
+        let cluster = self.context.world.cluster();
+        self.book.sees(&cluster, self.now());
     }
 
     /// Acts until told to stop; what is under way then is finished.
     async fn lead(&mut self, mut lead: Lead, events: &mut mpsc::UnboundedReceiver<Event>) {
         let workshop = workshop(&self.context, lead.authority.bundle());
+        self.look();
         self.book.lead(workshop, self.now());
         let mut under_way = FuturesUnordered::new();
         let mut tick = tokio::time::interval(TICK);
@@ -124,6 +139,7 @@ impl Desk {
             while let Ok(event) = lead.sessions.try_recv() {
                 self.session(event, &lead.authority);
             }
+            self.look();
             let cluster = self.context.world.cluster();
             let now = self.now();
             let view = View {
@@ -145,6 +161,7 @@ impl Desk {
     }
 
     fn session(&mut self, event: session::Event, authority: &Authority) {
+        self.look();
         let now = self.now();
         match event {
             session::Event::Opened {

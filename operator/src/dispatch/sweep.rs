@@ -94,10 +94,17 @@ impl Book {
             .get(&pod.line)
             .and_then(|line| line.integration.as_ref());
         let orphan = known.map(|known| known.uid) != pod.owner;
+        // What it proved last still counts; it will not prove itself again.
+        let blind = sandbox.proven(now - PROOF_LIMIT).is_none()
+            && pod
+                .asked
+                .as_ref()
+                .is_some_and(|asked| self.decoys.has_left(&asked.request));
         given
             || pod.end.is_some()
             || orphan
             || stale
+            || blind
             || unheard && started
             || mold != Some(&pod.mold)
     }
@@ -128,7 +135,15 @@ impl Book {
             return;
         };
         let proven = sandbox.ready(now - PROOF_LIMIT).is_some();
-        let trouble = sandbox.pod.trouble.clone();
+        let trouble = match &sandbox.proof {
+            Proof::Doubtful { fault } => Some(Trouble {
+                reason: ExecutionReason::SandboxUnproven,
+                message: format!("the sandbox is not proven: {fault}"),
+            }),
+            Proof::Pending | Proof::Proven { .. } | Proof::Broken { .. } => {
+                sandbox.pod.trouble.clone()
+            }
+        };
         if let Some(line) = self.lines.get_mut(key) {
             if proven {
                 (line.failures, line.not_before, line.trouble) = (0, None, None);

@@ -14,6 +14,7 @@ use super::{
     outcome::Outcome,
     run::{Run, Stage},
     sandbox::{Proof, Seat},
+    turn::PROOF_LIMIT,
 };
 use crate::{probe::judge, session::Session, world::facts::Uid};
 
@@ -162,7 +163,12 @@ impl Book {
         let verdict = match (&sandbox.pod.asked, wanted) {
             (Some(asked), Some(confinement)) => {
                 let wanted = asked.wanted(confinement);
-                let judged = judge::report(text, &asked.request, wanted);
+                let seen = (&self.decoys, at);
+                let judged = judge::of_sandbox(text, &asked.request, wanted, seen);
+                if judged.void && sandbox.proven(at - PROOF_LIMIT).is_some() {
+                    // It says nothing at all: what was proven before stands until its own end.
+                    return;
+                }
                 match judged.outcome {
                     crds::tenant::Outcome::Proven => Proof::Proven {
                         at,

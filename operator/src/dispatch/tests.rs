@@ -1,6 +1,7 @@
 //! The dispatcher's promises, on a fake of everything around it ([`sim`]).
 
 mod crashes;
+mod decoys;
 mod demand;
 mod sim;
 mod trouble;

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::{
     Confinement, PATIENCE, Wanted,
     confinement::{Finding, findings},
+    decoys::{self, Decoys},
     targets::REQUIRED,
 };
 use crate::world::facts::{LivePod, LiveProbe, Uid};
@@ -166,6 +167,34 @@ fn status_of(one: &Observation) -> CheckStatus {
     }
 }
 
+/// What the report of a sandbox means, that looked first `at` that time. As [`report`], and what
+/// the decoy was does count: the silence of one that may have been dead proves nothing.
+pub fn of_sandbox(
+    text: &str,
+    asked: &ProbeRequest,
+    wanted: Wanted,
+    (decoys, at): (&Decoys, Timestamp),
+) -> Judged {
+    let judged = report(text, asked, wanted);
+    if judged.outcome != Outcome::Proven {
+        return judged;
+    }
+    match decoys.doubt(asked, at) {
+        Some(fault) => voided(judged, fault),
+        None => judged,
+    }
+}
+
+/// All well, but for what it rests on.
+fn voided(judged: Judged, fault: String) -> Judged {
+    Judged {
+        outcome: Outcome::Inconclusive,
+        fault,
+        void: true,
+        ..judged
+    }
+}
+
 /// What the answers of probes are held against.
 #[derive(Clone, Copy, Debug)]
 pub struct Measure {
@@ -210,14 +239,7 @@ fn answer(text: &str, pod: &LivePod, probe: &LiveProbe, measure: Measure) -> Jud
     };
     let judged = report(text, asked, Wanted::of_probe(measure.confinement));
     if judged.outcome == Outcome::Proven && probe.decoys != Some(measure.decoys) {
-        return Judged {
-            outcome: Outcome::Inconclusive,
-            fault: "OtherTenant: the decoy's endpoints changed during the look; it may have been \
-                    away, so its silence does not count as Blocked"
-                .to_owned(),
-            void: true,
-            ..judged
-        };
+        return voided(judged, decoys::CHANGED.to_owned());
     }
     judged
 }
@@ -288,7 +310,7 @@ mod tests {
     use crds::tenant::Runtime;
 
     use super::*;
-    use crate::probe::confinement::sound;
+    use crate::{probe::confinement::sound, world::facts::Cluster};
 
     const HARDENED: Wanted = Wanted::of_probe(Confinement {
         runtime: Runtime::Hardened,
@@ -505,6 +527,37 @@ mod tests {
                 "{:?}",
                 asked.places
             );
+        }
+    }
+
+    #[test]
+    fn a_sandbox_proves_nothing_by_the_silence_of_a_decoy_that_may_have_been_dead() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let cluster = |version, decoy: Option<&str>| Cluster {
+            decoys: decoy.iter().map(|text| text.parse().unwrap()).collect(),
+            decoys_version: version,
+            ..Cluster::default()
+        };
+        let asked = request();
+        let judged =
+            |text: &str, decoys: &Decoys| of_sandbox(text, &asked, HARDENED, (decoys, at(100)));
+        let text = as_text(&asked);
+        let mut decoys = Decoys::default();
+        decoys.sees(&cluster(1, Some("192.0.2.1")), at(100));
+        assert_eq!(judged(&text, &decoys).outcome, Outcome::Proven);
+        for (version, decoy, words) in [
+            (2, Some("192.0.2.1"), "changed during the look"),
+            (3, Some("192.0.2.9"), "is not among its ready pods"),
+            (4, None, "is not among its ready pods"),
+        ] {
+            decoys.sees(&cluster(version, decoy), at(101));
+            let void = judged(&text, &decoys);
+            assert_eq!((void.outcome, void.void), (Outcome::Inconclusive, true));
+            assert!(void.fault.starts_with("OtherTenant"), "{}", void.fault);
+            assert!(void.fault.contains(words), "{}", void.fault);
+            // An answer of it is one in any case.
+            let open = text.replacen(r#""Silence""#, r#""Connected""#, 2);
+            assert_eq!(judged(&open, &decoys).outcome, Outcome::Breached);
         }
     }
 }

@@ -111,6 +111,7 @@ impl Sim {
             bound: Vec::new(),
         };
         sim.tenant("acme", "True");
+        sim.book.sees(&sim.cluster, sim.now);
         sim.book.lead(workshop(), sim.now);
         sim
     }
@@ -193,6 +194,7 @@ impl Sim {
 
     /// Lets everything happen that happens without time going by. False if the process died.
     pub fn settle(&mut self) -> bool {
+        self.book.sees(&self.cluster, self.now);
         for _ in 0..10_000 {
             let view = View {
                 cluster: &self.cluster,
@@ -238,6 +240,7 @@ impl Sim {
     pub fn pass(&mut self, seconds: i64) -> bool {
         for _ in 0..seconds {
             self.now += jiff::SignedDuration::from_secs(1);
+            self.book.sees(&self.cluster, self.now);
             let names: Vec<String> = self.boxes.keys().cloned().collect();
             if self.now.as_second() % 30 == 0 {
                 for name in names {
@@ -256,6 +259,7 @@ impl Sim {
     pub fn restart(&mut self) {
         self.fatal = None;
         self.book = Book::new(workshop());
+        self.book.sees(&self.cluster, self.now);
         self.tenant("acme", "True");
         self.tenant("globex", "True");
         for object in self.integrations.values() {
