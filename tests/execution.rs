@@ -15,3 +15,5 @@ mod loss;
 mod race;
 #[path = "execution/running.rs"]
 mod running;
+#[path = "execution/seeded.rs"]
+mod seeded;

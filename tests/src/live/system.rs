@@ -15,6 +15,9 @@ use super::{Live, must, text, until};
 
 /// The operator's Deployment, and its Lease.
 pub const OPERATOR: &str = OPERATOR_SERVICE_ACCOUNT;
+/// What has the policy on pods refuse, which a test may set aside.
+pub const PODS_BINDING: &str =
+    "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/cloister-pods";
 /// Where the operator's settings are.
 const SETTINGS: &str = "/api/v1/namespaces/cloister-system/configmaps/cloister-settings";
 /// Where a test writes down what the settings were.
@@ -110,6 +113,11 @@ impl Live {
 
     /// Everything of Cloister as it was installed.
     pub(super) async fn restore_system(&self) {
+        let binding = must(self.get(PODS_BINDING).await, "binding");
+        if binding["spec"]["validationActions"] != json!(["Deny"]) {
+            let deny = json!({"spec": {"validationActions": ["Deny"]}});
+            self.change(PODS_BINDING, &deny).await;
+        }
         for (name, replicas) in [(CANARY, 2), (OPERATOR, 3)] {
             let path = deployment_path(SYSTEM_NAMESPACE, name);
             let deployment = must(self.get(&path).await, name);
