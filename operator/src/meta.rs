@@ -17,22 +17,28 @@ pub struct Owner {
     pub uid: Uid,
 }
 
+/// Makes the object of this name and identity the controller of another one, which goes with
+/// it, and blocks nothing: the permission to block an owner's deletion (`finalizers`
+/// subresource) is one that we need not hold.
+pub fn controller<K: Resource<DynamicType = ()>>(name: &str, uid: Uid) -> OwnerReference {
+    OwnerReference {
+        api_version: K::api_version(&()).into_owned(),
+        kind: K::kind(&()).into_owned(),
+        name: name.to_owned(),
+        uid: uid.to_string(),
+        controller: Some(true),
+        block_owner_deletion: None,
+    }
+}
+
 impl Owner {
-    /// Metadata of a child. It goes with its owner, and blocks nothing: the permission to
-    /// block an owner's deletion (`finalizers` subresource) is one that we need not hold.
+    /// Metadata of a child.
     pub fn child(&self, namespace: Option<&str>, name: &str) -> ObjectMeta {
         ObjectMeta {
             name: Some(name.to_owned()),
             namespace: namespace.map(ToOwned::to_owned),
             labels: Some(self.labels()),
-            owner_references: Some(vec![OwnerReference {
-                api_version: Tenant::api_version(&()).into_owned(),
-                kind: Tenant::kind(&()).into_owned(),
-                name: self.tenant.clone(),
-                uid: self.uid.to_string(),
-                controller: Some(true),
-                block_owner_deletion: None,
-            }]),
+            owner_references: Some(vec![controller::<Tenant>(&self.tenant, self.uid)]),
             ..ObjectMeta::default()
         }
     }

@@ -26,12 +26,8 @@ use k8s_openapi::{
         Pod, PodSecurityContext, PodSpec, ProjectedVolumeSource, ResourceRequirements,
         ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
     },
-    apimachinery::pkg::{
-        api::resource::Quantity,
-        apis::meta::v1::{ObjectMeta, OwnerReference},
-    },
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
 };
-use kube::Resource;
 use serde::Serialize;
 
 use super::{
@@ -41,7 +37,7 @@ use super::{
 };
 use crate::{
     digest,
-    meta::Owner,
+    meta::{self, Owner},
     names,
     probe::{
         Confinement, Place,
@@ -212,14 +208,7 @@ fn metadata(order: &Order<'_>) -> ObjectMeta {
         namespace: Some(line.namespace.to_string()),
         labels: Some(labels),
         annotations: Some([(MOLD_ANNOTATION.to_owned(), mold.fingerprint())].into()),
-        owner_references: Some(vec![OwnerReference {
-            api_version: Integration::api_version(&()).into_owned(),
-            kind: Integration::kind(&()).into_owned(),
-            name: line.name.to_string(),
-            uid: uid.to_string(),
-            controller: Some(true),
-            block_owner_deletion: None,
-        }]),
+        owner_references: Some(vec![meta::controller::<Integration>(&line.name, *uid)]),
         ..ObjectMeta::default()
     }
 }
