@@ -40,8 +40,11 @@ pub const ROLE_PROBE: &str = "probe";
 
 /// Value of [`ROLE_LABEL`] on a pod that runs one Execution.
 pub const ROLE_SANDBOX: &str = "sandbox";
-/// Label of a sandbox: the Integration it was made for.
+/// Label of a sandbox, and of an Execution that a schedule created: the Integration it was made
+/// for.
 pub const INTEGRATION_LABEL: &str = "cloister.dev/integration";
+/// Annotation of an Execution that a schedule created: the time that it was due, RFC 3339, UTC.
+pub const SCHEDULED_TIME_ANNOTATION: &str = "cloister.dev/scheduled-time";
 
 /// Annotation of a tenant's namespace: the runtime its pods must have, as in the spec.
 pub const RUNTIME_ANNOTATION: &str = "cloister.dev/runtime";

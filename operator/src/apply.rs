@@ -26,7 +26,8 @@ pub use self::{
     endpoints::endpoints,
     look::holds,
     object::{
-        Target, delete, finalizer, release_pod, remove, sandbox, status, status_at, status_of,
+        Target, delete, execution, finalizer, release_pod, remove, sandbox, status, status_at,
+        status_of,
     },
     review::review_token,
     secret::{create_secret, replace_secret},

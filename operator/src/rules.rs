@@ -173,10 +173,12 @@ fn executions() -> Vec<Rule> {
         Rule {
             group: GROUP,
             resources: &["executions"],
-            // No create: people and triggers do. No patch: what is asked for is theirs.
-            verbs: &["list", "watch", "delete"],
+            // No patch: what is asked for is theirs who ask.
+            verbs: &["list", "watch", "create", "delete"],
             names: &[],
-            why: "to know what is to run; finished ones go after the Integration's ttl",
+            why: "to know what is to run; to create what an Integration's schedule has due, and \
+                  nothing else (admission policy cloister-operator); finished ones go by its ttl \
+                  and history",
         },
         Rule {
             group: GROUP,

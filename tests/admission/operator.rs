@@ -130,3 +130,34 @@ async fn rejects_the_operator_that_would_have_the_nodes() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn rejects_the_operator_that_runs_what_no_schedule_asked_for() {
+    Scratch::run(async |scratch| {
+        let operator = scratch.admin.operator();
+        let integration = super::integration(&scratch.namespace, "hello");
+        let made = scratch.admin.create(&integration).await.unwrap_or_default();
+        let mut good = super::execution(&scratch.namespace, "hello-0123456789ab");
+        good["metadata"]["annotations"] =
+            json!({"cloister.dev/scheduled-time": "2026-05-02T03:00:00Z"});
+        good["metadata"]["ownerReferences"] = json!([{
+            "apiVersion": "cloister.dev/v1alpha1", "kind": "Integration", "name": "hello",
+            "uid": made["metadata"]["uid"], "controller": true,
+        }]);
+        assert_accepted(&operator.dry_run(&good).await);
+        for (pointer, value) in [
+            ("/metadata/annotations", Value::Null),
+            ("/metadata/ownerReferences", Value::Null),
+            ("/metadata/ownerReferences/0/controller", json!(false)),
+            ("/spec/integration", json!("another")),
+            ("/spec/input", json!("{}")),
+        ] {
+            let answer = operator.dry_run(&super::set(&good, pointer, &value)).await;
+            assert_refused(
+                &answer,
+                &["the operator of Cloister may create no Execution but of a schedule"],
+            );
+        }
+    })
+    .await;
+}

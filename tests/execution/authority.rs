@@ -10,6 +10,8 @@ use tests::{
 };
 
 const LIMIT: Duration = Duration::from_mins(1);
+/// A schedule of every minute has come by then.
+const ROUND: Duration = Duration::from_secs(90);
 const SECRET: &str = "/api/v1/namespaces/cloister-system/secrets/cloister-dispatch";
 
 /// Somebody empties the Secret of the authority. The next leader makes another one, sandboxes
@@ -22,6 +24,8 @@ async fn a_lost_authority_is_made_anew_and_every_right_is_used() {
         let tenant = live.proven("authority", &json!({})).await;
         let spec = json!({"warm": {"min": 1}, "ttl": "0s"});
         live.integrate(&tenant, "hello", &["world"], &spec).await;
+        let spec = json!({"schedule": {"cron": "* * * * *"}});
+        live.integrate(&tenant, "clock", &["world"], &spec).await;
         live.until_warm(&tenant, "hello", LIMIT).await;
         let before = must(live.get(SECRET).await, SECRET)["data"].take();
         let emptied: serde_json::Map<String, Value> = before
@@ -49,7 +53,7 @@ async fn a_lost_authority_is_made_anew_and_every_right_is_used() {
 
         let log = live.nodes().audit_log();
         let needed: BTreeSet<Right> = OF_DISPATCH.into_iter().map(right).collect();
-        until("every right is used", LIMIT, async || {
+        until("every right is used", ROUND, async || {
             let text = must(fs::read_to_string(&log), "audit log");
             let lines = text.lines().map(serde_json::from_str);
             let lines: Vec<Value> = lines.filter_map(Result::ok).collect();

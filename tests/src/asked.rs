@@ -8,12 +8,13 @@ const OPERATOR: &str = "system:serviceaccount:cloister-system:cloister-operator"
 
 /// Rights of the dispatch of Executions. Without a node there is no sandbox that dials, so they
 /// are looked for in the log of a cluster that has nodes, and only there.
-pub const OF_DISPATCH: [(&str, &str, &str); 12] = [
+pub const OF_DISPATCH: [(&str, &str, &str); 13] = [
     ("cloister.dev", "integrations", "list"),
     ("cloister.dev", "integrations", "watch"),
     ("cloister.dev", "integrations/status", "patch"),
     ("cloister.dev", "executions", "list"),
     ("cloister.dev", "executions", "watch"),
+    ("cloister.dev", "executions", "create"),
     ("cloister.dev", "executions", "delete"),
     ("cloister.dev", "executions/status", "patch"),
     ("authentication.k8s.io", "tokenreviews", "create"),

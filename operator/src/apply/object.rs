@@ -3,7 +3,7 @@
 
 use std::fmt::Debug;
 
-use crds::well_known::MANAGER;
+use crds::{Execution, well_known::MANAGER};
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Client, Resource, ResourceExt,
@@ -223,6 +223,25 @@ where
     K: Resource<DynamicType = (), Scope: ScopeApi<K>> + Clone + Debug + DeserializeOwned,
 {
     delete::<K>(client, &target.meta(), target.uid, grace_seconds).await
+}
+
+/// Creates an Execution. Nothing, if one of its name is there: it was created before.
+///
+/// # Errors
+/// [`Error::Write`] if the server refuses.
+pub async fn execution(client: &Client, execution: &Execution) -> Result<Option<Execution>, Error> {
+    let parameters = PostParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PostParams::default()
+    };
+    match api::<Execution>(client, &execution.metadata)
+        .create(&parameters, execution)
+        .await
+    {
+        Ok(answer) => Ok(Some(answer)),
+        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(None),
+        Err(source) => Err(failed::<Execution>("create", &execution.name_any(), source)),
+    }
 }
 
 /// Makes a sandbox.

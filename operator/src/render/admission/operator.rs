@@ -9,8 +9,8 @@
 
 use crds::well_known::{
     ADMIN_ROLE, DISPATCH, GROUP, INTEGRATION_LABEL, NAMESPACE_PREFIX, OWNER_ROLE,
-    POD_SECURITY_VERSION, ROLE_LABEL, ROLE_PROBE, ROLE_SANDBOX, SYSTEM_NAMESPACE, TENANT_LABEL,
-    USER_ROLE,
+    POD_SECURITY_VERSION, ROLE_LABEL, ROLE_PROBE, ROLE_SANDBOX, SCHEDULED_TIME_ANNOTATION,
+    SYSTEM_NAMESPACE, TENANT_LABEL, USER_ROLE,
 };
 use k8s_openapi::api::admissionregistration::v1::{NamedRuleWithOperations, Validation};
 
@@ -47,12 +47,12 @@ pub fn policy() -> Policy {
                 "variables.resource in ['endpointslices', 'secrets']",
             ),
         ],
-        validations: [places(), dispatch(), pods(), grants()].concat(),
+        validations: [places(), dispatch(), pods(), runs(), grants()].concat(),
     }
 }
 
-/// Everything that `rules.rs` lets the operator write, but Cloister's own kinds, leases and
-/// events.
+/// Everything that `rules.rs` lets the operator write, but leases, events, and of Cloister's own
+/// kinds all but the creation of Executions.
 fn rules() -> Vec<NamedRuleWithOperations> {
     let children = &[
         "limitranges",
@@ -67,6 +67,7 @@ fn rules() -> Vec<NamedRuleWithOperations> {
         rule("", "v1", children, verbs),
         rule("", "v1", &["secrets"], verbs),
         rule("discovery.k8s.io", "v1", &["endpointslices"], verbs),
+        rule(GROUP, "v1alpha1", &["executions"], &["CREATE"]),
         rule("networking.k8s.io", "v1", &["networkpolicies"], verbs),
         rule(RBAC, "v1", bindings, verbs),
     ]
@@ -190,6 +191,28 @@ fn pods() -> Vec<Validation> {
              environment is from no Secret and no ConfigMap",
         ),
     ]
+}
+
+/// What runs by its word: what the schedule of an Integration has due, without an input of its
+/// own, and traceable to both.
+fn runs() -> Vec<Validation> {
+    vec![must(
+        &format!(
+            "
+            variables.resource != 'executions' ||
+            dyn(object).metadata.?annotations[?'{SCHEDULED_TIME_ANNOTATION}'].hasValue() &&
+            !dyn(object).spec.?input.hasValue() &&
+            dyn(object).metadata.?ownerReferences.orValue([]).exists(o,
+              o.?controller.orValue(false) && o.kind == 'Integration' &&
+              o.apiVersion.startsWith('{GROUP}/') &&
+              o.name == dyn(object).spec.?integration.orValue(''))"
+        ),
+        &format!(
+            "the operator of Cloister may create no Execution but of a schedule: without an input, \
+             with its Integration as controller, and the time in the annotation \
+             {SCHEDULED_TIME_ANNOTATION}"
+        ),
+    )]
 }
 
 /// Which rights they hand out: those that `tenant/desired/access.rs` makes, to the letter.
