@@ -3,13 +3,17 @@
 //! In: what an integrator writes. Out: the types, the CEL rules that refuse what is wrong at
 //! admission, and the closed lists of conditions and reasons.
 
+mod schedule;
 mod status;
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::status::{IntegrationCondition, IntegrationReason, IntegrationStatus};
+pub use self::{
+    schedule::{MissedRuns, Schedule},
+    status::{IntegrationCondition, IntegrationReason, IntegrationStatus, ScheduleStatus},
+};
 use crate::tenant::Runtime;
 
 /// Longest name of an Integration: it becomes the value of a label.
@@ -39,6 +43,9 @@ pub const MAX_NAME: usize = 63;
         json_path = ".status.conditions[?(@.type=='Warm')].reason"),
     printcolumn(name = "Since", type_ = "date",
         json_path = ".status.conditions[?(@.type=='Ready')].lastTransitionTime"),
+    printcolumn(name = "Schedule", type_ = "string", json_path = ".spec.schedule.cron", priority = 1),
+    printcolumn(name = "Last-Schedule", type_ = "date",
+        json_path = ".status.schedule.lastScheduleTime", priority = 1),
     printcolumn(name = "Image", type_ = "string", json_path = ".spec.image", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", priority = 1),
     validation = Rule::new("size(self.metadata.name) <= 63")
@@ -131,7 +138,16 @@ pub struct IntegrationSpec {
         .message("must be from 0s to 720h in hours, minutes and seconds, such as 1h"))]
     pub ttl: String,
 
-    /// Whether nothing new starts. What runs goes on, and what is created waits.
+    /// How many finished Executions are kept at most, besides `ttl`. The oldest go first.
+    #[serde(default)]
+    pub history: History,
+
+    /// When an Execution is created by itself. Never, if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
+
+    /// Whether nothing new starts. What runs goes on, what is created waits, and `schedule`
+    /// creates nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
 }
@@ -287,6 +303,23 @@ pub struct Warm {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
     pub max: Option<i32>,
+}
+
+/// How many finished Executions are kept at most. Without a number, `ttl` alone says.
+///
+/// Two numbers and not one, so that a thousand that went well do not push out the one that did
+/// not, and is still to be looked at.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct History {
+    /// Of those that ended as `Completed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 10000))]
+    pub succeeded: Option<i32>,
+    /// Of those that ended in any other way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 10000))]
+    pub failed: Option<i32>,
 }
 
 #[cfg(test)]

@@ -10,15 +10,18 @@ mod book;
 mod contract;
 mod demand;
 pub mod desk;
+mod keep;
 mod line;
 mod orders;
 mod outcome;
 mod pod;
+mod queue;
 mod receipt;
 mod register;
 mod run;
 mod sandbox;
 mod say;
+mod schedule;
 mod settle;
 mod status;
 mod sweep;
@@ -26,6 +29,7 @@ mod talk;
 mod tenant;
 #[cfg(test)]
 mod tests;
+mod trigger;
 mod turn;
 
 use std::net::{IpAddr, SocketAddr};

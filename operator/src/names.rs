@@ -61,6 +61,13 @@ pub fn probe(tenant_uid: &str, node: &str, slot: i64) -> String {
     format!("{PROBE_PREFIX}{}", &tag[..12])
 }
 
+/// Name of an Execution that a schedule creates. The same Integration and time, in seconds since
+/// 1970, give the same name: a second attempt after a crash meets the first one's.
+pub fn scheduled(integration: &str, integration_uid: &str, second: i64) -> String {
+    let tag = crate::digest::of(&(integration_uid, second));
+    format!("{integration}-{}", &tag[..12])
+}
+
 /// Name of a sandbox. The same Integration and tag give the same name.
 pub fn sandbox(integration_uid: &str, tag: &str) -> String {
     let tag = crate::digest::of(&(integration_uid, tag));

@@ -1,6 +1,6 @@
 //! What Cloister answers about an Integration.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -13,10 +13,33 @@ pub struct IntegrationStatus {
     /// Generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Conditions by type: `Ready`, `Warm`.
+    /// Conditions by type: `Ready`, `Warm`, `Scheduled`.
     #[serde(default)]
     #[schemars(schema_with = "crate::condition::schema")]
     pub conditions: Vec<Condition>,
+    /// How far `spec.schedule` has come; nothing without one.
+    // Written as null then, which takes it out.
+    #[serde(default)]
+    pub schedule: Option<ScheduleStatus>,
+}
+
+/// How far a schedule has come: what the next leader goes on from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScheduleStatus {
+    /// The expression that the times are of. With another one, times count from that moment.
+    #[schemars(length(max = 128))]
+    pub cron: String,
+    /// The time zone that the times are of.
+    #[schemars(length(max = 64))]
+    pub time_zone: String,
+    /// Time of the last Execution that was created, as scheduled.
+    #[serde(default)]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub last_schedule_time: Option<Timestamp>,
+    /// Time of the next one. One that lies behind waits for whatever `Scheduled` says.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub next_schedule_time: Timestamp,
 }
 
 closed_list! {
@@ -26,6 +49,8 @@ closed_list! {
         Ready,
         /// As many proven sandboxes are ready as `warm.min` asks for, or are in use.
         Warm,
+        /// What `schedule` asks for is created when it is due.
+        Scheduled,
     }
 }
 
@@ -45,13 +70,17 @@ closed_list! {
 
         /// All that were asked for are ready or in use.
         Filled,
-        /// None is asked for.
+        /// None is asked for: no warm sandbox, no schedule.
         NotRequested,
         /// Some are on their way.
         Filling,
         /// One proved to be less than it must be; the message names the check.
         SandboxUnproven,
-        /// The API server refuses a sandbox, or no node takes it; the message holds the words.
+        /// The API server refuses a sandbox or an Execution that is due, or no node takes the
+        /// sandbox; the message holds the words.
         Blocked,
+
+        /// Each is created when it is due.
+        OnSchedule,
     }
 }

@@ -1,6 +1,7 @@
 //! What the dispatcher decides to do, and what became of it. Data only.
 
 use crds::{Execution, ExecutionStatus, IntegrationStatus};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::line::Key;
@@ -48,6 +49,17 @@ pub enum Act {
         pod: Uid,
         /// Seconds that it has to end.
         grace: u32,
+    },
+    /// Create an Execution that a schedule has due.
+    Create {
+        /// Of this Integration.
+        line: Key,
+        /// Its identity.
+        uid: Uid,
+        /// For this time.
+        due: Timestamp,
+        /// Whole.
+        execution: Box<Execution>,
     },
     /// Remove an Execution that has been kept long enough.
     Forget {
@@ -103,6 +115,17 @@ pub enum Receipt {
         pod: Uid,
         /// Whether it is on its way out.
         result: Result<(), Error>,
+    },
+    /// Of [`Act::Create`].
+    Create {
+        /// Which Integration.
+        line: Key,
+        /// Its identity.
+        uid: Uid,
+        /// For this time.
+        due: Timestamp,
+        /// As the server has it now. Nothing, if one of that name was there already.
+        result: Result<Option<Box<Execution>>, Error>,
     },
     /// Of [`Act::Forget`].
     Forget {

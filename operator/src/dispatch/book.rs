@@ -15,13 +15,16 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::{
+    keep::Shelf,
     line::{Key, Known, Line},
     outcome::Outcome,
     pod::Workshop,
+    queue::Queue,
     run::{Ended, Run, Stage},
     sandbox::{Facts, Proof, Sandbox},
     talk::Opening,
     tenant::Landlord,
+    trigger::Timer,
 };
 use crate::{
     names,
@@ -45,8 +48,10 @@ pub struct Book {
     pub(super) runs: HashMap<Uid, Run>,
     /// Executions that have.
     pub(super) ended: HashMap<Uid, Ended>,
-    /// The same by line and time, the oldest first.
-    pub(super) shelf: HashMap<Key, BTreeSet<(Timestamp, Uid)>>,
+    /// The same by line, but for those that are being removed.
+    pub(super) shelf: HashMap<Key, Shelf>,
+    /// Those that could not be removed.
+    pub(super) unforgotten: Vec<Uid>,
     /// Sandboxes.
     pub(super) sandboxes: HashMap<Uid, Sandbox>,
     /// Sandboxes that went a moment ago: a late answer must not bring one back.
@@ -59,10 +64,16 @@ pub struct Book {
     pub(super) held: BTreeSet<Key>,
     /// How sandboxes are made here.
     pub(super) workshop: Workshop,
-    /// Writes under way that bind, that say what came of something, and that make a pod.
+    /// Writes under way that bind, that say what came of something, that make a pod, that create
+    /// an Execution and that remove one.
     pub(super) binding: usize,
     pub(super) closing: usize,
     pub(super) posting: usize,
+    pub(super) creating: usize,
+    pub(super) forgetting: usize,
+    /// Lines that wait until fewer of the last two are under way.
+    pub(super) to_create: Queue,
+    pub(super) to_forget: Queue,
     /// Time has gone by since the last turns.
     pub(super) ticked: bool,
     /// Sandboxes made by this process: tells one from the next.
@@ -82,6 +93,7 @@ impl Book {
             runs: HashMap::new(),
             ended: HashMap::new(),
             shelf: HashMap::new(),
+            unforgotten: Vec::new(),
             sandboxes: HashMap::new(),
             gone: HashMap::new(),
             strangers: HashMap::new(),
@@ -91,6 +103,10 @@ impl Book {
             binding: 0,
             closing: 0,
             posting: 0,
+            creating: 0,
+            forgetting: 0,
+            to_create: Queue::default(),
+            to_forget: Queue::default(),
             ticked: false,
             made: 0,
             last: None,
@@ -110,6 +126,7 @@ impl Book {
         self.workshop = workshop;
         self.forget_molds(|_| true);
         (self.binding, self.closing, self.posting) = (0, 0, 0);
+        (self.creating, self.forgetting) = (0, 0);
         self.strangers.clear();
         for sandbox in self.sandboxes.values_mut() {
             sandbox.seat = None;
@@ -130,10 +147,9 @@ impl Book {
         for line in self.lines.values_mut() {
             line.posting = 0;
             line.writing = false;
+            line.timer = Timer::default();
         }
-        for ended in self.ended.values_mut() {
-            ended.removing = false;
-        }
+        self.keep_all();
         let runs: Vec<Uid> = self.runs.keys().copied().collect();
         for uid in runs {
             self.shelve(uid);
@@ -148,6 +164,7 @@ impl Book {
             self.forget_molds(|_| true);
         }
         self.gone.retain(|_, at| *at + REMEMBERED > now);
+        self.keep_again();
         self.touch_all();
     }
 
@@ -202,6 +219,10 @@ impl Book {
         if held.is_none_or(|held| held.generation != known.generation || held.uid != known.uid) {
             // Whatever kept sandboxes from coming about may be mended.
             (line.failures, line.not_before, line.trouble) = (0, None, None);
+            line.timer.mend();
+        }
+        if held.is_some_and(|held| held.uid != known.uid) {
+            line.timer = Timer::default();
         }
         line.mold = None;
         line.integration = Some(known);

@@ -301,6 +301,14 @@ fn workshop(context: &Context, authorities: String) -> Workshop {
     }
 }
 
+fn target(key: &Key, uid: Uid) -> apply::Target<'_> {
+    apply::Target {
+        namespace: &key.namespace,
+        name: &key.name,
+        uid,
+    }
+}
+
 /// Does one thing at the API server.
 async fn perform(client: Client, act: Act) -> Receipt {
     match act {
@@ -312,11 +320,7 @@ async fn perform(client: Client, act: Act) -> Receipt {
             status,
             purpose,
         } => {
-            let object = apply::Target {
-                namespace: &key.namespace,
-                name: &key.name,
-                uid: run,
-            };
+            let object = target(&key, run);
             let result =
                 apply::status_at::<Execution>(&client, object, version, (&*before, &*status)).await;
             let result = result.map(Box::new);
@@ -327,11 +331,7 @@ async fn perform(client: Client, act: Act) -> Receipt {
             }
         }
         Act::LineStatus { key, uid, status } => {
-            let object = apply::Target {
-                namespace: &key.namespace,
-                name: &key.name,
-                uid,
-            };
+            let object = target(&key, uid);
             let result = apply::status_of::<Integration>(&client, object, &*status).await;
             let result = result.map(|()| status);
             Receipt::LineStatus { key, result }
@@ -341,20 +341,26 @@ async fn perform(client: Client, act: Act) -> Receipt {
             Receipt::Make { line, result }
         }
         Act::Remove { key, pod, grace } => {
-            let object = apply::Target {
-                namespace: &key.namespace,
-                name: &key.name,
-                uid: pod,
-            };
+            let object = target(&key, pod);
             let result = apply::remove::<Pod>(&client, object, Some(grace)).await;
             Receipt::Remove { pod, result }
         }
+        Act::Create {
+            line,
+            uid,
+            due,
+            execution,
+        } => {
+            let result = apply::execution(&client, &execution).await;
+            Receipt::Create {
+                line,
+                uid,
+                due,
+                result: result.map(|object| object.map(Box::new)),
+            }
+        }
         Act::Forget { key, run } => {
-            let object = apply::Target {
-                namespace: &key.namespace,
-                name: &key.name,
-                uid: run,
-            };
+            let object = target(&key, run);
             let result = apply::remove::<Execution>(&client, object, None).await;
             Receipt::Forget { run, result }
         }

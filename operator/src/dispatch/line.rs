@@ -16,11 +16,13 @@ use crds::{
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use super::demand::Arrivals;
+use super::{demand::Arrivals, keep::Keep, schedule::Schedule, trigger::Timer};
 use crate::world::facts::{self, Uid};
 
 /// The longest of most spans of an Integration; the rules of its CRD say the same.
 const DAY: Duration = Duration::from_hours(24);
+/// The longest of the others.
+pub const MONTH: Duration = Duration::from_hours(30 * 24);
 
 /// Namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -83,8 +85,10 @@ pub struct Terms {
     pub warm_most: usize,
     /// What becomes of what the command says.
     pub logs: Logs,
-    /// How long what is finished is kept.
-    pub ttl: Duration,
+    /// How much of what is finished is kept, and how long.
+    pub keep: Keep,
+    /// When it runs by itself.
+    pub schedule: Option<Schedule>,
 }
 
 impl Terms {
@@ -99,9 +103,6 @@ impl Terms {
         let command = words
             .next()
             .ok_or("spec.command: names no program; write at least one word")?;
-        let count = |field: &str, value: i32| {
-            usize::try_from(value).map_err(|_| format!("{field}: must not be negative"))
-        };
         let limit = count("spec.concurrency.limit", spec.concurrency.limit)?;
         if limit == 0 {
             return Err("spec.concurrency.limit: must be at least 1".to_owned());
@@ -130,16 +131,34 @@ impl Terms {
             warm,
             warm_most,
             logs: spec.logs,
-            ttl: span("spec.ttl", &spec.ttl, DAY * 30)?,
+            keep: Keep::of(object)?,
+            schedule: spec.schedule.as_ref().map(schedule).transpose()?,
         })
     }
+}
+
+fn schedule(spec: &crds::integration::Schedule) -> Result<Schedule, String> {
+    let field = "spec.schedule.startingDeadline";
+    Schedule::of(spec, span(field, &spec.starting_deadline, MONTH)?)
+}
+
+/// Reads a number of things.
+///
+/// # Errors
+/// Field and problem, for people.
+pub fn count(field: &str, value: i32) -> Result<usize, String> {
+    usize::try_from(value).map_err(|_| format!("{field}: must not be negative"))
 }
 
 fn amount(field: &str, text: &str) -> Result<Amount, String> {
     text.parse().map_err(|error| format!("{field}: {error}"))
 }
 
-fn span(field: &str, text: &str, most: Duration) -> Result<Duration, String> {
+/// Reads a duration.
+///
+/// # Errors
+/// Field and problem, for people.
+pub fn span(field: &str, text: &str, most: Duration) -> Result<Duration, String> {
     let read: Result<SignedDuration, _> = text.parse();
     let span = read.map_err(|error| format!("{field}: \"{text}\" is no duration: {error}"))?;
     let span = Duration::try_from(span).map_err(|_| format!("{field}: must not be negative"))?;
@@ -194,6 +213,8 @@ pub struct Line {
     pub writing: bool,
     /// When one was last written.
     pub said: Option<Timestamp>,
+    /// How far its schedule has come.
+    pub timer: Timer,
 }
 
 /// What is kept of an Integration that exists.

@@ -68,11 +68,13 @@ impl Book {
                     sandbox.removing = result.is_ok();
                 }
             }
-            Receipt::Forget { run, result } => {
-                if let (Some(ended), Err(_)) = (self.ended.get_mut(&run), result) {
-                    ended.removing = false;
-                }
-            }
+            Receipt::Create {
+                line,
+                uid,
+                due,
+                result,
+            } => self.created((&line, uid, due), result, now),
+            Receipt::Forget { run, result } => self.forgotten(run, result.is_ok()),
         }
     }
 

@@ -35,7 +35,7 @@ impl Book {
             line.keyed.entry(key.clone()).or_insert(uid);
         }
         let kept = self.shelf.entry(ended.line.clone()).or_default();
-        kept.insert((ended.at, uid));
+        kept.insert(uid, &ended);
         self.touch(&ended.line);
         self.ended.insert(uid, ended);
     }
@@ -152,7 +152,7 @@ impl Book {
             .map(|run| (run.line, run.idempotency_key));
         let over = self.ended.remove(&uid).map(|ended| {
             if let Some(shelf) = self.shelf.get_mut(&ended.line) {
-                shelf.remove(&(ended.at, uid));
+                shelf.remove(uid, &ended);
             }
             (ended.line, ended.idempotency_key)
         });

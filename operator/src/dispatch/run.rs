@@ -79,6 +79,8 @@ pub struct Ended {
     pub line: Key,
     /// When it ended.
     pub at: Timestamp,
+    /// It went well.
+    pub succeeded: bool,
     /// It stands for this key.
     pub idempotency_key: Option<Arc<str>>,
     /// It is being removed.
@@ -136,6 +138,7 @@ pub fn of(object: &Execution, now: Timestamp) -> Progress {
             key,
             line,
             at: status.times.ended.unwrap_or(created),
+            succeeded: reason(&status) == Some(ExecutionReason::Completed.as_str()),
             idempotency_key: idempotency_key.filter(|_| stands),
             removing: false,
         });

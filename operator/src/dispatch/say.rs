@@ -1,4 +1,4 @@
-//! What is said of a line where time has gone by, and what is kept no longer. Pure.
+//! What is said of a line where time has gone by. Pure.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use super::{
     status::{self, Findings},
     turn::{PROOF_LIMIT, View, write},
 };
-use crate::{conditions, world::facts::Uid};
+use crate::conditions;
 
 /// How long an Execution waits before its status says for what.
 const SAY_AFTER: Duration = Duration::from_secs(1);
@@ -27,8 +27,6 @@ const SAY_AGAIN: Duration = Duration::from_mins(1);
 const SAY_AT_ONCE: usize = 16;
 /// How long sandboxes may be missing before the status says so: refilling is no news.
 const DEFICIT: Duration = Duration::from_secs(10);
-/// Kept without an Integration that says how long.
-const DEFAULT_TTL: Duration = Duration::from_hours(1);
 
 impl Book {
     /// Says what goes on where that takes long.
@@ -78,31 +76,6 @@ impl Book {
         }
     }
 
-    /// Removes what has been kept long enough.
-    pub(super) fn forget(&mut self, key: &Key, view: View<'_>, acts: &mut Vec<Act>) {
-        let ttl = self
-            .lines
-            .get(key)
-            .and_then(Line::terms)
-            .map_or(DEFAULT_TTL, |terms| terms.ttl);
-        let Some(kept) = self.shelf.get(key) else {
-            return;
-        };
-        let old = kept.iter().take_while(|(at, _)| *at + ttl <= view.now);
-        let there = |uid: &Uid| self.ended.get(uid).is_some_and(|ended| !ended.removing);
-        let old = old.map(|(_, uid)| *uid).filter(there);
-        for uid in old.take(SAY_AT_ONCE).collect::<Vec<_>>() {
-            let Some(ended) = self.ended.get_mut(&uid) else {
-                continue;
-            };
-            ended.removing = true;
-            acts.push(Act::Forget {
-                key: ended.key.clone(),
-                run: uid,
-            });
-        }
-    }
-
     /// Writes the status of the Integration, if there is news.
     pub(super) fn say_of_line(&mut self, key: &Key, view: View<'_>, acts: &mut Vec<Act>) {
         let findings = self.findings(key, view);
@@ -112,12 +85,14 @@ impl Book {
         let (Some(known), Some(findings)) = (&line.integration, findings) else {
             return;
         };
-        let status = status::integration(&known.status, known.generation, findings, view.now);
+        let timing = line.timer.record.clone();
+        let status = status::integration(known, findings, timing, view.now);
         let verdicts = |status: &IntegrationStatus| -> Vec<String> {
             let conditions = status.conditions.iter();
             conditions.map(|one| one.status.clone()).collect()
         };
         let words_alone = known.status.observed_generation == status.observed_generation
+            && known.status.schedule == status.schedule
             && verdicts(&known.status) == verdicts(&status);
         let just_said = line.said.is_some_and(|at| at + SAY_AGAIN > view.now);
         if known.deleting || status == known.status || words_alone && just_said {
@@ -134,6 +109,7 @@ impl Book {
 
     fn findings(&mut self, key: &Key, view: View<'_>) -> Option<Findings> {
         let shut = self.shut(key);
+        let open = self.may_create(key);
         let oldest = view.now - PROOF_LIMIT;
         let line = self.lines.get(key)?;
         let sandboxes = line.pods.iter().filter_map(|uid| self.sandboxes.get(uid));
@@ -142,6 +118,11 @@ impl Book {
         let line = self.lines.get_mut(key)?;
         line.deficit = missing.then(|| line.deficit.unwrap_or(view.now));
         let known = line.integration.as_ref()?;
+        let closed = (!open).then(|| match &shut {
+            Some(outcome) if !known.suspend => why_shut(outcome.reason, false),
+            _ => IntegrationReason::Suspended,
+        });
+        let scheduled = timing(line, known, closed);
         let ready = match (&known.terms, shut) {
             (Err(fault), _) => (
                 Verdict::False,
@@ -162,7 +143,11 @@ impl Book {
             }
         };
         let warm = warmth(line, known, view.now);
-        Some(Findings { ready, warm })
+        Some(Findings {
+            ready,
+            warm,
+            scheduled,
+        })
     }
 }
 
@@ -188,6 +173,32 @@ fn warmth(line: &Line, known: &Known, now: Timestamp) -> (Verdict, IntegrationRe
             say(Verdict::False, IntegrationReason::Filling, message)
         }
     }
+}
+
+/// Whether what is due is created, or why nothing may be.
+fn timing(
+    line: &Line,
+    known: &Known,
+    closed: Option<IntegrationReason>,
+) -> (Verdict, IntegrationReason, String) {
+    let say = |verdict, reason, message: &str| (verdict, reason, message.to_owned());
+    let Ok(terms) = &known.terms else {
+        let message = "nothing is created; Ready says why";
+        return say(Verdict::Unknown, IntegrationReason::InvalidSpec, message);
+    };
+    if terms.schedule.is_none() {
+        let message = "no schedule is asked for";
+        return say(Verdict::True, IntegrationReason::NotRequested, message);
+    }
+    if let Some(reason) = closed {
+        let message = "nothing is created while that is so";
+        return say(Verdict::False, reason, message);
+    }
+    if let Some(trouble) = &line.timer.trouble {
+        return say(Verdict::False, IntegrationReason::Blocked, trouble);
+    }
+    let message = "each Execution is created when it is due";
+    say(Verdict::True, IntegrationReason::OnSchedule, message)
 }
 
 const fn why_shut(reason: ExecutionReason, suspend: bool) -> IntegrationReason {

@@ -41,8 +41,8 @@ impl Book {
         self.write_ends(key, view, acts);
         if ticked {
             self.say(key, view, acts);
-            self.forget(key, view, acts);
         }
+        self.look_at_schedule(key, view.now);
         self.say_of_line(key, view, acts);
     }
 

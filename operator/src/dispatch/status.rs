@@ -4,12 +4,13 @@ use crds::{
     ExecutionStatus, IntegrationStatus,
     condition::{Finding, Verdict},
     execution::{Checks, ExecutionCondition, ExecutionReason, Sandbox as Place},
-    integration::{IntegrationCondition, IntegrationReason},
+    integration::{IntegrationCondition, IntegrationReason, ScheduleStatus},
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::{
+    line::Known,
     outcome::Outcome,
     run::Run,
     sandbox::{Facts, Proof},
@@ -198,19 +199,27 @@ pub struct Findings {
     pub ready: (Verdict, IntegrationReason, String),
     /// Condition `Warm`.
     pub warm: (Verdict, IntegrationReason, String),
+    /// Condition `Scheduled`.
+    pub scheduled: (Verdict, IntegrationReason, String),
 }
 
-/// The status of an Integration.
+/// The status of an Integration; `schedule` is how far that has come.
 pub fn integration(
-    previous: &IntegrationStatus,
-    generation: Option<i64>,
+    known: &Known,
     findings: Findings,
+    schedule: Option<ScheduleStatus>,
     now: Timestamp,
 ) -> IntegrationStatus {
-    let Findings { ready, warm } = findings;
+    let Findings {
+        ready,
+        warm,
+        scheduled,
+    } = findings;
+    let (previous, generation) = (&known.status, known.generation);
     let spelled = [
         (IntegrationCondition::Ready, ready),
         (IntegrationCondition::Warm, warm),
+        (IntegrationCondition::Scheduled, scheduled),
     ];
     let spelled = spelled.map(|(condition, (verdict, reason, message))| -> Stated {
         stated(
@@ -228,5 +237,6 @@ pub fn integration(
     IntegrationStatus {
         observed_generation: generation,
         conditions,
+        schedule,
     }
 }

@@ -3,6 +3,8 @@
 mod crashes;
 mod decoys;
 mod demand;
+mod history;
+mod schedules;
 mod sim;
 mod trouble;
 

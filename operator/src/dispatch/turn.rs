@@ -102,9 +102,13 @@ impl Book {
         }
     }
 
-    /// One thing for one line: a sandbox given out, or else one made.
+    /// One thing for one line: a sandbox given out, or else one made, or an Execution created
+    /// that is due, or one removed that has ended.
     fn serve(&mut self, key: &Key, view: View<'_>) -> Option<Act> {
-        self.claim(key, view).or_else(|| self.make(key, view))
+        self.claim(key, view)
+            .or_else(|| self.make(key, view))
+            .or_else(|| self.create_due(key, view))
+            .or_else(|| self.forget(key, view))
     }
 
     /// Gives the sandbox that proved itself longest ago to who waits longest.

@@ -6,9 +6,12 @@ mod boxes;
 use std::collections::{BTreeMap, BTreeSet};
 
 use contract::Inside;
-use crds::{Execution, Integration, Tenant};
+use crds::{
+    Execution, Integration, IntegrationStatus, Tenant, well_known::SCHEDULED_TIME_ANNOTATION,
+};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use self::boxes::{Box_, cluster, refused};
@@ -54,6 +57,8 @@ pub struct Sim {
     pub boxes: BTreeMap<String, Box_>,
     /// Attempts that ran a command, by Execution.
     pub started: BTreeMap<String, u32>,
+    /// Most lines to be looked at when a write has ended.
+    pub most_touched: usize,
     /// Most sandboxes at work at once.
     pub most_live: usize,
     /// Acts that were done.
@@ -68,6 +73,14 @@ pub struct Sim {
     pub behind: bool,
     /// Order in which Executions were bound.
     pub bound: Vec<String>,
+    /// What the API server says to an Execution that is due.
+    pub refuse_executions: Option<&'static str>,
+    /// What the API server does not do: `Line`, a status of an Integration, or `Forget`.
+    pub refuse: Option<&'static str>,
+    /// Times for which schedules created an Execution.
+    pub created: Vec<String>,
+    /// Namespaces of the same.
+    pub created_in: Vec<String>,
 }
 
 fn workshop() -> Workshop {
@@ -102,6 +115,7 @@ impl Sim {
             pods: BTreeMap::new(),
             boxes: BTreeMap::new(),
             started: BTreeMap::new(),
+            most_touched: 0,
             most_live: 0,
             writes: Vec::new(),
             fatal: None,
@@ -109,6 +123,10 @@ impl Sim {
             lose_next_answer: None,
             behind: false,
             bound: Vec::new(),
+            refuse_executions: None,
+            refuse: None,
+            created: Vec::new(),
+            created_in: Vec::new(),
         };
         sim.tenant("acme", "True");
         sim.book.sees(&sim.cluster, sim.now);
@@ -135,21 +153,60 @@ impl Sim {
         self.version.to_string()
     }
 
+    /// A Tenant in this state.
+    pub fn state(&mut self, name: &str, state: &str) {
+        let tenant: Tenant = serde_json::from_value(json!({
+            "apiVersion": "cloister.dev/v1alpha1", "kind": "Tenant",
+            "metadata": {"name": name, "uid": uid(name)},
+            "spec": {"members": [], "state": state},
+        }))
+        .unwrap();
+        self.book.tenant(&tenant);
+    }
+
     /// Applies an Integration of this name.
     pub fn integration(&mut self, namespace: &str, name: &str, extra: &Value) {
         let version = self.bump();
+        let key = format!("{namespace}/{name}");
         let mut spec = json!({"image": "example", "command": ["/hello"]});
         merge(&mut spec, extra);
-        let object = json!({
+        let mut object = json!({
             "apiVersion": "cloister.dev/v1alpha1", "kind": "Integration",
-            "metadata": {"name": name, "namespace": namespace, "uid": uid(&format!("{namespace}/{name}")),
+            "metadata": {"name": name, "namespace": namespace, "uid": uid(&key),
                 "generation": self.version, "resourceVersion": version},
             "spec": spec,
         });
+        if let Some(held) = self.integrations.get(&key) {
+            object["status"] = held["status"].clone();
+        }
         let parsed: Integration = serde_json::from_value(object.clone()).unwrap();
-        self.integrations
-            .insert(format!("{namespace}/{name}"), object);
+        self.integrations.insert(key, object);
         self.book.integration(&parsed);
+    }
+
+    /// An Execution that has ended, well or not, so many seconds ago.
+    pub fn ended(&mut self, name: &str, well: bool, ago: i64) {
+        self.ended_of("hello", name, well, ago);
+    }
+
+    /// The same of another Integration.
+    pub fn ended_of(&mut self, line: &str, name: &str, well: bool, ago: i64) {
+        let at = (self.now - jiff::SignedDuration::from_secs(ago)).to_string();
+        let version = self.bump();
+        let (status, reason) = if well {
+            ("True", "Completed")
+        } else {
+            ("False", "Failed")
+        };
+        let object = json!({
+            "apiVersion": "cloister.dev/v1alpha1", "kind": "Execution",
+            "metadata": {"name": name, "namespace": NAMESPACE, "uid": uid(&format!("x{name}")),
+                "generation": 1, "resourceVersion": version, "creationTimestamp": at},
+            "spec": {"integration": line},
+            "status": {"attempt": 1, "times": {"ended": at}, "conditions": [{"type": "Succeeded",
+                "status": status, "reason": reason, "message": "", "lastTransitionTime": at}]},
+        });
+        self.store(name, object);
     }
 
     /// Creates an Execution.
@@ -215,6 +272,7 @@ impl Sim {
                 }
                 let receipt = self.perform(act);
                 self.book.receipt(receipt, self.now);
+                self.most_touched = self.most_touched.max(self.book.dirty.len());
                 self.count();
             }
             let moved = self.sandboxes();
@@ -274,10 +332,15 @@ impl Sim {
             let pod: Pod = serde_json::from_value(object.clone()).unwrap();
             self.book.pod(Facts::of(&pod).unwrap(), self.now);
         }
-        self.book.lead(workshop(), self.now);
+        self.lead();
         for name in self.boxes.keys().cloned().collect::<Vec<_>>() {
             self.dial(&name);
         }
+    }
+
+    /// The process leads from now on.
+    pub fn lead(&mut self) {
+        self.book.lead(workshop(), self.now);
     }
 
     fn perform(&mut self, act: Act) -> Receipt {
@@ -302,19 +365,13 @@ impl Sim {
                 }
             }
             Act::LineStatus { key, status, .. } => {
-                self.writes.push(format!("Line {}", key.name));
-                Receipt::LineStatus {
-                    key,
-                    result: Ok(status),
-                }
+                let result = self.write_line(&key, status);
+                Receipt::LineStatus { key, result }
             }
             Act::Make { line, pod } => {
                 self.writes.push("Make".to_owned());
-                let result = self.make(&pod);
-                Receipt::Make {
-                    line,
-                    result: result.map(Box::new),
-                }
+                let result = self.make(&pod).map(Box::new);
+                Receipt::Make { line, result }
             }
             Act::Remove { key, pod, .. } => {
                 self.writes.push("Remove".to_owned());
@@ -326,15 +383,20 @@ impl Sim {
                     result: Ok(()),
                 }
             }
+            Act::Create {
+                line,
+                uid,
+                due,
+                execution,
+            } => Receipt::Create {
+                line,
+                uid,
+                due,
+                result: self.create(&execution),
+            },
             Act::Forget { key, run } => {
-                self.writes.push(format!("Forget {}", key.name));
-                if self.executions.contains_key(&*key.name) {
-                    self.delete(&key.name);
-                }
-                Receipt::Forget {
-                    run,
-                    result: Ok(()),
-                }
+                let result = self.forget(&key);
+                Receipt::Forget { run, result }
             }
         }
     }
@@ -382,6 +444,70 @@ impl Sim {
         next["metadata"]["resourceVersion"] = json!(self.bump());
         self.executions.insert(key.name.to_string(), next);
         Ok(self.parsed(&key.name))
+    }
+
+    /// Creates what a schedule has due.
+    fn create(&mut self, execution: &Execution) -> Result<Option<Box<Execution>>, Error> {
+        let (name, due) = (
+            execution.name_any(),
+            &execution.annotations()[SCHEDULED_TIME_ANNOTATION],
+        );
+        if let Some(words) = self.refuse_executions {
+            self.writes.push("Refused".to_owned());
+            return Err(refused(403, "Forbidden", words));
+        }
+        if self.executions.contains_key(&name) {
+            self.writes.push(format!("There {due}"));
+            return Ok(None);
+        }
+        self.writes.push(format!("Create {due}"));
+        self.created.push(due.clone());
+        self.created_in.push(execution.namespace().unwrap());
+        let mut object = json!(execution);
+        let version = self.bump();
+        object["metadata"]["uid"] = json!(uid(&format!("x{name} {version}")));
+        object["metadata"]["generation"] = json!(1);
+        object["metadata"]["resourceVersion"] = json!(version);
+        object["metadata"]["creationTimestamp"] = json!(self.now.to_string());
+        self.executions.insert(name.clone(), object);
+        Ok(Some(Box::new(self.parsed(&name))))
+    }
+
+    fn forget(&mut self, key: &Key) -> Result<(), Error> {
+        self.writes.push(format!("Forget {}", key.name));
+        if self.refuse == Some("Forget") {
+            return Err(refused(403, "Forbidden", "not this one"));
+        }
+        if self.executions.contains_key(&*key.name) {
+            self.delete(&key.name);
+        }
+        Ok(())
+    }
+
+    fn write_line(
+        &mut self,
+        key: &Key,
+        status: Box<IntegrationStatus>,
+    ) -> Result<Box<IntegrationStatus>, Error> {
+        self.writes.push(format!("Line {}", key.name));
+        if self.refuse == Some("Line") {
+            return Err(refused(503, "ServiceUnavailable", "not now"));
+        }
+        self.set_line(key, &json!(status));
+        Ok(status)
+    }
+
+    /// Sets the status of an Integration.
+    pub fn set_line(&mut self, key: &Key, status: &Value) {
+        let key = format!("{}/{}", key.namespace, key.name);
+        if let Some(held) = self.integrations.get_mut(&key) {
+            held["status"] = status.clone();
+        }
+    }
+
+    /// Status of an Integration, as the server has it.
+    pub fn line(&self, name: &str) -> Value {
+        self.integrations[&format!("{NAMESPACE}/{name}")]["status"].clone()
     }
 
     /// Everything that runs or stands ready.
