@@ -17,3 +17,5 @@ mod race;
 mod running;
 #[path = "execution/seeded.rs"]
 mod seeded;
+#[path = "execution/schedule.rs"]
+mod schedule;

@@ -40,6 +40,7 @@ async fn accepts_the_least_and_says_what_it_takes_it_for() {
         ("/concurrency", json!({"limit": 10, "policy": "Queue"})),
         ("/warm", json!({"min": 0})),
         ("/ttl", json!("1h")),
+        ("/history", json!({})),
     ] {
         assert_eq!(spec.pointer(pointer), Some(&value), "spec{pointer}");
     }
@@ -100,6 +101,13 @@ async fn rejects_zero_and_absurd_counts() {
             1_000,
         ),
         ("/spec/warm/min", "spec.warm.min", 0, 100),
+        (
+            "/spec/history/succeeded",
+            "spec.history.succeeded",
+            0,
+            10_000,
+        ),
+        ("/spec/history/failed", "spec.history.failed", 0, 10_000),
         ("/spec/retries", "spec.retries", 0, 10),
     ] {
         let too_few: &[&str] = &[field, &format!("greater than or equal to {least}")];
@@ -116,6 +124,84 @@ async fn rejects_zero_and_absurd_counts() {
         .await;
         accepted(pointer, &[json!(least), json!(most)]).await;
     }
+}
+
+#[tokio::test]
+async fn rejects_a_schedule_that_is_none() {
+    let with = |field: &str, value: &str| {
+        let mut schedule = json!({"cron": "0 3 * * *"});
+        schedule[field] = json!(value);
+        schedule
+    };
+    for (field, words, good, bad) in [
+        (
+            "cron",
+            "must be minute (0-59), hour (0-23)",
+            [
+                "* * * * *",
+                "*/15 8-18 1,15 jan-JUN MON-fri",
+                "59 23 31 12 7",
+                "0 0 30 2 *",
+            ],
+            [
+                "60 * * * *",
+                "* * * * * *",
+                "@hourly aa",
+                "TZ=UTC 0 3 * * *",
+            ],
+        ),
+        (
+            "timeZone",
+            "IANA time zone database",
+            ["Etc/UTC", "America/Argentina/Ushuaia", "Etc/GMT+5", "UTC"],
+            ["+02:00", "../etc/passwd", "Europe Berlin", "Europe/"],
+        ),
+        (
+            "startingDeadline",
+            "must be from 1m to 720h",
+            ["1m", "90s", "1h", "720h"],
+            ["59s", "721h", "1d", "soon"],
+        ),
+        (
+            "missed",
+            "supported values",
+            ["RunOnce", "Skip", "RunOnce", "Skip"],
+            ["RunAll", "", "runOnce", "true"],
+        ),
+    ] {
+        let path = format!("spec.schedule.{field}");
+        accepted("/spec/schedule", &good.map(|value| with(field, value))).await;
+        for value in bad {
+            let words: &[&str] = &[&path, words];
+            refused("/spec/schedule", &[(with(field, value), words)]).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn says_what_it_takes_a_schedule_for_and_rejects_what_is_less_or_more() {
+    let admin = Server::admin().await;
+    let least = integration(ANYWHERE, &unique("i"));
+    let object = set(&least, "/spec/schedule", &json!({"cron": "0 3 * * *"}));
+    let answer = admin.dry_run(&object).await;
+    assert_eq!(
+        answer.unwrap()["spec"]["schedule"],
+        json!({"cron": "0 3 * * *", "timeZone": "Etc/UTC", "missed": "RunOnce",
+            "startingDeadline": "1h"})
+    );
+    refused(
+        "/spec/schedule",
+        &[
+            (json!({}), &["spec.schedule.cron", "Required value"]),
+            (json!({"cron": "* * * *"}), &["spec.schedule.cron"]),
+            (json!({"cron": "1,".repeat(65)}), &["spec.schedule.cron"]),
+            (
+                json!({"cron": "* * * * *", "seconds": "*"}),
+                &["unknown field \"spec.schedule.seconds\""],
+            ),
+        ],
+    )
+    .await;
 }
 
 #[tokio::test]
