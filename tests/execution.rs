@@ -15,7 +15,7 @@ mod loss;
 mod race;
 #[path = "execution/running.rs"]
 mod running;
-#[path = "execution/seeded.rs"]
-mod seeded;
 #[path = "execution/schedule.rs"]
 mod schedule;
+#[path = "execution/seeded.rs"]
+mod seeded;
