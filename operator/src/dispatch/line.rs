@@ -24,6 +24,9 @@ const DAY: Duration = Duration::from_hours(24);
 /// The longest of the others.
 pub const MONTH: Duration = Duration::from_hours(30 * 24);
 
+/// How long before a run that is scheduled its sandbox is made, where one may be kept ready.
+const LEAD: Duration = Duration::from_secs(20);
+
 /// Namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
@@ -264,10 +267,10 @@ impl Line {
 
     /// Sandboxes that are to be ready now for who may come.
     pub fn ready(&self, now: Timestamp) -> usize {
-        let bounds = self.terms().map(|terms| (terms.warm, terms.warm_most));
-        bounds.map_or(0, |(least, most)| {
-            self.arrivals.most(now).clamp(least, most)
-        })
+        let Some(terms) = self.terms() else { return 0 };
+        let soon = usize::from(self.timer.comes_within(LEAD, now));
+        let asked = self.arrivals.most(now).max(soon);
+        asked.clamp(terms.warm, terms.warm_most)
     }
 
     /// The spec, if there is a good one.

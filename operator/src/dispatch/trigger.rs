@@ -52,6 +52,12 @@ pub struct Timer {
 }
 
 impl Timer {
+    /// Whether the next run is due within this time.
+    pub fn comes_within(&self, lead: Duration, now: Timestamp) -> bool {
+        let record = self.record.as_ref();
+        record.is_some_and(|record| record.next_schedule_time <= now + lead)
+    }
+
     /// Whatever kept a run from being created may be mended.
     pub fn mend(&mut self) {
         (self.not_before, self.trouble) = (None, None);

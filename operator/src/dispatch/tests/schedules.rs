@@ -395,3 +395,15 @@ fn a_tenant_with_hundreds_due_does_not_keep_another_one_waiting() {
     let touched = sim.most_touched;
     assert!(touched < 100, "{touched} lines are looked at again");
 }
+
+#[test]
+fn a_sandbox_is_made_ahead_of_a_run_where_one_may_be_kept() {
+    for (most, ready) in [(1, 1), (0, 0)] {
+        let extra = json!({"warm": {"min": 0, "max": most}, "ttl": "0s"});
+        let mut sim = scheduled(&json!({}), &extra);
+        until(&mut sim, "1970-01-12T13:49:30Z");
+        assert_eq!(sim.boxes.len(), 0, "half a minute ahead");
+        until(&mut sim, "1970-01-12T13:49:55Z");
+        assert_eq!(sim.boxes.len(), ready, "a few seconds ahead");
+    }
+}
