@@ -14,7 +14,7 @@ pub use self::{
     schedule::{MissedRuns, Schedule},
     status::{IntegrationCondition, IntegrationReason, IntegrationStatus, ScheduleStatus},
 };
-use crate::tenant::Runtime;
+use crate::tenant::{EgressRule, Runtime};
 
 /// Longest name of an Integration: it becomes the value of a label.
 pub const MAX_NAME: usize = 63;
@@ -80,6 +80,12 @@ pub struct IntegrationSpec {
     /// Kernel boundary: the tenant's, if not given. It may be stricter, never laxer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtime: Option<Runtime>,
+
+    /// What its runs may reach outside the cluster: blocks of public addresses and their ports,
+    /// each within one entry of the Tenant's `spec.isolation.egressCeiling`. Empty: nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub egress: Vec<EgressRule>,
 
     /// What one run may use.
     #[serde(default)]
@@ -356,6 +362,37 @@ mod tests {
         bounds("ttl", &["0s", "24h", "720h"], &["721h", "720h1s"]);
         for field in ["timeout", "gracePeriod", "startDeadline", "ttl"] {
             bounds(field, &[], &["5 m", "-5m", "1d", "1.5h", "PT5M", "5m1h"]);
+        }
+    }
+
+    #[test]
+    fn egress_is_of_public_addresses_and_named_ports() {
+        let rule = |cidr: &str, ports: Value| json!([{"cidr": cidr, "ports": ports}]);
+        let https = json!([{"port": 443, "protocol": "TCP"}]);
+        for good in [
+            json!([]),
+            rule("203.0.113.0/24", https.clone()),
+            rule(
+                "2600:1f00::/24",
+                json!([{"port": 8000, "endPort": 8100, "protocol": "UDP"}]),
+            ),
+        ] {
+            assert!(!refused("egress", &good), "{good}");
+        }
+        for bad in [
+            rule("10.0.0.0/8", https.clone()),
+            rule("0.0.0.0/0", https.clone()),
+            rule("100.64.0.0/10", https.clone()),
+            rule("169.254.169.254/32", https.clone()),
+            rule("::ffff:203.0.113.0/120", https.clone()),
+            rule("fd00:ec2::254/128", https.clone()),
+            rule("203.0.113.1/24", https),
+            rule(
+                "203.0.113.0/24",
+                json!([{"port": 443, "endPort": 80, "protocol": "TCP"}]),
+            ),
+        ] {
+            assert!(refused("egress", &bad), "{bad}");
         }
     }
 

@@ -33,6 +33,11 @@ impl Cidr {
         Self { address, length }
     }
 
+    /// Whether every address of the other one is in this one. One of the other family's never is.
+    pub fn holds(self, other: Self) -> bool {
+        self.length <= other.length && self.overlaps(other)
+    }
+
     /// Whether the two blocks share an address. Blocks of different families never do.
     pub fn overlaps(self, other: Self) -> bool {
         let length = self.length.min(other.length);
@@ -262,6 +267,26 @@ mod tests {
         assert!(!cidr("11.0.0.0/8").overlaps(cidr("10.0.0.0/8")));
         assert!(!cidr("::/0").overlaps(cidr("10.0.0.0/8")));
         assert!(cidr("fc00::/7").overlaps(cidr("fd00:ec2::254/128")));
+    }
+
+    #[test]
+    fn a_block_holds_itself_and_what_is_smaller_in_its_family() {
+        for (outer, inner) in [
+            ("0.0.0.0/0", "203.0.113.0/24"),
+            ("203.0.113.0/24", "203.0.113.0/24"),
+            ("203.0.113.0/24", "203.0.113.255/32"),
+            ("2600::/12", "2600:1f00::/24"),
+        ] {
+            assert!(cidr(outer).holds(cidr(inner)), "{outer} {inner}");
+        }
+        for (outer, inner) in [
+            ("203.0.113.0/25", "203.0.113.0/24"),
+            ("203.0.113.0/25", "203.0.113.128/32"),
+            ("::/0", "203.0.113.0/24"),
+            ("0.0.0.0/0", "::ffff:cb00:7100/120"),
+        ] {
+            assert!(!cidr(outer).holds(cidr(inner)), "{outer} {inner}");
+        }
     }
 
     #[test]

@@ -196,7 +196,8 @@ pub struct Isolation {
     #[serde(default)]
     pub runtime: Runtime,
     /// The most that anything in the tenant may ever be allowed to reach outside its
-    /// namespace. Opens nothing by itself. Empty: nothing.
+    /// namespace; `spec.egress` of an Integration opens parts of it. Opens nothing by itself.
+    /// Empty: nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub egress_ceiling: Vec<EgressRule>,

@@ -351,3 +351,36 @@ async fn accepts_the_largest_integration() {
         "runtime": "GVisor", "suspend": true});
     accepted("/spec", &[spec]).await;
 }
+
+#[tokio::test]
+async fn rejects_egress_to_what_no_tenant_may_reach_and_too_much_of_it() {
+    let rule = |cidr: &str| json!({"cidr": cidr, "ports": [{"port": 443}]});
+    for cidr in [
+        "10.0.0.0/8",
+        "0.0.0.0/0",
+        "169.254.169.254/32",
+        "fd00:ec2::254/128",
+    ] {
+        let words: &[&str] = &["spec.egress[0].cidr", "which no tenant may reach"];
+        refused("/spec/egress", &[(json!([rule(cidr)]), words)]).await;
+    }
+    let many = |count: usize| json!(vec![rule("8.8.8.0/24"); count]);
+    let ports = |ports: Value| json!([{"cidr": "8.8.8.0/24", "ports": ports}]);
+    refused(
+        "/spec/egress",
+        &[
+            (
+                json!([rule("8.8.8.8/24")]),
+                &["spec.egress[0].cidr", "not a CIDR, or bits are set"],
+            ),
+            (many(65), &["spec.egress", "at most 64 items"]),
+            (ports(json!([])), &["egress[0].ports", "at least 1 items"]),
+            (
+                ports(json!([{"port": 443, "endPort": 442}])),
+                &["ports[0].endPort", "endPort must not be below port"],
+            ),
+        ],
+    )
+    .await;
+    accepted("/spec/egress", &[many(64), json!([rule("2001:4860::/32")])]).await;
+}

@@ -63,6 +63,12 @@ closed_list! {
         Suspended,
         /// The spec contradicts itself or the tenant; the message names field and remedy.
         InvalidSpec,
+        /// What `spec.egress` names is not within the Tenant's `spec.isolation.egressCeiling`, or
+        /// holds addresses of the cluster; the message names entry and remedy.
+        EgressBeyondCeiling,
+        /// The network policy of what `spec.egress` names is not what it must be, or one that it
+        /// names no more is still there. It is being set right.
+        PolicyNotInForce,
         /// The namespace is not a tenant's. Create the Integration in a tenant's namespace.
         NoTenant,
         /// The tenant's isolation is not proven, and nothing starts on that. Look at the Tenant.
