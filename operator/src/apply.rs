@@ -13,7 +13,8 @@ mod secret;
 
 use crds::well_known::MANAGER;
 use k8s_openapi::{
-    ClusterResourceScope, NamespaceResourceScope, api::core::v1::Pod,
+    ClusterResourceScope, NamespaceResourceScope,
+    api::{core::v1::Pod, networking::v1::NetworkPolicy},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
@@ -98,7 +99,13 @@ pub struct Writer<'a> {
     pub owner: Uid,
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    /// The same for children of an object of the tenant's.
+    #[must_use]
+    pub const fn of(&self, owner: Uid) -> Writer<'a> {
+        Self { owner, ..*self }
+    }
+
     /// Makes `desired` be there as it is.
     ///
     /// A child that is not known is created, never applied, so that an object which
@@ -274,6 +281,21 @@ impl Writer<'_> {
                 delete::<K>(self.client, &meta, held.fact.uid, None).await?;
             }
         }
+        Ok(())
+    }
+
+    /// Deletes a policy that opens what is no more to be open.
+    ///
+    /// # Errors
+    /// [`Error::Write`] if the server refuses.
+    pub async fn withdraw(&self, namespace: &str, name: &str, uid: Uid) -> Result<(), Error> {
+        let meta = ObjectMeta {
+            namespace: Some(namespace.to_owned()),
+            name: Some(name.to_owned()),
+            ..ObjectMeta::default()
+        };
+        delete::<NetworkPolicy>(self.client, &meta, uid, None).await?;
+        self.world.record_withdrawn(self.tenant, name, uid);
         Ok(())
     }
 

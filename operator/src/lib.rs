@@ -10,6 +10,7 @@ pub mod conditions;
 pub mod deadline;
 pub mod digest;
 pub mod dispatch;
+pub mod egress;
 pub mod error;
 #[cfg(test)]
 mod gatekeeper;

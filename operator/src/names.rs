@@ -19,6 +19,10 @@ pub const ALLOW_DNS: &str = "cloister-allow-dns";
 pub const ALLOW_CANARY: &str = "cloister-allow-canary";
 /// Lets sandboxes, and no other pod, dial the operator.
 pub const ALLOW_DISPATCH: &str = "cloister-allow-dispatch";
+/// Every policy that a tenant has of its own, whatever runs in it.
+pub const POLICIES: [&str; 4] = [DENY_ALL, ALLOW_DNS, ALLOW_CANARY, ALLOW_DISPATCH];
+/// Prefix of the policies that open an Integration's egress.
+pub const EGRESS_PREFIX: &str = "cloister-egress-";
 /// Quota and limit range.
 pub const LIMITS: &str = "cloister-limits";
 /// Prefix of probe pods.
@@ -66,6 +70,13 @@ pub fn probe(tenant_uid: &str, node: &str, slot: i64) -> String {
 pub fn scheduled(integration: &str, integration_uid: &str, second: i64) -> String {
     let tag = crate::digest::of(&(integration_uid, second));
     format!("{integration}-{}", &tag[..12])
+}
+
+/// Name of the policy of an Integration. Another Integration of the same name has another one,
+/// so that the old one may still be on its way out.
+pub fn egress(integration: &str, integration_uid: &str) -> String {
+    let tag = crate::digest::of(&integration_uid);
+    format!("{EGRESS_PREFIX}{integration}-{}", &tag[..8])
 }
 
 /// Name of a sandbox. The same Integration and tag give the same name.

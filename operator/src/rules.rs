@@ -94,7 +94,8 @@ fn children() -> Vec<Rule> {
             resources: &["networkpolicies"],
             verbs: KEEP_AND_REMOVE,
             names: &[],
-            why: "children of a Tenant; those of others are read, to name the ones that widen access",
+            why: "children of a Tenant, and of its Integrations that ask for egress; those of others \
+                  are read, to name the ones that widen access",
         },
         Rule {
             group: "",
@@ -168,7 +169,7 @@ fn executions() -> Vec<Rule> {
             resources: &["integrations"],
             verbs: FOLLOW,
             names: &[],
-            why: "to know what runs, how, and how much of it at once",
+            why: "to know what runs, how, how much of it at once, and what it may reach",
         },
         Rule {
             group: GROUP,

@@ -3,7 +3,7 @@
 mod apply;
 #[cfg(test)]
 mod cases;
-mod desired;
+pub(crate) mod desired;
 mod gather;
 mod isolation;
 mod observe;

@@ -22,7 +22,7 @@ use kube::{
 };
 
 use self::{
-    facts::{Child, ChildKind, Cluster, LiveChild, LivePod, LivePolicy},
+    facts::{Child, ChildKind, Cluster, LiveChild, LiveIntegration, LivePod, LivePolicy, Uid},
     sight::Sight,
 };
 use crate::names;
@@ -37,6 +37,8 @@ pub struct Surroundings {
     pub policies: BTreeMap<Box<str>, Stamped<LivePolicy>>,
     /// Pods, whoever made them.
     pub pods: BTreeMap<Box<str>, Stamped<LivePod>>,
+    /// Integrations that ask for egress.
+    pub integrations: BTreeMap<Box<str>, Stamped<LiveIntegration>>,
 }
 
 impl Surroundings {
@@ -45,8 +47,9 @@ impl Surroundings {
             children,
             policies,
             pods,
+            integrations,
         } = self;
-        children.is_empty() && policies.is_empty() && pods.is_empty()
+        children.is_empty() && policies.is_empty() && pods.is_empty() && integrations.is_empty()
     }
 }
 
@@ -189,6 +192,23 @@ impl World {
     /// The same for a pod.
     pub fn record_pod(&self, pod: &Pod) {
         self.change(|index| index.own_write(pod));
+    }
+
+    /// Takes note that a policy of ours is deleted, ahead of the watch: what is on its way out
+    /// is not to be taken for somebody else's.
+    pub fn record_withdrawn(&self, tenant: &str, name: &str, uid: Uid) {
+        self.change(|index| {
+            let around = index.around(tenant);
+            let held = around.policies.get(name);
+            if held.is_some_and(|held| held.fact.uid == uid) {
+                around.policies.remove(name);
+                around
+                    .children
+                    .remove(&(ChildKind::NetworkPolicy, name.into()));
+            }
+            index.forget_empty(tenant);
+            Concerns::Nobody
+        });
     }
 
     /// Takes note of an object as a listing brings it.
@@ -357,8 +377,13 @@ impl Index {
 
 #[cfg(test)]
 mod tests {
-    use crds::well_known;
-    use k8s_openapi::api::{core::v1::ServiceAccount, discovery::v1::EndpointSlice};
+    use crds::{Integration, well_known};
+    use k8s_openapi::{
+        api::{
+            core::v1::ServiceAccount, discovery::v1::EndpointSlice, networking::v1::NetworkPolicy,
+        },
+        apimachinery::pkg::apis::meta::v1::Time,
+    };
     use kube::runtime::reflector;
     use serde_json::json;
 
@@ -433,6 +458,56 @@ mod tests {
         assert_eq!(seen(&probe(b, 6, "Running"), 1), 1);
         world.change(|index| Pod::swept(index, 2, None));
         assert_eq!(world.probes_under_way(), 0, "a listing did not bring it");
+    }
+
+    #[test]
+    fn a_policy_that_we_withdrew_is_known_no_more_and_another_one_of_its_name_is() {
+        let policy = |uid: &str, version: u32| -> NetworkPolicy {
+            let meta = json!({"name": "cloister-egress-a", "namespace": "tenant-a", "uid": uid,
+                "resourceVersion": version.to_string()});
+            serde_json::from_value(json!({"metadata": meta})).unwrap()
+        };
+        let (store, _) = reflector::store();
+        let world = World::new(store);
+        world.see(&policy("1", 7));
+        let (one, other) = (Uid::parse("1"), Uid::parse("2"));
+        world.record_withdrawn("a", "cloister-egress-a", other);
+        assert_eq!(world.surroundings("a").policies.len(), 1);
+        world.record_withdrawn("a", "cloister-egress-a", one);
+        let around = world.surroundings("a");
+        assert!(around.policies.is_empty() && around.children.is_empty());
+        world.record_withdrawn("b", "cloister-egress-a", one);
+        world.see(&policy("2", 9));
+        assert_eq!(world.surroundings("a").children.len(), 1);
+    }
+
+    fn asking(version: u32, egress: &serde_json::Value) -> Integration {
+        let meta = json!({"name": "hello", "namespace": "tenant-a", "uid": "1",
+            "resourceVersion": version.to_string()});
+        let spec = json!({"image": "a", "command": ["/a"], "egress": egress});
+        serde_json::from_value(json!({"metadata": meta, "spec": spec})).unwrap()
+    }
+
+    #[test]
+    fn keeps_the_integrations_that_ask_for_egress_and_no_other() {
+        let (store, _) = reflector::store();
+        let world = World::new(store);
+        let some = json!([{"cidr": "203.0.113.0/24", "ports": [{"port": 443}]}]);
+        let known = || world.surroundings("a").integrations.len();
+        world.see(&asking(1, &json!([])));
+        assert_eq!(known(), 0);
+        world.see(&asking(2, &some));
+        assert_eq!(known(), 1);
+        world.see(&asking(3, &json!([])));
+        assert_eq!(known(), 0, "it asks no more");
+        world.see(&asking(4, &some));
+        let mut going = asking(5, &some);
+        going.metadata.deletion_timestamp = Some(Time(jiff::Timestamp::UNIX_EPOCH));
+        world.see(&going);
+        assert_eq!(known(), 0, "it is going");
+        world.see(&asking(6, &some));
+        world.change(|index| Integration::swept(index, 2, None));
+        assert_eq!(known(), 0, "a listing did not bring it");
     }
 
     fn decoy(version: u32, ready: bool) -> EndpointSlice {

@@ -182,7 +182,7 @@ fn changes() -> Vec<(&'static str, &'static str, Value)> {
             "egress",
             "/spec/isolation",
             json!({"egressCeiling":
-            [{"cidr": "198.51.100.0/24", "ports": [{"port": 443}]}]}),
+            [{"cidr": "203.0.112.0/24", "ports": [{"port": 443}]}]}),
         ),
     ]
 }

@@ -14,14 +14,18 @@ use k8s_openapi::{
 };
 use kube::{Resource, ResourceExt};
 
-use super::desired::Desired;
+use super::desired::{Desired, egress::Opened};
 use crate::{
     apply::{self, Change, ScopeApi, Writer},
     error::Error,
     meta::Owner,
     names,
     room::Context,
-    world::{Surroundings, facts::Child, watch::Observed},
+    world::{
+        Surroundings,
+        facts::{Child, Uid},
+        watch::Observed,
+    },
 };
 
 /// A repair that was made: what, and against whom.
@@ -75,6 +79,8 @@ pub async fn apply(context: &Context, owner: &Owner, desired: Desired) -> Result
     let Desired {
         namespace,
         policies,
+        openings,
+        withdrawn,
         quota,
         limit_range,
         service_account,
@@ -94,13 +100,16 @@ pub async fn apply(context: &Context, owner: &Owner, desired: Desired) -> Result
     add(&mut writings, &writer, &bindings);
     add(&mut writings, &writer, &roles);
     let mut results = join_all(writings).await;
-    // A cluster role binding may only name a role that is there.
+    // A cluster role binding may only name a role that is there; and nothing is opened before
+    // the rest is shut.
     let mut writings = Vec::new();
     add(&mut writings, &writer, &role_bindings);
+    writings.extend(openings.iter().map(|one| open(&writer, one)));
     results.extend(join_all(writings).await);
 
     // What nobody shall have any more goes also where something else is in the way.
     let inside = namespace.name_any();
+    withdraw(&writer, &inside, withdrawn).await?;
     writer
         .prune::<NetworkPolicy>(Some(&inside), &kept(&policies))
         .await?;
@@ -130,7 +139,7 @@ async fn look(
     context: &Context,
     writer: &Writer<'_>,
     probe: Option<Pod>,
-    retired: Vec<(String, crate::world::facts::Uid)>,
+    retired: Vec<(String, Uid)>,
 ) -> Result<Sent, Error> {
     for (name, uid) in retired {
         let meta = ObjectMeta {
@@ -173,6 +182,31 @@ where
         name: child.name_any(),
         change,
     })
+}
+
+/// The same for a policy of an Integration. That one comes, or is another after a change of the
+/// spec, is no repair; that somebody named has changed it, is.
+fn open<'a>(writer: &'a Writer<'a>, opened: &'a Opened) -> Writing<'a> {
+    Box::pin(async {
+        let writer = writer.of(opened.owner);
+        let mut repair = ensure(&writer, &opened.policy).await?;
+        if !matches!(repair.change, Change::Repaired { by: Some(_) }) {
+            repair.change = Change::None;
+        }
+        Ok(repair)
+    })
+}
+
+/// Takes away what no Integration may open any more.
+async fn withdraw(
+    writer: &Writer<'_>,
+    namespace: &str,
+    policies: Vec<(String, Uid)>,
+) -> Result<(), Error> {
+    for (name, uid) in policies {
+        writer.withdraw(namespace, &name, uid).await?;
+    }
+    Ok(())
 }
 
 fn add<'a, K>(writings: &mut Vec<Writing<'a>>, writer: &'a Writer<'a>, children: &'a [K])

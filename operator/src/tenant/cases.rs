@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
 
 use crds::{
-    Tenant, TenantStatus,
+    Integration, Tenant, TenantStatus,
     tenant::{Evidence, IsolationStatus, Outcome},
 };
 use jiff::SignedDuration;
@@ -44,6 +44,12 @@ struct Case {
     /// Fields of the spec that were different then.
     #[serde(default)]
     before: BTreeMap<String, Value>,
+    /// What Integrations ask for; `.uid` is made of their name.
+    #[serde(default)]
+    integrations: BTreeMap<String, Value>,
+    /// What they ask for since. Nothing, not even an empty list: the Integration is gone.
+    #[serde(default)]
+    later: BTreeMap<String, Value>,
     /// Children (`Kind name`) that somebody has deleted since.
     #[serde(default)]
     without: Vec<String>,
@@ -63,6 +69,9 @@ struct Case {
     /// What status says that was seen before.
     #[serde(default)]
     evidence: Vec<Seen>,
+    /// That was seen of the boundary that the earlier pass left.
+    #[serde(default)]
+    seen_before: bool,
     /// Kinds whose objects are to be shown whole.
     #[serde(default)]
     show: Vec<String>,
@@ -203,6 +212,23 @@ fn see(world: &World, object: &Value) {
     }
 }
 
+/// What an Integration asks for, at a moment of its own.
+fn ask(world: &World, name: &str, egress: &Value, moment: u32) {
+    let digest = crate::digest::of(&name);
+    let object = json!({
+        "metadata": {"name": name, "namespace": "tenant-acme", "resourceVersion": moment.to_string(),
+            "uid": format!("00000000-0000-4000-8000-{}", &digest[..12])},
+        "spec": {"image": "hello", "command": ["/hello"],
+            "egress": if egress.is_null() { json!([]) } else { egress.clone() }},
+    });
+    let integration = parsed::<Integration>(&object);
+    if egress.is_null() {
+        world.lose(&integration);
+    } else {
+        world.see(&integration);
+    }
+}
+
 /// Somebody deletes a policy of ours again, at a moment that is yet to come.
 fn lose_again(world: &World, name: &str) {
     let policy = json!({"metadata": {"name": name, "namespace": "tenant-acme",
@@ -311,6 +337,9 @@ async fn run(case: &Case) -> Value {
     let context = Arc::new(server.context(&tenant));
     let world = &context.world;
     surround(world, &case.cluster);
+    for (name, egress) in &case.integrations {
+        ask(world, name, egress, 1);
+    }
     if case.kept {
         let mut spec = case.spec.clone();
         for (field, value) in &case.before {
@@ -323,6 +352,10 @@ async fn run(case: &Case) -> Value {
         let first = room::reconcile::<TenantRoom>(Arc::new(earlier), context.clone());
         first.await.unwrap();
         server.take();
+    }
+    let left = boundary(&context, &tenant);
+    for (name, egress) in &case.later {
+        ask(world, name, egress, 2);
     }
     for child in &case.without {
         lose(world, child);
@@ -337,17 +370,8 @@ async fn run(case: &Case) -> Value {
     for probe in &case.probes {
         see(world, &probe_pod(&context, &tenant, probe, &boundary));
     }
-    if let Some(newest) = case.evidence.first() {
-        let boundary = if newest.current { &boundary } else { "another" };
-        tenant.status = Some(TenantStatus {
-            isolation: Some(IsolationStatus {
-                boundary: boundary.to_owned(),
-                evidence: case.evidence.iter().map(evidence).collect(),
-                checks: Vec::new(),
-            }),
-            ..TenantStatus::default()
-        });
-    }
+    let boundary = if case.seen_before { left } else { boundary };
+    tenant.status = seen(case, &boundary);
     if let Some(write) = &case.refused {
         server.refuse_with(write, quota_exceeded());
     }
@@ -359,6 +383,20 @@ async fn run(case: &Case) -> Value {
         Err(error) => json!(error.reason()),
     };
     told
+}
+
+/// What status says that was seen before.
+fn seen(case: &Case, boundary: &str) -> Option<TenantStatus> {
+    let newest = case.evidence.first()?;
+    let boundary = if newest.current { boundary } else { "another" };
+    Some(TenantStatus {
+        isolation: Some(IsolationStatus {
+            boundary: boundary.to_owned(),
+            evidence: case.evidence.iter().map(evidence).collect(),
+            checks: Vec::new(),
+        }),
+        ..TenantStatus::default()
+    })
 }
 
 fn quota_exceeded() -> Value {
@@ -409,7 +447,7 @@ fn told(server: &Recording, show: &[String]) -> Value {
 }
 
 /// So that none gets lost.
-const CASES: usize = 49;
+const CASES: usize = 60;
 
 #[tokio::test]
 async fn every_case_is_as_expected() {

@@ -1,6 +1,7 @@
 //! [`ValidTenant`] → every child, complete, and what to do about probing. Pure and total.
 
 pub mod access;
+pub mod egress;
 pub mod limits;
 pub mod namespace;
 pub mod network_policy;
@@ -21,6 +22,10 @@ pub struct Desired {
     pub namespace: Namespace,
     /// Deny everything, then open what every tenant needs.
     pub policies: Vec<NetworkPolicy>,
+    /// Of Integrations: each opens something to its sandboxes alone.
+    pub openings: Vec<egress::Opened>,
+    /// Policies of Integrations that open what is not, or no more, to be open.
+    pub withdrawn: Vec<(String, Uid)>,
     /// Of the whole namespace.
     pub quota: ResourceQuota,
     /// Of each container that says nothing.
@@ -44,7 +49,10 @@ pub fn desired(valid: &ValidTenant) -> Desired {
     let owner = &valid.owner;
     let boundary = Boundary::of(valid);
     let (probe, retired) = isolation::probes(valid, &boundary);
+    let openings = egress::openings(valid);
     Desired {
+        withdrawn: egress::withdrawn(&valid.around, &openings),
+        openings,
         namespace: boundary.namespace,
         policies: boundary.policies,
         quota: limits::resource_quota(owner, &valid.namespace, valid.quota),

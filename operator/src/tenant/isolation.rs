@@ -19,7 +19,11 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{ValidTenant, desired::Boundary, validate};
+use super::{
+    ValidTenant,
+    desired::{Boundary, egress},
+    validate,
+};
 use crate::{
     digest, names,
     probe::{
@@ -38,12 +42,14 @@ use crate::{
 const MAX_NAMED: usize = 5;
 
 /// Fingerprint of the boundary that stands now: every policy, by identity and generation,
-/// and the runtime.
+/// and the runtime. Not those that concern the sandboxes of one Integration alone: no probe is
+/// reached by them, so none says anything of them.
 pub fn fingerprint(valid: &ValidTenant) -> String {
     let policies: Vec<_> = valid
         .around
         .policies
         .iter()
+        .filter(|(_, held)| !held.fact.is_of_sandboxes())
         .map(|(name, held)| json!([name, held.fact.uid.to_string(), held.fact.generation]))
         .collect();
     let whole = digest::of(&json!([
@@ -153,24 +159,31 @@ pub fn step(valid: &ValidTenant, known: &IsolationStatus, under_way: bool) -> St
     probe::plan::step(situation, &valid.probing)
 }
 
-/// Whether every policy of ours stands as it must, so that a probe is worth sending.
+/// Whether every policy of ours stands as it must, so that a probe is worth sending: of those of
+/// Integrations, that each concerns nothing else than its sandboxes.
 fn in_force(around: &Surroundings, desired: &Boundary) -> bool {
     let live = |kind: ChildKind, name: String| around.children.get(&(kind, name.into()));
     let holds = |kind: ChildKind, name: String, fingerprint: u128| {
         live(kind, name).is_some_and(|held| held.fact.fingerprint == fingerprint)
     };
     let namespace = &desired.namespace;
-    holds(
-        ChildKind::Namespace,
-        namespace.name_any(),
-        namespace.fingerprint(),
-    ) && desired.policies.iter().all(|policy| {
-        holds(
-            ChildKind::NetworkPolicy,
-            policy.name_any(),
-            policy.fingerprint(),
+    let mut policies = around.policies.iter();
+    let astray = policies.any(|(name, held)| {
+        egress::is_of_integration(name, &held.fact) && !held.fact.is_of_sandboxes()
+    });
+    !astray
+        && holds(
+            ChildKind::Namespace,
+            namespace.name_any(),
+            namespace.fingerprint(),
         )
-    })
+        && desired.policies.iter().all(|policy| {
+            holds(
+                ChildKind::NetworkPolicy,
+                policy.name_any(),
+                policy.fingerprint(),
+            )
+        })
 }
 
 /// What is to be said, given what is known by now.
@@ -178,7 +191,7 @@ pub fn finding(
     valid: &ValidTenant,
     known: &IsolationStatus,
 ) -> Finding<TenantCondition, TenantReason> {
-    let (verdict, reason, message) = self_check(&valid.around, valid.owner.uid)
+    let (verdict, reason, message) = self_check(valid)
         .or_else(|| on_the_nodes_kernel(valid))
         .or_else(|| breach(known))
         .unwrap_or_else(|| proof(valid, known));
@@ -192,23 +205,17 @@ pub fn finding(
 
 type Said = (Verdict, TenantReason, String);
 
-/// Every policy of Cloister's. What they say, is kept; that they are there, is looked at here.
-const OURS: [&str; 4] = [
-    names::DENY_ALL,
-    names::ALLOW_DNS,
-    names::ALLOW_CANARY,
-    names::ALLOW_DISPATCH,
-];
-
-/// What the policies and pods themselves say, without a packet.
-fn self_check(around: &Surroundings, owner: Uid) -> Option<Said> {
+/// What the policies and pods themselves say, without a packet. What those of Cloister's say, is
+/// kept; that they are there, is looked at here.
+fn self_check(valid: &ValidTenant) -> Option<Said> {
+    let (around, owner) = (&valid.around, valid.owner.uid);
     let ours = |name: &str| {
         around
             .policies
             .get(name)
             .filter(|p| p.fact.owner == Some(owner))
     };
-    let missing: Vec<&str> = OURS
+    let missing: Vec<&str> = names::POLICIES
         .into_iter()
         .filter(|name| ours(name).is_none())
         .collect();
@@ -219,13 +226,16 @@ fn self_check(around: &Surroundings, owner: Uid) -> Option<Said> {
         );
         return Some((Verdict::False, TenantReason::PolicyNotInForce, message));
     }
+    let openings = egress::openings(valid);
     let widening: Vec<&str> = around
         .policies
         .iter()
         .filter(|(_, policy)| policy.fact.opens)
         .map(|(name, _)| &**name)
         // An owner reference alone makes none of ours: anybody can write one.
-        .filter(|name| !OURS.contains(name) || ours(name).is_none())
+        .filter(|name| !names::POLICIES.contains(name) || ours(name).is_none())
+        // Nor does a name: it has to say what its Integration may reach, and nothing else.
+        .filter(|name| !egress::stands(around, &openings, name))
         .collect();
     if !widening.is_empty() {
         let message = format!(

@@ -49,7 +49,12 @@ pub fn observe(valid: ValidTenant, applied: Applied) -> Observed {
         Sent::Crowded => (false, true, None),
         Sent::Refused(words) => (false, false, Some(words)),
     };
+    // What an Integration's policy says while somebody has made another one of it, holds for
+    // others too, and leaves no trace in the boundary once it is put back.
+    let found = isolation::fingerprint(&valid);
+    let isolation = valid.isolation.filter(|known| known.boundary == found);
     let valid = ValidTenant {
+        isolation,
         around,
         crowded: valid.crowded || crowded,
         refused,

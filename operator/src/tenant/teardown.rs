@@ -26,7 +26,7 @@ use k8s_openapi::{
 use kube::ResourceExt;
 
 use super::{
-    desired::{namespace::namespace, network_policy},
+    desired::{egress, namespace::namespace, network_policy},
     status::{finding, with_ready},
 };
 use crate::{
@@ -225,8 +225,13 @@ async fn close(context: &Context, object: &Tenant, owner: &Owner) -> Result<(), 
     let writer = writer(context, owner);
     match writer.ensure(&closed).await {
         Ok(_) => {
-            for policy in network_policy::all(owner, &closed.name_any()) {
+            let namespace = closed.name_any();
+            for policy in network_policy::all(owner, &namespace) {
                 writer.ensure(&policy).await?;
+            }
+            let around = context.world.surroundings(&owner.tenant);
+            for (name, uid) in egress::withdrawn(&around, &[]) {
+                writer.withdraw(&namespace, &name, uid).await?;
             }
         }
         // A namespace that is on its way out admits nothing anyway, and Kubernetes ends

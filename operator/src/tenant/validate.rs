@@ -4,14 +4,10 @@
 //! can be missing from a cluster, and what admission cannot know is judged: the nodes,
 //! their addresses, and who owns the namespace.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use crds::{
-    Tenant, reserved,
+    Tenant,
     scalar::{Amount, Cidr},
     tenant::{
         EgressRule, Isolation, IsolationStatus, Limits, Member, Residency, Role, Runtime, State,
@@ -23,6 +19,7 @@ use kube::ResourceExt;
 
 use super::gather::Inputs;
 use crate::{
+    egress::{self, Opening},
     error::Error,
     meta::Owner,
     names,
@@ -56,6 +53,8 @@ pub struct ValidTenant {
     pub nowhere: Vec<String>,
     /// What of the spec the cluster cannot hold with, field and remedy.
     pub fault: Option<String>,
+    /// What the Integrations of the namespace may reach.
+    pub openings: Vec<Granted>,
     /// What is in and about the namespace.
     pub around: Arc<Surroundings>,
     /// What every tenant shares.
@@ -80,6 +79,17 @@ impl ValidTenant {
             user_namespace: self.probing.user_namespaces,
         }
     }
+}
+
+/// What one Integration asks for, and its tenant allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// Name of the Integration.
+    pub integration: String,
+    /// Its identity.
+    pub uid: Uid,
+    /// Its whole list.
+    pub list: Vec<Opening>,
 }
 
 /// Limits that have been read.
@@ -122,6 +132,7 @@ pub fn validate(object: &Tenant, inputs: Inputs) -> Result<ValidTenant, Error> {
     refuse_ownerless(&spec.members)?;
     let fault = fault(&spec.isolation, &cluster);
     let (nodes, nowhere) = places(spec.residency.as_ref(), &cluster);
+    let openings = openings(object, &around, &cluster);
     Ok(ValidTenant {
         namespace,
         members: spec.members.clone(),
@@ -133,6 +144,7 @@ pub fn validate(object: &Tenant, inputs: Inputs) -> Result<ValidTenant, Error> {
         nodes,
         nowhere,
         fault,
+        openings,
         around,
         cluster,
         isolation,
@@ -192,28 +204,25 @@ fn refuse_forbidden(rule: &EgressRule, cluster: &Cluster) -> Result<(), Error> {
         .cidr
         .parse()
         .map_err(|error| invalid(FIELD, format!("{error}")))?;
-    if let Some(block) = reserved::overlapped(cidr) {
-        let problem = format!("{cidr} holds addresses of {block}, which no tenant may reach");
-        return Err(invalid(FIELD, problem));
-    }
-    let nodes = cluster
-        .nodes
-        .values()
-        .flat_map(|node| node.addresses.iter().copied());
-    let api_servers = cluster.api_servers.iter().map(SocketAddr::ip);
-    let own: Option<IpAddr> = nodes
-        .chain(api_servers)
-        .find(|address| Cidr::host(*address).overlaps(cidr));
-    match own {
-        Some(address) => Err(invalid(
-            FIELD,
-            format!(
-                "{cidr} holds {address}, an address of a node or of the API server; name smaller \
-                 blocks that leave it out"
-            ),
-        )),
-        None => Ok(()),
-    }
+    egress::refuse_own(cidr, cluster).map_err(|problem| invalid(FIELD, problem))
+}
+
+/// What Integrations may reach. One of whose list anything is not allowed gets nothing of it: its
+/// own status says why, and nothing of it starts.
+fn openings(object: &Tenant, around: &Surroundings, cluster: &Cluster) -> Vec<Granted> {
+    let ceiling = egress::ceiling(&object.spec.isolation.egress_ceiling);
+    let tenant = object.name_any();
+    let asked = around.integrations.iter();
+    let granted = asked.filter_map(|(name, held)| {
+        let list = egress::list(&held.fact.egress).ok()?;
+        let fault = egress::fault(&list, &ceiling, &tenant, cluster);
+        fault.is_none().then(|| Granted {
+            integration: name.to_string(),
+            uid: held.fact.uid,
+            list,
+        })
+    });
+    granted.collect()
 }
 
 /// Whether pods can have this kernel boundary here.

@@ -4,8 +4,10 @@
 //! objects would fill the memory limit many times over. So each object is read once,
 //! boiled down to the few facts a decision needs, and dropped.
 
+mod integration;
 mod node;
 mod pod;
+mod policy;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,17 +23,19 @@ use k8s_openapi::{
         networking::v1::NetworkPolicy,
         rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding},
     },
-    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::Resource;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 pub use self::{
+    integration::LiveIntegration,
     node::LiveNode,
     pod::{
         BOUNDARY_ANNOTATION, DECOYS_ANNOTATION, LivePod, LiveProbe, NODE_ANNOTATION, REQUEST_OPTION,
     },
+    policy::LivePolicy,
 };
 use crate::digest;
 
@@ -292,44 +296,6 @@ fn changed_by(meta: &ObjectMeta) -> Option<Box<str>> {
         .filter(|entry| entry.manager.as_deref() != Some(MANAGER))
         .max_by_key(|entry| entry.time.as_ref().map(|time| time.0))
         .and_then(|entry| entry.manager.as_deref().map(Into::into))
-}
-
-/// What is kept of a network policy, anybody's, in a tenant's namespace.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LivePolicy {
-    /// Its identity.
-    pub uid: Uid,
-    /// `metadata.generation`: a change and its repair leave two traces here.
-    pub generation: i64,
-    /// Whose it is.
-    pub owner: Option<Uid>,
-    /// Which pods it is about.
-    pub selector: LabelSelector,
-    /// It is about incoming connections.
-    pub ingress: bool,
-    /// It is about outgoing connections.
-    pub egress: bool,
-    /// It lets something in or out.
-    pub opens: bool,
-}
-
-impl LivePolicy {
-    /// Boils a policy down. `policyTypes` left out means what the API says it means:
-    /// ingress always, egress where there are egress rules.
-    pub fn of(policy: &NetworkPolicy) -> Self {
-        let spec = policy.spec.clone().unwrap_or_default();
-        let has = |direction: &str| spec.policy_types.iter().flatten().any(|t| t == direction);
-        let (incoming, outgoing) = (spec.ingress.iter().flatten(), spec.egress.iter().flatten());
-        Self {
-            uid: Uid::of(&policy.metadata),
-            generation: policy.metadata.generation.unwrap_or_default(),
-            owner: controller(&policy.metadata),
-            ingress: spec.policy_types.is_none() || has("Ingress"),
-            egress: has("Egress") || spec.policy_types.is_none() && spec.egress.is_some(),
-            opens: incoming.count() + outgoing.count() > 0,
-            selector: spec.pod_selector.unwrap_or_default(),
-        }
-    }
 }
 
 /// What every tenant shares.

@@ -104,29 +104,45 @@ pub fn follow<K>(api: Api<K>, world: Arc<World>) -> impl Future<Output = ()>
 where
     K: Observed + Clone + Debug + DeserializeOwned + Send + 'static,
 {
+    follow_aloud(api, world, |_| {})
+}
+
+/// The same, and `hear` is told each event before the world is.
+pub fn follow_aloud<K, F>(
+    api: Api<K>,
+    world: Arc<World>,
+    mut hear: F,
+) -> impl Future<Output = ()> + use<K, F>
+where
+    F: FnMut(&watcher::Event<K>),
+    K: Observed + Clone + Debug + DeserializeOwned + Send + 'static,
+{
     let watch = Watch::new(api, world.clone(), PATIENCE);
     let within = watch.api.namespace().map(ToOwned::to_owned);
     let mut epoch = 0;
-    watch.run(move |event| match event {
-        watcher::Event::Init => {
-            epoch += 1;
-            world.change(|index| {
-                index.progress::<K>().epoch = epoch;
-                Concerns::Nobody
-            });
-        }
-        watcher::Event::Apply(object) | watcher::Event::InitApply(object) => {
-            world.change(|index| {
+    watch.run(move |event| {
+        hear(&event);
+        match event {
+            watcher::Event::Init => {
+                epoch += 1;
+                world.change(|index| {
+                    index.progress::<K>().epoch = epoch;
+                    Concerns::Nobody
+                });
+            }
+            watcher::Event::Apply(object) | watcher::Event::InitApply(object) => {
+                world.change(|index| {
+                    index.progress::<K>().pass(object.meta());
+                    object.seen(index, epoch)
+                });
+            }
+            watcher::Event::Delete(object) => world.change(|index| {
                 index.progress::<K>().pass(object.meta());
-                object.seen(index, epoch)
-            });
-        }
-        watcher::Event::Delete(object) => world.change(|index| {
-            index.progress::<K>().pass(object.meta());
-            object.gone(index)
-        }),
-        watcher::Event::InitDone => {
-            world.change(|index| K::swept(index, epoch, within.as_deref()));
+                object.gone(index)
+            }),
+            watcher::Event::InitDone => {
+                world.change(|index| K::swept(index, epoch, within.as_deref()));
+            }
         }
     })
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crds::well_known;
+use crds::{Integration, well_known};
 use k8s_openapi::api::{
     core::v1::{LimitRange, Namespace, Node, Pod, ResourceQuota, ServiceAccount},
     networking::v1::NetworkPolicy,
@@ -16,7 +16,7 @@ use crate::{
     names,
     world::{
         Concerns, Index,
-        facts::{self, Child, Cluster, LiveChild, LiveNode, LivePod, LivePolicy},
+        facts::{self, Child, Cluster, LiveChild, LiveIntegration, LiveNode, LivePod, LivePolicy},
     },
 };
 
@@ -178,6 +178,39 @@ impl Observed for Pod {
         let concerns = index.sweep(|around| keep_listed(&mut around.pods, epoch, |_| true));
         index.tally_anew();
         concerns
+    }
+}
+
+/// Only those that ask for egress are kept, for the policies that open it.
+impl Observed for Integration {
+    fn seen(&self, index: &mut Index, epoch: u32) -> Concerns {
+        let Some(live) = LiveIntegration::of(self) else {
+            return self.gone(index);
+        };
+        let Some(tenant) = Index::tenant_of(self) else {
+            return Concerns::Nobody;
+        };
+        let stamp = (facts::version(&self.metadata), epoch);
+        let key = self.name_any().into_boxed_str();
+        let integrations = &mut index.around(&tenant).integrations;
+        concerns(note(integrations, key, live, stamp), tenant)
+    }
+
+    fn gone(&self, index: &mut Index) -> Concerns {
+        let Some(tenant) = Index::tenant_of(self) else {
+            return Concerns::Nobody;
+        };
+        let (key, version) = (
+            self.name_any().into_boxed_str(),
+            facts::version(&self.metadata),
+        );
+        let changed = forget(&mut index.around(&tenant).integrations, &key, version);
+        index.forget_empty(&tenant);
+        concerns(changed, tenant)
+    }
+
+    fn swept(index: &mut Index, epoch: u32, _: Option<&str>) -> Concerns {
+        index.sweep(|around| keep_listed(&mut around.integrations, epoch, |_| true))
     }
 }
 
