@@ -16,6 +16,7 @@ mod orders;
 mod outcome;
 mod pod;
 mod queue;
+mod reach;
 mod receipt;
 mod register;
 mod run;
@@ -33,6 +34,8 @@ mod trigger;
 mod turn;
 
 use std::net::{IpAddr, SocketAddr};
+
+pub use self::reach::is_about_egress;
 
 /// How Executions are to be run, as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,6 +8,8 @@
 //! then, it gives the lease back and ends, for one that sees may be waiting. Where nobody
 //! sees, nobody leads until somebody does, and what was claimed has been taken back.
 
+mod heard;
+
 use std::{
     future::Future,
     net::{IpAddr, SocketAddr},
@@ -16,7 +18,7 @@ use std::{
 };
 
 use crds::{
-    Execution, Integration, Tenant,
+    Execution, Tenant,
     well_known::{DECOY_NAMESPACE, ROLE_LABEL, ROLE_SANDBOX, SYSTEM_NAMESPACE},
 };
 use futures::{
@@ -26,7 +28,6 @@ use futures::{
 use k8s_openapi::api::{
     core::v1::{LimitRange, Namespace, Node, Pod, ResourceQuota, ServiceAccount},
     discovery::v1::EndpointSlice,
-    networking::v1::NetworkPolicy,
     node::v1::RuntimeClass,
     rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding},
 };
@@ -331,7 +332,6 @@ fn watches(
     }
     everywhere!(
         Namespace,
-        NetworkPolicy,
         ResourceQuota,
         LimitRange,
         ServiceAccount,
@@ -346,6 +346,7 @@ fn watches(
         let slices = Api::<EndpointSlice>::namespaced(client.clone(), namespace);
         tasks.spawn(named("EndpointSlice", follow(slices, world.clone())));
     }
+    heard::watches(tasks, client, world, desk);
     macro_rules! told {
         ($($kind:ty, $labels:expr => $event:path),+) => { $({
             let (all, desk) = (Api::<$kind>::all(client.clone()), desk.clone());
@@ -356,7 +357,6 @@ fn watches(
     }
     let sandboxes = format!("{ROLE_LABEL}={ROLE_SANDBOX}");
     told!(
-        Integration, None => desk::Event::Integrations,
         Execution, None => desk::Event::Executions,
         Pod, Some(&sandboxes) => desk::Event::Pods
     );

@@ -20,6 +20,7 @@ use super::{
     outcome::Outcome,
     pod::Workshop,
     queue::Queue,
+    reach::{Reach, Standing},
     run::{Ended, Run, Stage},
     sandbox::{Facts, Proof, Sandbox},
     talk::Opening,
@@ -54,6 +55,10 @@ pub struct Book {
     pub(super) unforgotten: Vec<Uid>,
     /// Sandboxes.
     pub(super) sandboxes: HashMap<Uid, Sandbox>,
+    /// Policies that open something to those of one Integration.
+    pub(super) policies: HashMap<Key, Standing>,
+    /// The cluster, as lines were last weighed by.
+    pub(super) surveyed: Cluster,
     /// Sandboxes that went a moment ago: a late answer must not bring one back.
     gone: HashMap<Uid, Timestamp>,
     /// Sessions of pods that no watch has brought yet, and since when.
@@ -95,6 +100,8 @@ impl Book {
             shelf: HashMap::new(),
             unforgotten: Vec::new(),
             sandboxes: HashMap::new(),
+            policies: HashMap::new(),
+            surveyed: Cluster::default(),
             gone: HashMap::new(),
             strangers: HashMap::new(),
             dirty: BTreeSet::new(),
@@ -195,8 +202,12 @@ impl Book {
         if self.tenants.get(&namespace) == Some(&landlord) {
             return;
         }
-        let here = self.lines.keys().filter(|key| key.namespace == namespace);
-        self.dirty.extend(here.cloned());
+        let here = self.lines.iter_mut();
+        let here = here.filter(|(key, _)| key.namespace == namespace);
+        for (key, line) in here {
+            line.reach = Reach::Unweighed;
+            self.dirty.insert(key.clone());
+        }
         self.forget_molds(|key| key.namespace == namespace);
         self.tenants.insert(namespace, landlord);
     }
@@ -220,6 +231,7 @@ impl Book {
             // Whatever kept sandboxes from coming about may be mended.
             (line.failures, line.not_before, line.trouble) = (0, None, None);
             line.timer.mend();
+            line.reach = Reach::Unweighed;
         }
         if held.is_some_and(|held| held.uid != known.uid) {
             line.timer = Timer::default();

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use crds::{Execution, Integration, Tenant};
 use futures::{StreamExt, stream::FuturesUnordered};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::{core::v1::Pod, networking::v1::NetworkPolicy};
 use kube::{Client, Resource, runtime::watcher};
 use tokio::sync::{mpsc, oneshot};
 
@@ -46,6 +46,8 @@ pub enum Event {
     Executions(Box<watcher::Event<Execution>>),
     /// Of the watch of sandboxes.
     Pods(Box<watcher::Event<Pod>>),
+    /// Of the watch of network policies: at least those of Integrations.
+    Policies(Box<watcher::Event<NetworkPolicy>>),
     /// This process leads from now on, until the sender of this is dropped.
     Lead(Box<Lead>),
 }
@@ -66,9 +68,9 @@ pub struct Desk {
     context: Arc<Context>,
     book: Book,
     /// UIDs that a listing under way has brought, by kind.
-    listed: [Vec<Uid>; 3],
+    listed: [Vec<Uid>; 4],
     /// Those that were known when it began. What came since then, it need not bring.
-    known: [Vec<Uid>; 3],
+    known: [Vec<Uid>; 4],
 }
 
 /// Kinds that are listed.
@@ -77,6 +79,7 @@ enum Kind {
     Integrations,
     Executions,
     Pods,
+    Policies,
 }
 
 impl Desk {
@@ -199,6 +202,7 @@ impl Desk {
             Event::Integrations(event) => self.integrations(*event),
             Event::Executions(event) => self.executions(*event, now),
             Event::Pods(event) => self.pods(*event, now),
+            Event::Policies(event) => self.policies(*event),
         }
         None
     }
@@ -279,6 +283,29 @@ impl Desk {
             watcher::Event::InitDone => {
                 for uid in self.missing(Kind::Pods) {
                     self.book.pod_gone(uid, now);
+                }
+            }
+        }
+    }
+
+    fn policies(&mut self, event: watcher::Event<NetworkPolicy>) {
+        match event {
+            watcher::Event::Init => {
+                let known = self.book.policies().into_iter().map(|(_, uid)| uid);
+                self.begin(Kind::Policies, known.collect());
+            }
+            watcher::Event::InitApply(object) => {
+                self.seen(Kind::Policies, &object);
+                self.book.policy_seen(&object);
+            }
+            watcher::Event::Apply(object) => self.book.policy_seen(&object),
+            watcher::Event::Delete(object) => self.book.policy_gone(&Key::of(&object)),
+            watcher::Event::InitDone => {
+                let missing = self.missing(Kind::Policies);
+                for (key, uid) in self.book.policies() {
+                    if missing.contains(&uid) {
+                        self.book.policy_gone(&key);
+                    }
                 }
             }
         }

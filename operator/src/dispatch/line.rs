@@ -16,8 +16,11 @@ use crds::{
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use super::{demand::Arrivals, keep::Keep, schedule::Schedule, trigger::Timer};
-use crate::world::facts::{self, Uid};
+use super::{demand::Arrivals, keep::Keep, reach::Reach, schedule::Schedule, trigger::Timer};
+use crate::{
+    egress::{self, Opening},
+    world::facts::{self, Uid},
+};
 
 /// The longest of most spans of an Integration; the rules of its CRD say the same.
 const DAY: Duration = Duration::from_hours(24);
@@ -62,6 +65,8 @@ pub struct Terms {
     pub arguments: Vec<String>,
     /// As written.
     pub environment: Vec<EnvVar>,
+    /// What its runs may reach outside, if the tenant allows it.
+    pub egress: Vec<Opening>,
     /// Stricter than the tenant's, or the tenant's.
     pub runtime: Option<Runtime>,
     /// Cores.
@@ -121,6 +126,7 @@ impl Terms {
             command,
             arguments: words.chain(spec.args.iter().cloned()).collect(),
             environment: spec.env.clone(),
+            egress: egress::list(&spec.egress)?,
             runtime: spec.runtime,
             cpu: amount("spec.resources.cpu", &spec.resources.cpu)?,
             memory: amount("spec.resources.memory", &spec.resources.memory)?,
@@ -196,6 +202,10 @@ pub struct Line {
     pub closing: BTreeSet<Uid>,
     /// Every sandbox that is there.
     pub pods: BTreeSet<Uid>,
+    /// Policies that open something to them.
+    pub policies: BTreeSet<Key>,
+    /// What they may reach, as last weighed.
+    pub reach: Reach,
     /// Sandboxes that are being posted.
     pub posting: usize,
     /// How often in a row no sandbox came about.
@@ -261,6 +271,7 @@ impl Line {
             && self.waiting.is_empty()
             && self.live.is_empty()
             && self.pods.is_empty()
+            && self.policies.is_empty()
             && self.posting == 0
             && self.keyed.is_empty()
     }

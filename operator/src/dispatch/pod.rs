@@ -90,6 +90,10 @@ pub struct Mold {
     pub user_namespace: bool,
     /// Regions and zones.
     pub residency: Option<(Vec<String>, Vec<String>)>,
+    /// Identity and generation of the policy that opens the Integration's egress. It is no part
+    /// of the pod; but what a sandbox has proven under one, it has not under another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
 }
 
 /// How this operator makes sandboxes, whomever for.
@@ -112,6 +116,7 @@ impl Mold {
         terms: &Terms,
         confinement: Confinement,
         residency: Option<&Residency>,
+        policy: Option<String>,
     ) -> Self {
         let Terms {
             image,
@@ -134,6 +139,7 @@ impl Mold {
             gvisor,
             user_namespace,
             residency: residency.map(|place| (place.regions.clone(), place.zones.clone())),
+            policy,
         }
     }
 
@@ -430,6 +436,7 @@ mod tests {
             gvisor: false,
             user_namespace: true,
             residency: None,
+            policy: None,
         };
         let on_gvisor = Mold {
             gvisor: true,

@@ -13,6 +13,7 @@ use super::{
     act::{Act, Purpose},
     book::Book,
     line::{Key, Known, Line},
+    reach::Unmet,
     run::{self, Run, Stage},
     status::{self, Findings},
     turn::{PROOF_LIMIT, View, write},
@@ -108,7 +109,7 @@ impl Book {
     }
 
     fn findings(&mut self, key: &Key, view: View<'_>) -> Option<Findings> {
-        let shut = self.shut(key);
+        let (shut, unmet) = (self.shut(key), self.unmet(key));
         let open = self.may_create(key);
         let oldest = view.now - PROOF_LIMIT;
         let line = self.lines.get(key)?;
@@ -119,7 +120,7 @@ impl Book {
         line.deficit = missing.then(|| line.deficit.unwrap_or(view.now));
         let known = line.integration.as_ref()?;
         let closed = (!open).then(|| match &shut {
-            Some(outcome) if !known.suspend => why_shut(outcome.reason, false),
+            Some(outcome) if !known.suspend => why_shut(outcome.reason, false, unmet.as_ref()),
             _ => IntegrationReason::Suspended,
         });
         let scheduled = timing(line, known, closed);
@@ -138,7 +139,7 @@ impl Book {
                 )
             }
             (Ok(_), Some(outcome)) => {
-                let reason = why_shut(outcome.reason, known.suspend);
+                let reason = why_shut(outcome.reason, known.suspend, unmet.as_ref());
                 (Verdict::False, reason, outcome.message)
             }
         };
@@ -201,12 +202,20 @@ fn timing(
     say(Verdict::True, IntegrationReason::OnSchedule, message)
 }
 
-const fn why_shut(reason: ExecutionReason, suspend: bool) -> IntegrationReason {
-    match reason {
-        ExecutionReason::TenantSuspended => IntegrationReason::Suspended,
-        ExecutionReason::IsolationUnverified => IntegrationReason::IsolationUnverified,
-        ExecutionReason::Rejected => IntegrationReason::NoTenant,
+const fn why_shut(
+    reason: ExecutionReason,
+    suspend: bool,
+    unmet: Option<&Unmet>,
+) -> IntegrationReason {
+    match (reason, unmet) {
+        (ExecutionReason::TenantSuspended, _) => IntegrationReason::Suspended,
+        (ExecutionReason::IsolationUnverified, _) => IntegrationReason::IsolationUnverified,
+        (ExecutionReason::Rejected, Some(Unmet::Beyond(_))) => {
+            IntegrationReason::EgressBeyondCeiling
+        }
+        (ExecutionReason::Rejected, _) => IntegrationReason::NoTenant,
         _ if suspend => IntegrationReason::Suspended,
+        (_, Some(Unmet::NotInForce)) => IntegrationReason::PolicyNotInForce,
         _ => IntegrationReason::InvalidSpec,
     }
 }

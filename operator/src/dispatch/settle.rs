@@ -35,6 +35,7 @@ impl Book {
         if !self.lines.contains_key(key) {
             return;
         }
+        self.weigh(key, view);
         self.sweep_pods(key, view, acts);
         self.watch_waiting(key, ticked, view);
         self.watch_live(key, view, acts);

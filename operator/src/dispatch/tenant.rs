@@ -7,7 +7,11 @@ use crds::{
 };
 use kube::ResourceExt;
 
-use crate::{meta::Owner, world::facts::Uid};
+use crate::{
+    egress::{self, Opening},
+    meta::Owner,
+    world::facts::Uid,
+};
 
 /// What is kept of a Tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +24,8 @@ pub struct Landlord {
     pub runtime: Runtime,
     /// Where its pods may run.
     pub residency: Option<Residency>,
+    /// The most that its Integrations may reach.
+    pub ceiling: Vec<Opening>,
 }
 
 /// Why nothing may start in a tenant.
@@ -48,6 +54,7 @@ impl Landlord {
             shut,
             runtime: object.spec.isolation.runtime,
             residency: object.spec.residency.clone(),
+            ceiling: egress::ceiling(&object.spec.isolation.egress_ceiling),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod crashes;
 mod decoys;
 mod demand;
+mod egress;
 mod history;
 mod schedules;
 mod sim;

@@ -15,6 +15,7 @@ use super::{
     line::{Key, Line, Trouble},
     outcome::Outcome,
     pod::{self, Mold, PROOF_INTERVAL_MS},
+    reach::{NOT_IN_FORCE, Unmet},
     run::{Run, Stage},
     sandbox::{HOST_ADDRESS, Seat},
     status,
@@ -64,6 +65,9 @@ impl Book {
     fn turn(&mut self, view: View<'_>, acts: &mut Vec<Act>) {
         let keys = std::mem::take(&mut self.dirty);
         let ticked = std::mem::take(&mut self.ticked);
+        if ticked {
+            self.survey(view.cluster);
+        }
         for key in &keys {
             self.settle(key, ticked, view, acts);
         }
@@ -234,6 +238,7 @@ impl Book {
             terms,
             self.confinement(key)?,
             residency,
+            self.policy_in_force(key),
         ))
     }
 
@@ -309,6 +314,7 @@ impl Book {
             &[HOST_ADDRESS.to_owned()],
         );
         probe.timeout_ms = DIAL_TIMEOUT_MS;
+        self.spare_allowed(key, &mut probe, view);
         let tag = format!("{}/{}", view.now.as_nanosecond(), self.made);
         let pod = pod::pod(&pod::Order {
             owner: &landlord.owner,
@@ -351,6 +357,11 @@ impl Book {
             let message = format!("Integration {name} is being removed");
             return no(ExecutionReason::Rejected, message);
         }
+        let unmet = self.unmet(key);
+        if let Some(Unmet::Beyond(fault)) = &unmet {
+            let message = format!("Integration {name}: more than its tenant allows: {fault}");
+            return no(ExecutionReason::Rejected, message);
+        }
         match &landlord.shut {
             Some(Shut::Suspended) => {
                 let message = "the tenant is not Active; set spec.state of the Tenant to Active";
@@ -365,6 +376,12 @@ impl Book {
         if known.suspend {
             let message = format!("Integration {name} is suspended by its spec.suspend");
             return no(ExecutionReason::StartDeadlineExceeded, message);
+        }
+        if unmet.is_some() {
+            return no(
+                ExecutionReason::StartDeadlineExceeded,
+                NOT_IN_FORCE.to_owned(),
+            );
         }
         None
     }

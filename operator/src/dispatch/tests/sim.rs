@@ -10,7 +10,7 @@ use crds::{
     Execution, Integration, IntegrationStatus, Tenant, well_known::SCHEDULED_TIME_ANNOTATION,
 };
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::{core::v1::Pod, networking::v1::NetworkPolicy};
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
@@ -21,10 +21,13 @@ use crate::{
         book::Book,
         line::Key,
         pod::Workshop,
+        reach::Standing,
         sandbox::Facts,
         turn::View,
     },
+    egress::{self, Of},
     error::Error,
+    meta::Owner,
     probe::ProbeSettings,
     world::facts::{Cluster, Uid},
 };
@@ -48,7 +51,13 @@ pub struct Sim {
     /// Sandboxes come up with this fault.
     pub fault: Option<fn(&mut Inside)>,
     pub cluster: Cluster,
-    probing: ProbeSettings,
+    pub probing: ProbeSettings,
+    /// What Tenants allow their Integrations to reach.
+    pub ceiling: Value,
+    /// Policies that stand, by name.
+    pub policies: BTreeMap<String, Value>,
+    /// Statuses of Integrations.
+    pub lines: BTreeMap<String, Value>,
     version: u64,
     sessions: u64,
     pub executions: BTreeMap<String, Value>,
@@ -108,6 +117,9 @@ impl Sim {
                 api_service: None,
                 user_namespaces: true,
             },
+            ceiling: json!([]),
+            policies: BTreeMap::new(),
+            lines: BTreeMap::new(),
             version: 0,
             sessions: 0,
             executions: BTreeMap::new(),
@@ -139,7 +151,7 @@ impl Sim {
         let tenant: Tenant = serde_json::from_value(json!({
             "apiVersion": "cloister.dev/v1alpha1", "kind": "Tenant",
             "metadata": {"name": name, "uid": uid(name), "generation": 1},
-            "spec": {"members": []},
+            "spec": {"members": [], "isolation": {"egressCeiling": self.ceiling}},
             "status": {"conditions": [{"type": "IsolationVerified", "status": verified,
                 "reason": "Proven", "message": "as seen", "observedGeneration": 1,
                 "lastTransitionTime": "2026-01-01T00:00:00Z"}]},
@@ -207,6 +219,49 @@ impl Sim {
                 "status": status, "reason": reason, "message": "", "lastTransitionTime": at}]},
         });
         self.store(name, object);
+    }
+
+    /// The policy of an Integration comes about, or is another, as the Tenant room writes it.
+    pub fn open(&mut self, namespace: &str, name: &str) {
+        let object = self.integrations[&format!("{namespace}/{name}")].clone();
+        let object: Integration = serde_json::from_value(object).unwrap();
+        let tenant = namespace.trim_start_matches("tenant-").to_owned();
+        let owner = Owner {
+            uid: Uid::parse(&uid(&tenant)),
+            tenant,
+        };
+        let of = Of {
+            tenant: &owner,
+            namespace,
+            integration: name,
+            uid: Uid::of(&object.metadata),
+        };
+        let list = egress::list(&object.spec.egress).unwrap();
+        self.stand(json!(egress::policy(of, &list)));
+    }
+
+    /// A policy stands, whoever made it what it is.
+    pub fn stand(&mut self, mut policy: Value) {
+        let name = policy["metadata"]["name"].as_str().unwrap().to_owned();
+        policy["metadata"]["uid"] = json!(uid(&name));
+        let version = self.bump();
+        policy["metadata"]["generation"] = json!(self.version);
+        policy["metadata"]["resourceVersion"] = json!(version);
+        self.policies.insert(name.clone(), policy);
+        self.tell_of(&name);
+    }
+
+    fn tell_of(&mut self, policy: &str) {
+        let policy: NetworkPolicy = serde_json::from_value(self.policies[policy].clone()).unwrap();
+        self.book.policy(Standing::of(&policy).unwrap());
+    }
+
+    /// Every policy goes.
+    pub fn withdraw(&mut self) {
+        for (name, policy) in std::mem::take(&mut self.policies) {
+            let namespace = policy["metadata"]["namespace"].as_str().unwrap();
+            self.book.policy_gone(&Key::new(namespace, &name));
+        }
     }
 
     /// Creates an Execution.
@@ -332,6 +387,9 @@ impl Sim {
             let pod: Pod = serde_json::from_value(object.clone()).unwrap();
             self.book.pod(Facts::of(&pod).unwrap(), self.now);
         }
+        for name in self.policies.keys().cloned().collect::<Vec<_>>() {
+            self.tell_of(&name);
+        }
         self.lead();
         for name in self.boxes.keys().cloned().collect::<Vec<_>>() {
             self.dial(&name);
@@ -365,6 +423,7 @@ impl Sim {
                 }
             }
             Act::LineStatus { key, status, .. } => {
+                self.lines.insert(key.name.to_string(), json!(status));
                 let result = self.write_line(&key, status);
                 Receipt::LineStatus { key, result }
             }

@@ -1,0 +1,230 @@
+//! What the sandboxes of a line may reach, and whether exactly that is open. Pure.
+//!
+//! In: the Integration's list, the tenant's ceiling, the cluster's own addresses, and the policies
+//! that stand. Out: why nothing of the line may start, if so. A sandbox is made, and proves itself,
+//! under the policy that stands: while that is not what it must be, none is made and none is given
+//! anything to run, and one that proved itself under another one is not used ([`Mold::policy`]).
+//!
+//! [`Mold::policy`]: super::pod::Mold::policy
+
+use std::net::SocketAddr;
+
+use contract::{Check, ProbeRequest};
+use crds::well_known::INTEGRATION_LABEL;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::{ResourceExt, runtime::watcher};
+
+use super::{
+    book::Book,
+    line::{Key, Line},
+    turn::View,
+};
+use crate::{
+    egress::{self, Of},
+    names,
+    world::facts::{self, Child, Cluster, Uid},
+};
+
+/// Said while the policy of an Integration is not what it must be.
+pub const NOT_IN_FORCE: &str = "the network policy of the Integration's spec.egress is not in force, \
+                            and is being set right";
+
+/// A policy that opens something to the sandboxes of a line, as the API server has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Its name.
+    key: Key,
+    /// Whose sandboxes, by its label.
+    line: Option<Key>,
+    uid: Uid,
+    version: u64,
+    generation: i64,
+    /// What it says.
+    fingerprint: u128,
+}
+
+impl Standing {
+    /// Boils a policy down, if by its name it is of an Integration.
+    pub fn of(policy: &NetworkPolicy) -> Option<Self> {
+        let key = Key::of(policy);
+        let integration = policy.labels().get(INTEGRATION_LABEL);
+        key.name.starts_with(names::EGRESS_PREFIX).then(|| Self {
+            line: integration.map(|name| Key::new(&key.namespace, name)),
+            uid: Uid::of(&policy.metadata),
+            version: facts::version(&policy.metadata),
+            generation: policy.metadata.generation.unwrap_or_default(),
+            fingerprint: policy.fingerprint(),
+            key,
+        })
+    }
+}
+
+/// Whether an event of network policies is one for the desk: of an Integration's, by its name,
+/// or of a listing.
+pub fn is_about_egress(event: &watcher::Event<NetworkPolicy>) -> bool {
+    match event {
+        watcher::Event::Apply(object)
+        | watcher::Event::InitApply(object)
+        | watcher::Event::Delete(object) => object.name_any().starts_with(names::EGRESS_PREFIX),
+        watcher::Event::Init | watcher::Event::InitDone => true,
+    }
+}
+
+/// What the sandboxes of a line may reach.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// Not weighed since something changed.
+    #[default]
+    Unweighed,
+    /// The tenant does not allow it: field and remedy.
+    Beyond(String),
+    /// No more than every sandbox.
+    Closed,
+    /// What the policy with this fingerprint opens.
+    Open(u128),
+}
+
+/// Why nothing may start, by what a line may reach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unmet {
+    /// The tenant does not allow it: field and remedy.
+    Beyond(String),
+    /// What stands is not what must.
+    NotInForce,
+}
+
+impl Book {
+    /// A policy, as it is now; of no account if it is of no Integration.
+    pub fn policy_seen(&mut self, policy: &NetworkPolicy) {
+        if let Some(standing) = Standing::of(policy) {
+            self.policy(standing);
+        }
+    }
+
+    /// A policy of an Integration, as it is now.
+    pub fn policy(&mut self, mut policy: Standing) {
+        if let Some(held) = self.policies.get(&policy.key) {
+            if held.version > policy.version {
+                return;
+            }
+            // Whose it was, it is; that its label went, is in its fingerprint.
+            policy.line = policy.line.or_else(|| held.line.clone());
+        }
+        self.policy_gone(&policy.key.clone());
+        if let Some(key) = policy.line.clone() {
+            let line = self.line(&key);
+            line.policies.insert(policy.key.clone());
+            line.mold = None;
+            self.touch(&key);
+            self.policies.insert(policy.key.clone(), policy);
+        }
+    }
+
+    /// A policy that is gone.
+    pub fn policy_gone(&mut self, key: &Key) {
+        let held = self.policies.remove(key);
+        if let Some(of) = held.and_then(|held| held.line) {
+            let line = self.line(&of);
+            line.policies.remove(key);
+            line.mold = None;
+            self.touch(&of);
+        }
+    }
+
+    /// Identities of all policies that are known, by name.
+    pub fn policies(&self) -> Vec<(Key, Uid)> {
+        let known = self.policies.iter();
+        known.map(|(key, held)| (key.clone(), held.uid)).collect()
+    }
+
+    /// Looks whether the cluster is as it was: a node may have come, with an address that some
+    /// line may reach. Then every line is weighed again when it is next looked at.
+    pub(super) fn survey(&mut self, cluster: &Cluster) {
+        if self.surveyed == *cluster {
+            return;
+        }
+        self.surveyed = cluster.clone();
+        for line in self.lines.values_mut() {
+            line.reach = Reach::Unweighed;
+        }
+    }
+
+    /// Weighs what a line may reach, if something has changed since it last was.
+    pub(super) fn weigh(&mut self, key: &Key, view: View<'_>) {
+        let weighed = |line: &&Line| line.reach != Reach::Unweighed;
+        if self.lines.get(key).as_ref().is_none_or(weighed) {
+            return;
+        }
+        let reach = self.reach(key, view).unwrap_or_default();
+        if let Some(line) = self.lines.get_mut(key) {
+            (line.reach, line.mold) = (reach, None);
+        }
+    }
+
+    fn reach(&self, key: &Key, view: View<'_>) -> Option<Reach> {
+        let landlord = self.tenants.get(&key.namespace)?;
+        let known = self.lines.get(key)?.integration.as_ref()?;
+        let list = &known.terms.as_ref().ok()?.egress;
+        if list.is_empty() {
+            return Some(Reach::Closed);
+        }
+        let owner = &landlord.owner;
+        let fault = egress::fault(list, &landlord.ceiling, &owner.tenant, view.cluster);
+        Some(fault.map_or_else(
+            || {
+                let of = Of {
+                    tenant: owner,
+                    namespace: &key.namespace,
+                    integration: &key.name,
+                    uid: known.uid,
+                };
+                Reach::Open(egress::policy(of, list).fingerprint())
+            },
+            Reach::Beyond,
+        ))
+    }
+
+    /// Why nothing of a line may start, by what it may reach.
+    pub(super) fn unmet(&self, key: &Key) -> Option<Unmet> {
+        let line = self.lines.get(key)?;
+        let mut standing = line
+            .policies
+            .iter()
+            .filter_map(|name| self.policies.get(name));
+        let met = match &line.reach {
+            Reach::Beyond(fault) => return Some(Unmet::Beyond(fault.clone())),
+            Reach::Unweighed => false,
+            Reach::Closed => standing.next().is_none(),
+            Reach::Open(wanted) => {
+                let first = standing.next().map(|held| held.fingerprint);
+                first == Some(*wanted) && standing.next().is_none()
+            }
+        };
+        (!met).then_some(Unmet::NotInForce)
+    }
+
+    /// Identity and generation of the policy that stands, as long as that is what must.
+    pub(super) fn policy_in_force(&self, key: &Key) -> Option<String> {
+        let line = self.lines.get(key)?;
+        let held = self.policies.get(line.policies.first()?)?;
+        let Standing {
+            uid, generation, ..
+        } = held;
+        self.unmet(key)
+            .is_none()
+            .then(|| format!("{uid}/{generation}"))
+    }
+
+    /// Leaves out of what a sandbox must find shut the one address that may be open to it: outside,
+    /// where its Integration may reach that. No other target can lie in a list that is allowed.
+    pub(super) fn spare_allowed(&self, key: &Key, probe: &mut ProbeRequest, view: View<'_>) {
+        let terms = self.lines.get(key).and_then(Line::terms);
+        let list = terms.map_or(&[][..], |terms| &terms.egress);
+        let open = |address: SocketAddr| list.iter().any(|one| one.reaches(address));
+        if view.probing.outside.is_some_and(open) {
+            probe
+                .targets
+                .retain(|target| target.check != Check::Outside);
+        }
+    }
+}
