@@ -7,6 +7,7 @@
 //! In: names. Out: the policy. The operator's own Lease, its events and its answers are not
 //! looked at.
 
+use crds::reserved::RESERVED;
 use crds::well_known::{
     ADMIN_ROLE, DISPATCH, GROUP, INTEGRATION_LABEL, NAMESPACE_PREFIX, OWNER_ROLE,
     POD_SECURITY_VERSION, ROLE_LABEL, ROLE_PROBE, ROLE_SANDBOX, SCHEDULED_TIME_ANNOTATION,
@@ -15,7 +16,7 @@ use crds::well_known::{
 use k8s_openapi::api::admissionregistration::v1::{NamedRuleWithOperations, Validation};
 
 use super::{Policy, Scope, condition, must, operator_user, rule, variable};
-use crate::names::{PROBE_PREFIX, SANDBOX_PREFIX};
+use crate::names::{EGRESS_PREFIX, POLICIES, PROBE_PREFIX, SANDBOX_PREFIX};
 
 /// What the names of the cluster roles of a tenant begin with.
 const ROLE_PREFIX: &str = "cloister:tenant:";
@@ -47,7 +48,7 @@ pub fn policy() -> Policy {
                 "variables.resource in ['endpointslices', 'secrets']",
             ),
         ],
-        validations: [places(), dispatch(), pods(), runs(), grants()].concat(),
+        validations: [places(), dispatch(), pods(), openings(), runs(), grants()].concat(),
     }
 }
 
@@ -193,6 +194,46 @@ fn pods() -> Vec<Validation> {
     ]
 }
 
+/// What its network policies open: those that every tenant has, by name, and for the sandboxes of
+/// one Integration blocks of addresses that are nobody's but the public's. A repair takes two
+/// writes, and in the first one what somebody else has put beside its fields is still there.
+fn openings() -> Vec<Validation> {
+    let (fixed, reserved) = (POLICIES.join("', '"), RESERVED.join("', '"));
+    vec![must(
+        &format!(
+            "
+            variables.resource != 'networkpolicies' || !variables.grants ||
+            request.name in ['{fixed}'] ||
+            request.name.startsWith('{EGRESS_PREFIX}') &&
+            dyn(object).metadata.?ownerReferences.orValue([]).exists(o,
+              o.?controller.orValue(false) && o.kind == 'Integration' &&
+              o.apiVersion.startsWith('{GROUP}/') &&
+              o.name ==
+                dyn(object).spec.?podSelector.?matchLabels[?'{INTEGRATION_LABEL}'].orValue('')) &&
+            dyn(object).spec.?podSelector.?matchLabels[?'{ROLE_LABEL}'].orValue('') ==
+              '{ROLE_SANDBOX}' &&
+            dyn(object).spec.?podSelector.?matchLabels.orValue({{}}).size() == 2 &&
+            dyn(object).spec.?podSelector.?matchExpressions.orValue([]).size() == 0 &&
+            dyn(object).spec.?policyTypes.orValue([]) == ['Egress'] &&
+            (dyn(object).spec.?ingress.orValue([]).size() == 0 ||
+              request.operation == 'UPDATE' &&
+              dyn(object).spec.?ingress.orValue([]) ==
+                dyn(oldObject).spec.?ingress.orValue([])) &&
+            dyn(object).spec.?egress.orValue([]).all(r,
+              r.?ports.orValue([]).size() > 0 && r.?to.orValue([]).size() > 0 &&
+              r.to.all(p, isCIDR(p.?ipBlock.?cidr.orValue('')) &&
+                ['{reserved}'].all(b,
+                  !cidr(b).containsCIDR(p.ipBlock.cidr) &&
+                  !cidr(p.ipBlock.cidr).containsCIDR(b))))"
+        ),
+        &format!(
+            "the operator of Cloister may write no network policy but those that every tenant has, \
+             and one that begins with {EGRESS_PREFIX}, has its Integration as controller, selects \
+             the sandboxes of that alone, and opens ports of public addresses, outgoing"
+        ),
+    )]
+}
+
 /// What runs by its word: what the schedule of an Integration has due, without an input of its
 /// own, and traceable to both.
 fn runs() -> Vec<Validation> {
@@ -262,7 +303,13 @@ fn grants() -> Vec<Validation> {
 mod tests {
     use serde_json::{Value, json};
 
-    use crate::gatekeeper::{OPERATOR, refusals};
+    use crate::{
+        egress::{self, Of},
+        gatekeeper::{OPERATOR, refusals},
+        meta::Owner,
+        tenant::desired::network_policy,
+        world::facts::Uid,
+    };
 
     /// What is said to a write of the operator in `cloister-system`, or elsewhere.
     fn said(resource: &str, (namespace, name): (&str, &str), object: &Value) -> Vec<String> {
@@ -303,5 +350,102 @@ mod tests {
         assert!(pod.iter().any(|one| one.contains(in_the_way)), "{pod:?}");
         let token = json!({"type": "kubernetes.io/service-account-token"});
         assert_eq!(said("secrets", dispatch, &token).len(), 1);
+    }
+
+    /// The policy that the Tenant room makes for an Integration `hello`.
+    fn opening() -> Value {
+        let owner = Owner {
+            tenant: "acme".to_owned(),
+            uid: Uid::parse("00000000-0000-4000-8000-00000000000a"),
+        };
+        let of = Of {
+            tenant: &owner,
+            namespace: "tenant-acme",
+            integration: "hello",
+            uid: Uid::parse("00000000-0000-4000-8000-00000000000b"),
+        };
+        let rules = json!([{"cidr": "203.0.113.0/24", "ports": [{"port": 443, "endPort": 444}]},
+            {"cidr": "2600:1f00::/24", "ports": [{"port": 53, "protocol": "UDP"}]}]);
+        let rules: Vec<_> = serde_json::from_value(rules).unwrap();
+        json!(egress::policy(of, &egress::list(&rules).unwrap()))
+    }
+
+    fn opened(policy: &Value) -> Vec<String> {
+        let name = policy["metadata"]["name"].as_str().unwrap();
+        said("networkpolicies", ("tenant-acme", name), policy)
+    }
+
+    #[test]
+    fn accepts_every_policy_that_is_made_here() {
+        assert_eq!(opened(&opening()), [""; 0]);
+        let owner = Owner {
+            tenant: "acme".to_owned(),
+            uid: Uid::parse("00000000-0000-4000-8000-00000000000a"),
+        };
+        for policy in network_policy::all(&owner, "tenant-acme") {
+            assert_eq!(opened(&json!(policy)), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn rejects_a_policy_that_opens_more_than_public_addresses_to_sandboxes_of_its_integration() {
+        let (labels, to) = ("/spec/podSelector/matchLabels", "/spec/egress/0/to");
+        for (path, value) in [
+            ("/metadata/name", json!("allow-all")),
+            ("/metadata/ownerReferences", json!([])),
+            ("/metadata/ownerReferences/0/kind", json!("Tenant")),
+            ("/metadata/ownerReferences/0/name", json!("another")),
+            ("/metadata/ownerReferences/0/controller", json!(false)),
+            ("/metadata/ownerReferences/0/apiVersion", json!("v1")),
+            ("/spec/podSelector", json!({})),
+            (labels, json!({"cloister.dev/role": "sandbox"})),
+            (labels, json!({"cloister.dev/integration": "hello"})),
+            (
+                labels,
+                json!({"cloister.dev/integration": "hello", "cloister.dev/role": "probe"}),
+            ),
+            (
+                labels,
+                json!({"cloister.dev/integration": "other", "cloister.dev/role": "sandbox"}),
+            ),
+            ("/spec/podSelector/matchExpressions", json!([{}])),
+            ("/spec/policyTypes", json!(["Egress", "Ingress"])),
+            ("/spec/policyTypes", json!(null)),
+            ("/spec/egress", json!([{}])),
+            ("/spec/egress/0/ports", json!([])),
+            (to, json!([])),
+            (to, json!([{"podSelector": {}}])),
+            ("/spec/egress/0/to/0/ipBlock/cidr", json!("0.0.0.0/0")),
+            (
+                "/spec/egress/1/to/0/ipBlock/cidr",
+                json!("fd00:ec2::254/128"),
+            ),
+            ("/spec/egress/0/to/0/ipBlock/cidr", json!("10.1.0.0/16")),
+            ("/spec/egress/0/to/0/ipBlock/cidr", json!("much")),
+        ] {
+            let mut policy = opening();
+            policy["spec"]["podSelector"]["matchExpressions"] = json!([]);
+            *policy.pointer_mut(path).unwrap() = value;
+            let said = opened(&policy);
+            assert!(
+                matches!(&*said, [one] if one.contains("may write no network policy but")),
+                "{path}: {said:?}"
+            );
+        }
+        let mut policy = opening();
+        policy["spec"]["ingress"] = json!([{}]);
+        assert_eq!(opened(&policy).len(), 1);
+        // But it can still put back what somebody else has added that to.
+        let updated = |before: &Value| {
+            let request = json!({"operation": "UPDATE", "userInfo": {"username": OPERATOR},
+                "name": policy["metadata"]["name"], "namespace": "tenant-acme",
+                "resource": {"resource": "networkpolicies"}});
+            let labels = json!({"cloister.dev/tenant": "acme"});
+            let context = json!({"request": request, "object": policy, "oldObject": before,
+                "namespaceObject": {"metadata": {"labels": labels}}});
+            refusals("cloister-operator", &context)
+        };
+        assert_eq!(updated(&policy), [""; 0]);
+        assert_eq!(updated(&opening()).len(), 1);
     }
 }
