@@ -5,6 +5,8 @@
 mod authority;
 #[path = "execution/crowd.rs"]
 mod crowd;
+#[path = "execution/egress.rs"]
+mod egress;
 #[path = "execution/endings.rs"]
 mod endings;
 #[path = "execution/hostility.rs"]

@@ -1,5 +1,5 @@
 //! What the operator promises about objects, on a real API server: [`convergence`],
-//! [`crashes`], [`teardown`], [`ownership`], [`rights`].
+//! [`crashes`], [`teardown`], [`ownership`], [`openings`], [`rights`].
 //!
 //! The operator runs in the test's own process, by the same function as in production,
 //! with the rights of its service account. No node, no container: see `tests::control_plane`.
@@ -9,6 +9,7 @@
 mod convergence;
 mod crashes;
 mod in_process;
+mod openings;
 mod ownership;
 mod rights;
 mod teardown;

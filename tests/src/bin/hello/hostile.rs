@@ -2,10 +2,10 @@
 
 use std::fs::{self, OpenOptions};
 use std::io;
-use std::net::{SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::dial::dial;
 use rustix::process::{Pid, test_kill_process};
 
 /// How long somebody may take to answer.
@@ -61,7 +61,7 @@ pub fn run(addresses: &[&str]) -> ExitCode {
     );
     tell("allowed: write below /tmp", fs::write("/tmp/x", "x"), true);
     for address in addresses {
-        tell(&format!("dial {address}"), dial(address), false);
+        tell(&format!("dial {address}"), dial(address, PATIENCE), false);
     }
     for path in READ {
         tell(&format!("read {path}"), read(path), false);
@@ -82,11 +82,6 @@ pub fn run(addresses: &[&str]) -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
-}
-
-fn dial(address: &str) -> io::Result<()> {
-    let address: SocketAddr = address.parse().map_err(io::Error::other)?;
-    TcpStream::connect_timeout(&address, PATIENCE).map(drop)
 }
 
 fn read(path: &str) -> io::Result<()> {

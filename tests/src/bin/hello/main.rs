@@ -4,6 +4,7 @@
 //! Each way of being hostile prints a line `NAME VERDICT`; the control `allowed` among them must
 //! work, so that a sandbox in which nothing works proves nothing.
 
+mod dial;
 mod greed;
 mod hostile;
 mod race;
@@ -19,6 +20,7 @@ Usage: hello [NAME]                greet, leave a result, end with 0
        hello now                   say when it began, in microseconds since 1970
        hello exit CODE             end with CODE
        hello sleep SECONDS         end after that long
+       hello dial IP:PORT...       say of each address whether it can be reached
        hello hostile [linger] [IP:PORT]...
                                    try to get out, by these addresses too; then stay a while
        hello race IP:PORT...       dial them all before anything else, and say who answered
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
             rest(seconds);
             ExitCode::SUCCESS
         }
+        ["dial", addresses @ ..] => dial::run(addresses),
         ["hostile", "linger", addresses @ ..] => {
             let outcome = hostile::run(addresses);
             rest("3");
