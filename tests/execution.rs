@@ -21,3 +21,5 @@ mod running;
 mod schedule;
 #[path = "execution/seeded.rs"]
 mod seeded;
+#[path = "execution/storm.rs"]
+mod storm;
