@@ -9,6 +9,8 @@ use super::{Live, Said, must, namespace_of, pause, said, text, until};
 /// The image that every Integration of a test runs.
 pub const IMAGE: &str = "localhost/cloister/examples:dev";
 
+/// How long Kubernetes may take to count what was installed a moment ago.
+const QUOTA: Duration = Duration::from_mins(1);
 const API: &str = "/apis/cloister.dev/v1alpha1/namespaces";
 
 /// Where the Integrations or Executions of a tenant are.
@@ -33,7 +35,17 @@ impl Live {
             "apiVersion": "cloister.dev/v1alpha1", "kind": "Integration",
             "metadata": {"name": name, "namespace": namespace_of(tenant)}, "spec": whole,
         });
-        must(self.admin.create(&object).await, "create the Integration");
+        // Kubernetes looks only now and then which kinds there are, and until it knows of a new
+        // one, a quota that counts it lets none in.
+        until("the Integration is created", QUOTA, async || {
+            match self.admin.create(&object).await {
+                Err(refusal) if refusal.message.contains("status unknown for quota") => {
+                    Err(refusal.to_string())
+                }
+                made => Ok(must(made, "create the Integration")),
+            }
+        })
+        .await;
     }
 
     /// Waits until its sandboxes are proven.
