@@ -22,7 +22,7 @@ const PODS: usize = 200;
 const AT_ONCE: usize = 16;
 const LIMIT: Duration = Duration::from_mins(10);
 /// How often somebody takes the policies away meanwhile.
-const SABOTAGE: Duration = Duration::from_secs(15);
+const SABOTAGE: Duration = Duration::from_secs(40);
 
 /// Addresses and ports that a tenant's pods must not reach and that answer whoever gets there.
 async fn forbidden(live: &Live, tenant: &str) -> Vec<String> {
@@ -65,7 +65,7 @@ fn answered(report: &str) -> Vec<Value> {
 async fn no_first_packet_gets_out_while_policies_come_late() {
     Live::run(async |live| {
         let tenant = live
-            .proven("race", &json!({"limits": {"pods": 40, "cpu": "32"}}))
+            .proven("race", &json!({"limits": {"pods": 24, "cpu": "32"}}))
             .await;
         let addresses = forbidden(live, &tenant).await;
         assert!(addresses.len() > 3, "{addresses:?}");
@@ -79,7 +79,7 @@ async fn no_first_packet_gets_out_while_policies_come_late() {
         let mut arguments = vec!["race"];
         arguments.extend(addresses.iter().map(String::as_str));
         let spec = json!({
-            "concurrency": {"limit": 24}, "startDeadline": "30m", "ttl": "1h",
+            "concurrency": {"limit": 12}, "startDeadline": "30m", "ttl": "1h",
             "resources": {"cpu": "50m", "memory": "48Mi", "scratch": "1Mi"},
         });
         live.integrate(&tenant, "race", &arguments, &spec).await;

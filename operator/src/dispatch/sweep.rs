@@ -29,6 +29,11 @@ impl Book {
         }
         let mold = self.fingerprint(key);
         let mut spare = self.wanted(key, view.now);
+        // Proof of the tenant is lost and found again in seconds; its sandboxes go on proving
+        // themselves meanwhile, and none is given anything.
+        let doubted = self
+            .shut(key)
+            .is_some_and(|shut| shut.reason == ExecutionReason::IsolationUnverified);
         for uid in self.runs_of(key, |line| line.pods.iter().copied().collect()) {
             let Some(sandbox) = self.sandboxes.get(&uid) else {
                 continue;
@@ -39,7 +44,7 @@ impl Book {
             let due = self.is_due(sandbox, mold.as_deref(), view.now);
             let free = sandbox.is_free();
             // One that has not shown itself yet may turn out to be of no use.
-            let spared = spare > 0 || sandbox.proof == Proof::Pending;
+            let spared = spare > 0 || doubted || sandbox.proof == Proof::Pending;
             let (broken, name) = (trouble_of(sandbox, free), sandbox.pod.key.clone());
             if due || broken.is_some() || free && !spared {
                 if let Some(trouble) = broken {
