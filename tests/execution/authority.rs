@@ -22,7 +22,7 @@ async fn a_lost_authority_is_made_anew_and_every_right_is_used() {
     let name = "a_lost_authority_is_made_anew_and_every_right_is_used";
     Live::run_on_own(name, async |live| {
         let tenant = live.proven("authority", &json!({})).await;
-        let spec = json!({"warm": {"min": 1}, "ttl": "0s"});
+        let spec = json!({"warm": {"min": 1}, "ttl": "5s"});
         live.integrate(&tenant, "hello", &["world"], &spec).await;
         let spec = json!({"schedule": {"cron": "* * * * *"}});
         live.integrate(&tenant, "clock", &["world"], &spec).await;

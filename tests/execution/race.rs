@@ -125,14 +125,16 @@ fn nobody_answered(objects: &[Value]) -> usize {
     let mut reasons = BTreeMap::<String, usize>::new();
     let mut ran = 0;
     for object in objects {
-        *reasons.entry(said(object, "Succeeded").reason).or_default() += 1;
+        let ended = said(object, "Succeeded");
+        let how = format!("{}: {}", ended.reason, ended.message);
+        *reasons.entry(how).or_default() += 1;
         let result = text(object, "/status/result");
         if !result.is_empty() {
             ran += 1;
             assert_eq!(answered(&result), [] as [Value; 0], "{object}");
         }
     }
-    println!("    ended as {reasons:?}; no first packet got out");
+    println!("    ended as {reasons:#?}; no first packet got out");
     assert!(ran > PODS / 2, "too few ran to show anything: {reasons:?}");
     ran
 }

@@ -5,7 +5,11 @@
 //! in from outside: a pod by the operator's own identity, like its own but for one thing; a policy
 //! set aside by the cluster's admin; a limit of the node taken away beneath a sandbox that waits.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use crds::well_known::{DECOY, DECOY_NAMESPACE};
 use http::Method;
@@ -172,6 +176,18 @@ fn memory_limit_of(container: &str) -> Option<PathBuf> {
     None
 }
 
+fn lift(limit: &Path) -> std::io::Result<()> {
+    if limit.ends_with("memory.max") {
+        return fs::write(limit, "max");
+    }
+    // No limit of memory may be above that of memory and swap together (cgroups v1).
+    let with_swap = limit.with_file_name("memory.memsw.limit_in_bytes");
+    if with_swap.exists() {
+        fs::write(with_swap, "-1")?;
+    }
+    fs::write(limit, "-1")
+}
+
 #[tokio::test]
 async fn a_sandbox_that_loses_its_memory_limit_while_it_waits_is_refused_and_named() {
     Live::run_on_own(
@@ -186,12 +202,7 @@ async fn a_sandbox_that_loses_its_memory_limit_while_it_waits_is_refused_and_nam
                 let id = id.rsplit('/').next().unwrap_or_default();
                 assert_ne!(id, "", "{pod}");
                 let limit = memory_limit_of(id).unwrap_or_else(|| panic!("no cgroup of {id}"));
-                let none = if limit.ends_with("memory.max") {
-                    "max"
-                } else {
-                    "-1"
-                };
-                must(fs::write(&limit, none), "take the limit away");
+                must(lift(&limit), "take the limit away");
             }
             let words = "MemoryLimit: expected at most ";
             assert_unproven(live, &tenant, &waits, words, LIMIT).await;

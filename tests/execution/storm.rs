@@ -10,7 +10,9 @@ use tests::live::{
     executions::{is_over, path},
     must, pause,
     pods::pod_path,
-    said, until,
+    said,
+    system::process_of,
+    until,
 };
 
 const RUNS: usize = 100;
@@ -36,7 +38,9 @@ async fn kill_leaders(live: &Live, deaths: &mut usize) {
     let at_once = json!({"gracePeriodSeconds": 0});
     loop {
         pause(EVERY).await;
-        if let Some(leader) = live.leader().await {
+        // The Lease may still name the one that died last.
+        let leader = live.leader().await;
+        if let Some(leader) = leader.filter(|leader| process_of(leader).is_some()) {
             live.kill_process(&leader);
             *deaths += 1;
             let path = pod_path("cloister-system", &leader);
