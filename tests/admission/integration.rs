@@ -321,7 +321,7 @@ async fn rejects_an_unknown_field_at_any_depth() {
             "/spec/resources/gpu",
             "unknown field \"spec.resources.gpu\"",
         ),
-        ("/spec/warm/max", "unknown field \"spec.warm.max\""),
+        ("/spec/warm/most", "unknown field \"spec.warm.most\""),
     ] {
         refused(pointer, &[(json!("x"), &[field])]).await;
     }

@@ -32,6 +32,14 @@ const DEFICIT: Duration = Duration::from_secs(10);
 impl Book {
     /// Says what goes on where that takes long.
     pub(super) fn say(&mut self, key: &Key, view: View<'_>, acts: &mut Vec<Act>) {
+        // What goes with its tenant is told nothing: thousands of words would hold up its end.
+        if self
+            .tenants
+            .get(&key.namespace)
+            .is_some_and(|landlord| landlord.going)
+        {
+            return;
+        }
         let blocked = self.shut(key).unwrap_or_else(|| self.obstacle(key));
         let all = |line: &Line| {
             let waiting = line.waiting.iter().map(|(_, uid)| *uid);

@@ -18,6 +18,8 @@ use crate::{
 pub struct Landlord {
     /// Name and identity.
     pub owner: Owner,
+    /// It is being removed, with everything in it.
+    pub going: bool,
     /// Why nothing may start, if so.
     pub shut: Option<Shut>,
     /// Kernel boundary of its pods, at the least.
@@ -51,6 +53,7 @@ impl Landlord {
                 tenant: object.name_any(),
                 uid: Uid::of(&object.metadata),
             },
+            going,
             shut,
             runtime: object.spec.isolation.runtime,
             residency: object.spec.residency.clone(),

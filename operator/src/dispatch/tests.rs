@@ -197,6 +197,21 @@ fn a_proof_that_is_old_counts_for_nothing() {
 }
 
 #[test]
+fn what_goes_with_its_tenant_is_told_nothing() {
+    let mut sim = Sim::new();
+    for number in 0..40 {
+        let nowhere = json!({"integration": "nowhere"});
+        sim.execution(NAMESPACE, &format!("orphan-{number}"), &nowhere);
+    }
+    sim.tenant_goes("acme");
+    assert!(sim.pass(10));
+    assert_eq!(sim.writes, [] as [String; 0]);
+    sim.tenant("acme", "True");
+    assert!(sim.pass(2));
+    assert!(!sim.writes.is_empty(), "the control");
+}
+
+#[test]
 fn what_waits_says_for_what_within_seconds() {
     let mut sim = Sim::new();
     sim.execution(NAMESPACE, "orphan", &json!({"integration": "nowhere"}));

@@ -148,7 +148,19 @@ impl Sim {
 
     /// A Tenant whose isolation is proven, or not.
     pub fn tenant(&mut self, name: &str, verified: &str) {
-        let tenant: Tenant = serde_json::from_value(json!({
+        let tenant = self.tenant_like(name, verified);
+        self.book.tenant(&tenant);
+    }
+
+    /// One that is being removed.
+    pub fn tenant_goes(&mut self, name: &str) {
+        let mut tenant = self.tenant_like(name, "Unknown");
+        tenant.metadata.deletion_timestamp = Some(crate::conditions::whole_second(self.now));
+        self.book.tenant(&tenant);
+    }
+
+    fn tenant_like(&self, name: &str, verified: &str) -> Tenant {
+        serde_json::from_value(json!({
             "apiVersion": "cloister.dev/v1alpha1", "kind": "Tenant",
             "metadata": {"name": name, "uid": uid(name), "generation": 1},
             "spec": {"members": [], "isolation": {"egressCeiling": self.ceiling}},
@@ -156,8 +168,7 @@ impl Sim {
                 "reason": "Proven", "message": "as seen", "observedGeneration": 1,
                 "lastTransitionTime": "2026-01-01T00:00:00Z"}]},
         }))
-        .unwrap();
-        self.book.tenant(&tenant);
+        .unwrap()
     }
 
     fn bump(&mut self) -> String {
