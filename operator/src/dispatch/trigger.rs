@@ -47,6 +47,8 @@ pub struct Timer {
     creating: bool,
     /// None is created before.
     not_before: Option<Timestamp>,
+    /// Whether the last one was is not known: its answer was lost.
+    doubtful: bool,
     /// Why the last one was not, in the words of who refused.
     pub trouble: Option<String>,
 }
@@ -72,6 +74,7 @@ impl Line {
             .as_ref()
             .map(|known| &known.status.schedule);
         self.timer.creating
+            || self.timer.doubtful
             || self.timer.due.is_some() && self.timer.trouble.is_none()
             || said.is_some_and(|said| *said != self.timer.record)
     }
@@ -164,6 +167,7 @@ impl Book {
         if let Some(line) = line.filter(same) {
             let timer = &mut line.timer;
             (timer.creating, timer.due) = (false, None);
+            timer.doubtful = result.as_ref().is_err_and(|error| !error.is_refused());
             match &result {
                 Ok(_) => {
                     timer.mend();

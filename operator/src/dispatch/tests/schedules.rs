@@ -407,3 +407,18 @@ fn a_sandbox_is_made_ahead_of_a_run_where_one_may_be_kept() {
         assert_eq!(sim.boxes.len(), ready, "a few seconds ahead");
     }
 }
+
+#[test]
+fn a_run_whose_creation_was_not_answered_is_kept_until_the_status_tells_of_it() {
+    for extra in [
+        json!({"ttl": "0s"}),
+        json!({"history": {"succeeded": 0, "failed": 0}}),
+    ] {
+        let mut sim = scheduled(&json!({}), &extra);
+        sim.lose_next_creation = true;
+        until(&mut sim, "1970-01-12T13:51:00Z");
+        assert_eq!(sim.created, [FIRST], "{extra}");
+        assert_eq!(sim.started.len(), 1, "{extra}");
+        assert!(sim.executions.is_empty(), "and then it goes: {extra}");
+    }
+}
