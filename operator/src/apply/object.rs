@@ -28,6 +28,22 @@ pub async fn delete<K>(
 where
     K: Resource<DynamicType = (), Scope: ScopeApi<K>> + Clone + Debug + DeserializeOwned,
 {
+    end::<K>(client, meta, uid, grace_seconds).await.map(drop)
+}
+
+/// The same; says whether it is gone already. One with a finalizer is not.
+///
+/// # Errors
+/// [`Error::Write`] if the server refuses.
+pub async fn end<K>(
+    client: &Client,
+    meta: &ObjectMeta,
+    uid: Uid,
+    grace_seconds: Option<u32>,
+) -> Result<bool, Error>
+where
+    K: Resource<DynamicType = (), Scope: ScopeApi<K>> + Clone + Debug + DeserializeOwned,
+{
     let name = meta.name.as_deref().unwrap_or_default();
     let parameters = DeleteParams {
         grace_period_seconds: grace_seconds,
@@ -38,9 +54,9 @@ where
         ..DeleteParams::background()
     };
     match api::<K>(client, meta).delete(name, &parameters).await {
-        Ok(_) => Ok(()),
+        Ok(answer) => Ok(answer.is_right()),
         // Gone, or another object by now: either way not the one we meant.
-        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(true),
         Err(source) => Err(failed::<K>("delete", name, source)),
     }
 }

@@ -73,6 +73,7 @@ pub struct Book {
     /// an Execution and that remove one.
     pub(super) binding: usize,
     pub(super) closing: usize,
+    pub(super) saying: usize,
     pub(super) posting: usize,
     pub(super) creating: usize,
     pub(super) forgetting: usize,
@@ -109,6 +110,7 @@ impl Book {
             workshop,
             binding: 0,
             closing: 0,
+            saying: 0,
             posting: 0,
             creating: 0,
             forgetting: 0,
@@ -133,6 +135,7 @@ impl Book {
         self.workshop = workshop;
         self.forget_molds(|_| true);
         (self.binding, self.closing, self.posting) = (0, 0, 0);
+        self.saying = 0;
         (self.creating, self.forgetting) = (0, 0);
         self.strangers.clear();
         for sandbox in self.sandboxes.values_mut() {

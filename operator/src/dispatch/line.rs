@@ -224,6 +224,8 @@ pub struct Line {
     pub deficit: Option<Timestamp>,
     /// A status of the Integration is being written.
     pub writing: bool,
+    /// None is written before.
+    pub not_said_before: Option<Timestamp>,
     /// When one was last written.
     pub said: Option<Timestamp>,
     /// How far its schedule has come.

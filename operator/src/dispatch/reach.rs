@@ -17,6 +17,7 @@ use kube::{ResourceExt, runtime::watcher};
 use super::{
     book::Book,
     line::{Key, Line},
+    sandbox::{Proof, Sandbox},
     turn::View,
 };
 use crate::{
@@ -110,12 +111,20 @@ impl Book {
             // Whose it was, it is; that its label went, is in its fingerprint.
             policy.line = policy.line.or_else(|| held.line.clone());
         }
+        let same = |held: &Standing| {
+            (held.uid, held.generation, held.fingerprint)
+                == (policy.uid, policy.generation, policy.fingerprint)
+        };
+        if self.policies.get(&policy.key).is_some_and(same) {
+            self.policies.insert(policy.key.clone(), policy);
+            return;
+        }
         self.policy_gone(&policy.key.clone());
         if let Some(key) = policy.line.clone() {
             let line = self.line(&key);
             line.policies.insert(policy.key.clone());
             line.mold = None;
-            self.touch(&key);
+            self.doubt(&key);
             self.policies.insert(policy.key.clone(), policy);
         }
     }
@@ -127,8 +136,21 @@ impl Book {
             let line = self.line(&of);
             line.policies.remove(key);
             line.mold = None;
-            self.touch(&of);
+            self.doubt(&of);
         }
+    }
+
+    /// What the sandboxes of a line may reach has changed: one that has been chosen and not told
+    /// yet what to run has to prove itself again, as it does on its clock; the others are replaced.
+    fn doubt(&mut self, key: &Key) {
+        for uid in self.runs_of(key, |line| line.pods.iter().copied().collect()) {
+            let sandbox = self.sandboxes.get_mut(&uid);
+            let untold = |one: &&mut Sandbox| one.claimed.is_some() && one.is_untold();
+            if let Some(sandbox) = sandbox.filter(untold) {
+                sandbox.proof = Proof::Pending;
+            }
+        }
+        self.touch(key);
     }
 
     /// Identities of all policies that are known, by name.

@@ -11,6 +11,7 @@ use super::{
     line::{Key, Trouble},
     run::Stage,
     sandbox::Facts,
+    say::PAUSE,
 };
 use crate::{error::Error, world::facts::Uid};
 
@@ -54,13 +55,15 @@ impl Book {
                 }
             }
             Receipt::LineStatus { key, result } => {
+                self.saying = self.saying.saturating_sub(1);
                 if let Some(line) = self.lines.get_mut(&key) {
                     line.writing = false;
+                    // One that failed is written again at a tick from then on.
+                    line.not_said_before = result.is_err().then(|| now + PAUSE);
                     if let (Some(known), Ok(status)) = (&mut line.integration, result) {
                         known.status = *status;
                     }
                 }
-                // One that failed is written again when the line is next looked at.
             }
             Receipt::Make { line, result } => self.made(&line, result, now),
             Receipt::Remove { pod, result } => {

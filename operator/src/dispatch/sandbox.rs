@@ -340,6 +340,12 @@ impl Sandbox {
         }
     }
 
+    /// Whether it has been sent nothing to run, as far as this leader knows.
+    pub fn is_untold(&self) -> bool {
+        let told = |seat: &Seat| seat.given.is_some() || seat.assigned;
+        !self.seat.as_ref().is_some_and(told)
+    }
+
     /// Whether nobody has it, and nothing says that it is going.
     pub fn is_free(&self) -> bool {
         let given = self.seat.as_ref().is_some_and(|seat| seat.given.is_some());

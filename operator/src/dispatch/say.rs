@@ -26,6 +26,11 @@ const SAY_AFTER: Duration = Duration::from_secs(1);
 const SAY_AGAIN: Duration = Duration::from_mins(1);
 /// Statuses that say so, of one line in one turn.
 const SAY_AT_ONCE: usize = 16;
+/// Statuses of Integrations being written at once, over all tenants. The rest come with the
+/// next tick.
+const SAYING: usize = 32;
+/// Pause after one that the API server did not take.
+pub const PAUSE: Duration = Duration::from_secs(5);
 /// How long sandboxes may be missing before the status says so: refilling is no news.
 const DEFICIT: Duration = Duration::from_secs(10);
 
@@ -104,9 +109,11 @@ impl Book {
             && known.status.schedule == status.schedule
             && verdicts(&known.status) == verdicts(&status);
         let just_said = line.said.is_some_and(|at| at + SAY_AGAIN > view.now);
-        if known.deleting || status == known.status || words_alone && just_said {
+        let waits = line.not_said_before.is_some_and(|at| at > view.now) || self.saying >= SAYING;
+        if known.deleting || waits || status == known.status || words_alone && just_said {
             return;
         }
+        self.saying += 1;
         line.writing = true;
         line.said = Some(view.now);
         acts.push(Act::LineStatus {

@@ -169,22 +169,6 @@ fn nothing_starts_in_a_tenant_that_is_not_proven() {
 }
 
 #[test]
-fn sandboxes_outlive_a_moment_in_which_their_tenant_is_not_proven() {
-    let mut sim = warm(2);
-    let before = sim.names();
-    sim.tenant("acme", "Unknown");
-    sim.execution(NAMESPACE, "one", &json!({}));
-    assert!(sim.pass(20));
-    assert_eq!((sim.names(), sim.reason("one")), (before, "Queued".into()));
-    sim.tenant("acme", "True");
-    sim.writes.clear();
-    assert!(sim.settle());
-    assert_eq!(sim.reason("one"), "Completed");
-    let first = sim.writes.iter().find(|write| !write.starts_with("Line"));
-    assert_eq!(first.unwrap(), "Bind one", "{:?}", sim.writes);
-}
-
-#[test]
 fn a_proof_that_is_old_counts_for_nothing() {
     let mut sim = warm(1);
     let name = sim.names().into_iter().next().unwrap();
@@ -194,21 +178,6 @@ fn a_proof_that_is_old_counts_for_nothing() {
     assert!(sim.settle());
     assert_eq!(sim.boxes[&name].given, None);
     assert_ne!(sim.bound.first(), Some(&name));
-}
-
-#[test]
-fn what_goes_with_its_tenant_is_told_nothing() {
-    let mut sim = Sim::new();
-    for number in 0..40 {
-        let nowhere = json!({"integration": "nowhere"});
-        sim.execution(NAMESPACE, &format!("orphan-{number}"), &nowhere);
-    }
-    sim.tenant_goes("acme");
-    assert!(sim.pass(10));
-    assert_eq!(sim.writes, [] as [String; 0]);
-    sim.tenant("acme", "True");
-    assert!(sim.pass(2));
-    assert!(!sim.writes.is_empty(), "the control");
 }
 
 #[test]

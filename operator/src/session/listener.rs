@@ -43,6 +43,9 @@ const STRANGERS: usize = 1024;
 /// of leader: a node has 110 pods unless told otherwise.
 const NEWCOMERS: usize = 128;
 
+/// The same once half of [`STRANGERS`] are taken, so that a few addresses cannot take the rest.
+const FEW: usize = 8;
+
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How long a connection may go without its call.
@@ -94,8 +97,13 @@ pub async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, desk: Arc<Desk
             accepted = listener.accept() => match accepted {
                 Ok((stream, from)) => {
                     let from = from.ip().to_canonical();
+                    let each = if strangers.available_permits() > STRANGERS / 2 {
+                        NEWCOMERS
+                    } else {
+                        FEW
+                    };
                     let place = strangers.clone().try_acquire_owned().ok();
-                    if let Some(newcomer) = place.zip(newcomers.take(from)) {
+                    if let Some(newcomer) = place.zip(newcomers.take_of(each, from)) {
                         connections.spawn(connection(stream, acceptor.clone(), desk.clone(), newcomer));
                     } else {
                         tracing::debug!(%from, "connection not taken: there are too many");

@@ -29,10 +29,18 @@ impl<K: Copy + Eq + Hash> Places<K> {
 
     /// A place for this key, if there is one left.
     pub fn take(&self, key: K) -> Option<Place<K>> {
+        self.take_of(self.each, key)
+    }
+
+    /// The same, of this many at most.
+    pub fn take_of(&self, most: usize, key: K) -> Option<Place<K>> {
         let mut held = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let count = held.entry(key).or_default();
         // With no place at all there is nothing to be dropped that would forget the key.
-        if *count >= self.each {
+        if *count >= most.min(self.each) {
+            if *count == 0 {
+                held.remove(&key);
+            }
             return None;
         }
         *count += 1;

@@ -1,7 +1,7 @@
 //! Writes what is desired: the namespace, then everything in it at once, then what no
 //! longer belongs, then probes.
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, slice, sync::Arc};
 
 use futures::future::join_all;
 use k8s_openapi::{
@@ -91,11 +91,10 @@ pub async fn apply(context: &Context, owner: &Owner, desired: Desired) -> Result
         retired,
     } = desired;
     let first = ensure(&writer, &namespace).await?;
-    let mut writings: Vec<Writing<'_>> = vec![
-        Box::pin(ensure(&writer, &quota)),
-        Box::pin(ensure(&writer, &limit_range)),
-        Box::pin(ensure(&writer, &service_account)),
-    ];
+    let mut writings: Vec<Writing<'_>> = Vec::new();
+    add(&mut writings, &writer, slice::from_ref(&quota));
+    add(&mut writings, &writer, slice::from_ref(&limit_range));
+    add(&mut writings, &writer, slice::from_ref(&service_account));
     add(&mut writings, &writer, &policies);
     add(&mut writings, &writer, &bindings);
     add(&mut writings, &writer, &roles);
@@ -104,7 +103,9 @@ pub async fn apply(context: &Context, owner: &Owner, desired: Desired) -> Result
     // the rest is shut.
     let mut writings = Vec::new();
     add(&mut writings, &writer, &role_bindings);
-    writings.extend(openings.iter().map(|one| open(&writer, one)));
+    if results.iter().all(Result::is_ok) {
+        writings.extend(openings.iter().map(|one| open(&writer, one)));
+    }
     results.extend(join_all(writings).await);
 
     // What nobody shall have any more goes also where something else is in the way.

@@ -78,6 +78,8 @@ pub struct Sim {
     pub refuse_pods: Option<&'static str>,
     /// The answer to the next status is lost; true: the server has done it.
     pub lose_next_answer: Option<bool>,
+    /// The answer to the next Execution that is created is lost; the server has done it.
+    pub lose_next_creation: bool,
     /// The watch is behind: what a lost answer was about is not seen yet.
     pub behind: bool,
     /// Order in which Executions were bound.
@@ -133,6 +135,7 @@ impl Sim {
             fatal: None,
             refuse_pods: None,
             lose_next_answer: None,
+            lose_next_creation: false,
             behind: false,
             bound: Vec::new(),
             refuse_executions: None,
@@ -540,7 +543,13 @@ impl Sim {
         object["metadata"]["resourceVersion"] = json!(version);
         object["metadata"]["creationTimestamp"] = json!(self.now.to_string());
         self.executions.insert(name.clone(), object);
-        Ok(Some(Box::new(self.parsed(&name))))
+        let made = self.parsed(&name);
+        if std::mem::take(&mut self.lose_next_creation) {
+            let now = self.now;
+            self.book.execution(&made, now);
+            return Err(refused(500, "InternalError", "the answer was lost"));
+        }
+        Ok(Some(Box::new(made)))
     }
 
     fn forget(&mut self, key: &Key) -> Result<(), Error> {

@@ -111,3 +111,34 @@ fn a_write_that_landed_unseen_keeps_its_sandbox_until_it_is_seen() {
         sim.started
     );
 }
+
+#[test]
+fn what_goes_with_its_tenant_is_told_nothing() {
+    let mut sim = Sim::new();
+    for number in 0..40 {
+        let nowhere = json!({"integration": "nowhere"});
+        sim.execution(NAMESPACE, &format!("orphan-{number}"), &nowhere);
+    }
+    sim.tenant_goes("acme");
+    assert!(sim.pass(10));
+    assert_eq!(sim.writes, [] as [String; 0]);
+    sim.tenant("acme", "True");
+    assert!(sim.pass(2));
+    assert!(!sim.writes.is_empty(), "the control");
+}
+
+#[test]
+fn sandboxes_outlive_a_moment_in_which_their_tenant_is_not_proven() {
+    let mut sim = warm(2);
+    let before = sim.names();
+    sim.tenant("acme", "Unknown");
+    sim.execution(NAMESPACE, "one", &json!({}));
+    assert!(sim.pass(20));
+    assert_eq!((sim.names(), sim.reason("one")), (before, "Queued".into()));
+    sim.tenant("acme", "True");
+    sim.writes.clear();
+    assert!(sim.settle());
+    assert_eq!(sim.reason("one"), "Completed");
+    let first = sim.writes.iter().find(|write| !write.starts_with("Line"));
+    assert_eq!(first.unwrap(), "Bind one", "{:?}", sim.writes);
+}
