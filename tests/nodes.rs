@@ -11,6 +11,7 @@ use tests::{
     live::{
         Live, must, pause,
         pods::{listener, pod_path},
+        said,
         system::{OPERATOR, process_of},
         text, until,
     },
@@ -153,7 +154,7 @@ async fn replicas_are_evicted_one_at_a_time() {
         // Those that a dead node left behind do not count for the budget.
         let mut pods = live.pods_of(OPERATOR).await;
         pods.retain(|pod| {
-            let ready = pod.pointer("/status/containerStatuses/0/ready") == Some(&json!(true));
+            let ready = said(pod, "Ready").status == "True";
             ready && pod["metadata"]["deletionTimestamp"].is_null()
         });
         let evict = async |pod: &Value| {
