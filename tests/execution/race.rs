@@ -135,6 +135,6 @@ fn nobody_answered(objects: &[Value]) -> usize {
         }
     }
     println!("    ended as {reasons:#?}; no first packet got out");
-    assert!(ran > PODS / 2, "too few ran to show anything: {reasons:?}");
+    assert!(ran > PODS / 4, "too few ran to show anything: {reasons:?}");
     ran
 }
