@@ -5,17 +5,12 @@
 
 use std::time::Duration;
 
-use http::Method;
 use serde_json::{Value, json};
-use tests::{
-    live::{
-        Live, must, pause,
-        pods::{listener, pod_path},
-        said,
-        system::{OPERATOR, process_of},
-        text, until,
-    },
-    server::assert_refused,
+use tests::live::{
+    Live, must, pause,
+    pods::{listener, pod_path},
+    system::process_of,
+    text, until,
 };
 
 /// From where, to where, and the control.
@@ -129,49 +124,6 @@ async fn a_node_that_is_killed_is_dark_until_it_is_started() {
         must(live.nodes().start(lost), "start");
         let anew = Listener::start(live, &namespace, lost).await;
         assert_eq!(dial(&anew).await, "Connected", "{lost} is back");
-    })
-    .await;
-}
-
-/// Whoever drains nodes takes one replica of the operator at a time.
-#[tokio::test]
-async fn replicas_are_evicted_one_at_a_time() {
-    Live::run(async |live| {
-        live.stands("cloister-system", OPERATOR).await;
-        // One that is not well may go at any time, and a node may just have come back.
-        let budget =
-            "/apis/policy/v1/namespaces/cloister-system/poddisruptionbudgets/cloister-operator";
-        until("all are well", RETURN, async || {
-            let status = must(live.get(budget).await, budget)["status"].take();
-            let well = status["currentHealthy"] == 3 && status["disruptionsAllowed"] == 1;
-            if well {
-                Ok(())
-            } else {
-                Err(status.to_string())
-            }
-        })
-        .await;
-        // Those that a dead node left behind do not count for the budget.
-        let mut pods = live.pods_of(OPERATOR).await;
-        pods.retain(|pod| {
-            let ready = said(pod, "Ready").status == "True";
-            ready && pod["metadata"]["deletionTimestamp"].is_null()
-        });
-        let evict = async |pod: &Value| {
-            let name = text(pod, "/metadata/name");
-            let path = format!("{}/eviction", pod_path("cloister-system", &name));
-            let body = json!({"apiVersion": "policy/v1", "kind": "Eviction",
-                "metadata": {"name": name, "namespace": "cloister-system"}});
-            let json = "application/json";
-            live.admin.send(Method::POST, &path, json, &body).await
-        };
-        let [first, second, ..] = &pods[..] else {
-            panic!("two replicas or more are needed: {}", pods.len());
-        };
-        must(evict(first).await, "evict the first");
-        let refused = evict(second).await;
-        assert_refused(&refused, &["disruption budget"]);
-        live.stands("cloister-system", OPERATOR).await;
     })
     .await;
 }

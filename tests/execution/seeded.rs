@@ -17,7 +17,9 @@ use serde_json::{Value, json};
 use tests::live::{
     Live, POLICIES,
     executions::path,
-    must, namespace_of, pause, policies_path, said,
+    must, namespace_of, pause,
+    pods::pod_path,
+    policies_path, said,
     system::{OPERATOR, PODS_BINDING},
     text, until,
 };
@@ -198,9 +200,20 @@ async fn a_sandbox_that_loses_its_memory_limit_while_it_waits_is_refused_and_nam
             live.until_warm(&tenant, "rest", LIMIT).await;
             let waits = waiting(live, &tenant).await;
             for pod in live.sandboxes(&tenant, "rest").await {
-                let id = text(&pod, "/status/containerStatuses/0/containerID");
+                let path = pod_path(&namespace_of(&tenant), &text(&pod, "/metadata/name"));
+                // The kubelet says it a moment after the sandbox has spoken.
+                let (id, _) = until("its container has a name", LIMIT, async || {
+                    let pod = live
+                        .get(&path)
+                        .await
+                        .map_err(|refusal| refusal.to_string())?;
+                    match text(&pod, "/status/containerStatuses/0/containerID") {
+                        id if id.is_empty() => Err(pod["status"].to_string()),
+                        id => Ok(id),
+                    }
+                })
+                .await;
                 let id = id.rsplit('/').next().unwrap_or_default();
-                assert_ne!(id, "", "{pod}");
                 let limit = memory_limit_of(id).unwrap_or_else(|| panic!("no cgroup of {id}"));
                 must(lift(&limit), "take the limit away");
             }
