@@ -67,14 +67,21 @@ async fn falls_silent(live: &Live, [lost, control]: [&str; 2]) {
     assert_eq!(heartbeat(live, lost).await, before.0, "{lost} is heard of");
 }
 
+/// A namespace without a policy, a pod on the node to be lost, and the control on the third.
+async fn before_the_fault(live: &Live) -> (String, Listener, Listener) {
+    let namespace = live.open_namespace().await;
+    let [_, lost, third] = NODES;
+    let there = Listener::start(live, &namespace, lost).await;
+    let control = Listener::start(live, &namespace, third).await;
+    (namespace, there, control)
+}
+
 #[tokio::test]
 async fn a_node_that_is_cut_off_runs_on_unreached_until_it_is_healed() {
     let name = "a_node_that_is_cut_off_runs_on_unreached_until_it_is_healed";
     Live::run_on_own(name, async |live| {
-        let namespace = live.open_namespace().await;
         let [from, lost, third] = NODES;
-        let there = Listener::start(live, &namespace, lost).await;
-        let control = Listener::start(live, &namespace, third).await;
+        let (namespace, there, control) = before_the_fault(live).await;
         let dial = async |to: &Listener| live.dial(&namespace, Some(from), &to.address).await;
         assert_eq!(dial(&there).await, "Connected");
         let process = process_of(&there.name);
@@ -106,10 +113,8 @@ async fn a_node_that_is_cut_off_runs_on_unreached_until_it_is_healed() {
 async fn a_node_that_is_killed_is_dark_until_it_is_started() {
     let name = "a_node_that_is_killed_is_dark_until_it_is_started";
     Live::run_on_own(name, async |live| {
-        let namespace = live.open_namespace().await;
         let [from, lost, third] = NODES;
-        let there = Listener::start(live, &namespace, lost).await;
-        let control = Listener::start(live, &namespace, third).await;
+        let (namespace, there, control) = before_the_fault(live).await;
         let dial = async |to: &Listener| live.dial(&namespace, Some(from), &to.address).await;
         assert_eq!(dial(&there).await, "Connected");
         assert!(process_of(&there.name).is_some());

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tests::{
     live::{
         Live,
-        executions::{IMAGE, is_over, path},
+        executions::IMAGE,
         must, pause,
         pods::{conforming, pod_path, targets_of},
         policies_path, said, text, until,
@@ -90,13 +90,7 @@ async fn no_first_packet_gets_out_while_policies_come_late() {
             .await;
         assert_eq!(names.len(), PODS);
 
-        let all_over = until("all have run", LIMIT, async || {
-            let objects = live.list(&path(&tenant, "executions")).await;
-            match objects.iter().filter(|one| is_over(one)).count() {
-                PODS => Ok(objects),
-                over => Err(format!("{over} of {PODS}")),
-            }
-        });
+        let all_over = live.until_all_over(&tenant, PODS, LIMIT);
         let (objects, took) = tokio::select! {
             over = all_over => over,
             () = sabotage(live, &tenant) => unreachable!("it goes on"),

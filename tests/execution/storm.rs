@@ -5,15 +5,7 @@ use std::{fs, time::Duration};
 use futures::{StreamExt, stream};
 use http::Method;
 use serde_json::{Value, json};
-use tests::live::{
-    Live,
-    executions::{is_over, path},
-    must, pause,
-    pods::pod_path,
-    said,
-    system::process_of,
-    until,
-};
+use tests::live::{Live, must, pause, pods::pod_path, said, system::process_of};
 
 const RUNS: usize = 100;
 /// Creations under way at once.
@@ -76,13 +68,7 @@ async fn each_of_a_hundred_runs_once_while_leaders_die() {
             let created = stream::iter(create).buffer_unordered(AT_ONCE).count().await;
             assert_eq!(created, RUNS);
             let mut deaths = 0;
-            let all_over = until("all have run", LIMIT, async || {
-                let objects = live.list(&path(&tenant, "executions")).await;
-                match objects.iter().filter(|one| is_over(one)).count() {
-                    RUNS => Ok(objects),
-                    over => Err(format!("{over} of {RUNS}")),
-                }
-            });
+            let all_over = live.until_all_over(&tenant, RUNS, LIMIT);
             let (objects, took) = tokio::select! {
                 over = all_over => over,
                 () = kill_leaders(live, &mut deaths) => unreachable!("it goes on"),

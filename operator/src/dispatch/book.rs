@@ -208,10 +208,9 @@ impl Book {
         let here = self.lines.iter_mut();
         let here = here.filter(|(key, _)| key.namespace == namespace);
         for (key, line) in here {
-            line.reach = Reach::Unweighed;
+            (line.reach, line.mold) = (Reach::Unweighed, None);
             self.dirty.insert(key.clone());
         }
-        self.forget_molds(|key| key.namespace == namespace);
         self.tenants.insert(namespace, landlord);
     }
 

@@ -25,7 +25,7 @@ use crate::{
     apply,
     room::Context,
     session::{self, Authority},
-    world::facts::Uid,
+    world::facts::{Cluster, Uid},
 };
 
 /// How often is looked at what only time changes.
@@ -112,10 +112,11 @@ impl Desk {
         }
     }
 
-    /// Takes note of what the cluster is like now.
-    fn look(&mut self) {
+    /// Takes note of what the cluster is like now, and gives it.
+    fn look(&mut self) -> Arc<Cluster> {
         let cluster = self.context.world.cluster();
         self.book.sees(&cluster, self.now());
+        cluster
     }
 
     /// Acts until told to stop; what is under way then is finished.
@@ -142,8 +143,7 @@ impl Desk {
             while let Ok(event) = lead.sessions.try_recv() {
                 self.session(event, &lead.authority);
             }
-            self.look();
-            let cluster = self.context.world.cluster();
+            let cluster = self.look();
             let now = self.now();
             let view = View {
                 cluster: &cluster,

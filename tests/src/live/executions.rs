@@ -96,6 +96,23 @@ impl Live {
         until(&format!("{name} has ended"), limit, check).await
     }
 
+    /// Waits until so many Executions of a tenant have ended; gives all that there are.
+    pub async fn until_all_over(
+        &self,
+        tenant: &str,
+        count: usize,
+        limit: Duration,
+    ) -> (Vec<Value>, Duration) {
+        until("all have run", limit, async || {
+            let objects = self.list(&path(tenant, "executions")).await;
+            match objects.iter().filter(|one| is_over(one)).count() {
+                over if over == count => Ok(objects),
+                over => Err(format!("{over} of {count}")),
+            }
+        })
+        .await
+    }
+
     /// Waits until one is said to be so; gives it whole.
     pub async fn until_reason(
         &self,
