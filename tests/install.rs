@@ -6,11 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::json;
+use http::Method;
+use serde_json::{Value, json};
 use tests::{
     cluster::Cluster,
-    live::{Live, must, tenant, within},
-    server::unique,
+    live::{Live, must, pods::pod_path, system::OPERATOR, tenant, text, until, within},
+    server::{assert_refused, unique},
 };
 
 /// What the cluster of this machine installs: `manifests/install` with an outside.
@@ -141,6 +142,46 @@ async fn installing_twice_changes_nothing() {
         assert!(before.contains("Deployment/cloister-operator"), "{before}");
         kubectl(live, &["apply", "-k", OVERLAY]);
         assert_eq!(generations(), before);
+    })
+    .await;
+}
+
+/// Whoever drains nodes takes one replica of the operator at a time. Here, behind a fresh
+/// installation: a replica that is not well may go at any time, and after a fault of its node the
+/// API server takes one for well until its kubelet says otherwise.
+#[tokio::test]
+async fn replicas_are_evicted_one_at_a_time() {
+    Live::run(async |live| {
+        live.stands("cloister-system", OPERATOR).await;
+        let budget =
+            "/apis/policy/v1/namespaces/cloister-system/poddisruptionbudgets/cloister-operator";
+        until("all are well", READY, async || {
+            let status = must(live.get(budget).await, budget)["status"].take();
+            let well = status["currentHealthy"] == 3 && status["disruptionsAllowed"] == 1;
+            if well {
+                Ok(())
+            } else {
+                Err(status.to_string())
+            }
+        })
+        .await;
+        let mut pods = live.pods_of(OPERATOR).await;
+        pods.retain(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+        let evict = async |pod: &Value| {
+            let name = text(pod, "/metadata/name");
+            let path = format!("{}/eviction", pod_path("cloister-system", &name));
+            let body = json!({"apiVersion": "policy/v1", "kind": "Eviction",
+                "metadata": {"name": name, "namespace": "cloister-system"}});
+            let json = "application/json";
+            live.admin.send(Method::POST, &path, json, &body).await
+        };
+        let [first, second, ..] = &pods[..] else {
+            panic!("two replicas or more are needed: {}", pods.len());
+        };
+        must(evict(first).await, "evict the first");
+        let refused = evict(second).await;
+        assert_refused(&refused, &["disruption budget"]);
+        live.stands("cloister-system", OPERATOR).await;
     })
     .await;
 }
