@@ -208,8 +208,29 @@ impl Book {
         }
         match &line.trouble {
             Some(Trouble { reason, message }) => Outcome::new(*reason, message.clone()),
-            None => Outcome::new(deadline, "a sandbox is being made"),
+            None => Outcome::new(deadline, self.expected(line)),
         }
+    }
+
+    /// What the sandbox lacks that will be the next one's to be ready.
+    fn expected(&self, line: &Line) -> &'static str {
+        let sandboxes = line.pods.iter().filter_map(|uid| self.sandboxes.get(uid));
+        let free = sandboxes.filter(|sandbox| sandbox.is_free());
+        let lacks = free.map(|sandbox| match (&sandbox.pod.node, &sandbox.seat) {
+            (None, _) => (3, "a sandbox waits for a node"),
+            (_, None) if sandbox.welcomed => (
+                2,
+                "a sandbox has lost its session with the operator, and dials again",
+            ),
+            (_, None) => (
+                1,
+                "a sandbox starts on its node, and has not dialled the operator yet",
+            ),
+            (_, Some(_)) => (0, "a sandbox is there, and its proof is awaited"),
+        });
+        lacks
+            .min()
+            .map_or("a sandbox is being made", |(_, words)| words)
     }
 
     /// Writes what has ended.

@@ -8,6 +8,7 @@ use super::{
     sim::{Command, NAMESPACE, Sim},
     warm,
 };
+use crate::dispatch::line::Key;
 
 #[test]
 fn a_retry_that_waits_long_for_its_sandbox_is_made_once() {
@@ -141,4 +142,20 @@ fn sandboxes_outlive_a_moment_in_which_their_tenant_is_not_proven() {
     assert_eq!(sim.reason("one"), "Completed");
     let first = sim.writes.iter().find(|write| !write.starts_with("Line"));
     assert_eq!(first.unwrap(), "Bind one", "{:?}", sim.writes);
+}
+
+#[test]
+fn who_waits_is_told_what_the_sandbox_lacks() {
+    let mut sim = warm(1);
+    let line = Key::new(NAMESPACE, "hello");
+    let name = sim.boxes.keys().next().unwrap().clone();
+    sim.silence(&name);
+    let lost = "a sandbox has lost its session with the operator, and dials again";
+    assert_eq!(sim.book.obstacle(&line).message, lost);
+    sim.dial(&name);
+    let unproven = "a sandbox is there, and its proof is awaited";
+    assert_eq!(sim.book.obstacle(&line).message, unproven);
+    sim.lose_pod(&name);
+    let none = "a sandbox is being made";
+    assert_eq!(sim.book.obstacle(&line).message, none);
 }
