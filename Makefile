@@ -26,7 +26,7 @@ demo: build ## Start a three-zone cluster (or use $KUBECONFIG), install, show tw
 # What waits runs beside what works: together they take the time of the longer.
 .PHONY: test
 test: build ## Everything that CI runs
-	$(MAKE) --jobs=2 --output-sync=none lint test-units test-local-cluster
+	$(MAKE) --jobs=2 --output-sync=none lint deny test-units test-local-cluster
 	$(MAKE) --jobs=2 --output-sync=none test-control-plane test-cluster
 
 .PHONY: test-units
@@ -74,8 +74,8 @@ generate: ## Write again what is rendered from the code: CRDs, manifests, chart
 
 .PHONY: deny
 deny: ## Licences, sources and bans of every dependency
-	@command -v cargo-deny >/dev/null || CARGO_TARGET_DIR=$(CACHE)/target-tools cargo install --locked --root $(CACHE)/tools cargo-deny
-	PATH=$(CACHE)/tools/bin:$$PATH cargo deny check bans licenses sources
+	@CARGO_TARGET_DIR=$(CACHE)/target-tools nice cargo install --quiet --locked --root $(CACHE)/tools cargo-deny@0.20.2
+	PATH=$(CACHE)/tools/bin:$$PATH cargo deny --log-level error check bans licenses sources
 
 .PHONY: cluster-up
 cluster-up: build ## Start the three-zone cluster
