@@ -13,7 +13,7 @@ const MOST_LINES: usize = 400;
 
 /// Steps without a client, without waiting, without a clock: everything comes in as an
 /// argument. A folder stands for every file in it.
-const PURE: [&str; 44] = [
+const PURE: [&str; 47] = [
     "operator/src/conditions.rs",
     "operator/src/digest.rs",
     "operator/src/dispatch/book.rs",
@@ -21,8 +21,10 @@ const PURE: [&str; 44] = [
     "operator/src/dispatch/demand.rs",
     "operator/src/dispatch/keep.rs",
     "operator/src/dispatch/line.rs",
+    "operator/src/dispatch/making.rs",
     "operator/src/dispatch/orders.rs",
     "operator/src/dispatch/outcome.rs",
+    "operator/src/dispatch/placement.rs",
     "operator/src/dispatch/pod.rs",
     "operator/src/dispatch/queue.rs",
     "operator/src/dispatch/reach.rs",
@@ -32,6 +34,7 @@ const PURE: [&str; 44] = [
     "operator/src/dispatch/say.rs",
     "operator/src/dispatch/schedule.rs",
     "operator/src/dispatch/settle.rs",
+    "operator/src/dispatch/silence.rs",
     "operator/src/dispatch/status.rs",
     "operator/src/dispatch/sweep.rs",
     "operator/src/dispatch/talk.rs",

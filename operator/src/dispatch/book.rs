@@ -23,6 +23,7 @@ use super::{
     reach::{Reach, Standing},
     run::{Ended, Run, Stage},
     sandbox::{Facts, Proof, Sandbox},
+    silence::Silence,
     talk::Opening,
     tenant::Landlord,
     trigger::Timer,
@@ -88,6 +89,8 @@ pub struct Book {
     pub(super) last: Option<Arc<str>>,
     /// Whether the decoy lives, which sandboxes dial.
     pub(super) decoys: Decoys,
+    /// Nodes of which nothing is heard.
+    pub(super) silence: Silence,
 }
 
 impl Book {
@@ -120,6 +123,7 @@ impl Book {
             made: 0,
             last: None,
             decoys: Decoys::default(),
+            silence: Silence::default(),
         }
     }
 
@@ -138,6 +142,7 @@ impl Book {
         self.saying = 0;
         (self.creating, self.forgetting) = (0, 0);
         self.strangers.clear();
+        self.silence.forget();
         for sandbox in self.sandboxes.values_mut() {
             sandbox.seat = None;
             sandbox.heard = now;
@@ -174,6 +179,7 @@ impl Book {
             self.forget_molds(|_| true);
         }
         self.gone.retain(|_, at| *at + REMEMBERED > now);
+        self.silence.look(self.sandboxes.values(), now);
         self.keep_again();
         self.touch_all();
     }

@@ -3,7 +3,10 @@
 //! It knows nothing of any run: what to run it is told in its session, once it has proven
 //! itself. So whatever of an Integration is not said here can change without a new pod.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use contract::{
     ProbeRequest,
@@ -15,16 +18,14 @@ use crds::{
     tenant::{Residency, Runtime},
     well_known::{
         DISPATCH, DISPATCH_AUDIENCE, DISPATCH_PORT, GVISOR_RUNTIME_CLASS, INTEGRATION_LABEL,
-        REGION_LABEL, ROLE_LABEL, ROLE_SANDBOX, SANDBOX_SERVICE_ACCOUNT, SYSTEM_NAMESPACE,
-        ZONE_LABEL,
+        ROLE_LABEL, ROLE_SANDBOX, SANDBOX_SERVICE_ACCOUNT, SYSTEM_NAMESPACE,
     },
 };
 use k8s_openapi::{
     api::core::v1::{
-        Affinity, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, ImageVolumeSource,
-        NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, ObjectFieldSelector,
-        Pod, PodSecurityContext, PodSpec, ProjectedVolumeSource, ResourceRequirements,
-        ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
+        Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, ImageVolumeSource,
+        ObjectFieldSelector, Pod, PodSecurityContext, PodSpec, ProjectedVolumeSource,
+        ResourceRequirements, ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
     },
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
 };
@@ -33,6 +34,7 @@ use serde::Serialize;
 use super::{
     contract::processes,
     line::{Key, Terms},
+    placement::affinity,
     sandbox::{CONFIG_OPTION, MOLD_ANNOTATION},
 };
 use crate::{
@@ -164,13 +166,15 @@ pub struct Order<'a> {
     pub probe: ProbeRequest,
     /// Tells it from every other of the Integration.
     pub tag: &'a str,
+    /// Nodes that it had better not be placed on.
+    pub avoid: &'a BTreeSet<Arc<str>>,
 }
 
 /// The pod.
 pub fn pod(order: &Order<'_>) -> Pod {
     let mold = order.mold;
     let mut spec = PodSpec {
-        affinity: mold.residency.as_ref().map(residency),
+        affinity: affinity(mold.residency.as_ref(), order.avoid),
         automount_service_account_token: Some(false),
         containers: vec![container(order)],
         enable_service_links: Some(false),
@@ -205,6 +209,7 @@ fn metadata(order: &Order<'_>) -> ObjectMeta {
         mold,
         probe: _,
         tag,
+        avoid: _,
     } = order;
     let mut labels = owner.labels();
     labels.insert(ROLE_LABEL.to_owned(), ROLE_SANDBOX.to_owned());
@@ -357,31 +362,6 @@ fn volumes(mold: &Mold) -> Vec<Volume> {
     ]
 }
 
-/// Only nodes that the residency allows.
-fn residency((regions, zones): &(Vec<String>, Vec<String>)) -> Affinity {
-    let among = |key: &str, values: &[String]| NodeSelectorRequirement {
-        key: key.to_owned(),
-        operator: "In".to_owned(),
-        values: Some(values.to_vec()),
-    };
-    let mut places = vec![among(REGION_LABEL, regions)];
-    if !zones.is_empty() {
-        places.push(among(ZONE_LABEL, zones));
-    }
-    Affinity {
-        node_affinity: Some(NodeAffinity {
-            required_during_scheduling_ignored_during_execution: Some(NodeSelector {
-                node_selector_terms: vec![NodeSelectorTerm {
-                    match_expressions: Some(places),
-                    match_fields: None,
-                }],
-            }),
-            ..NodeAffinity::default()
-        }),
-        ..Affinity::default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -390,6 +370,10 @@ mod tests {
     use crate::gatekeeper::{OPERATOR, refusals};
 
     fn made_from(mold: &Mold) -> Pod {
+        made_but_for(mold, &BTreeSet::new())
+    }
+
+    fn made_but_for(mold: &Mold, avoid: &BTreeSet<Arc<str>>) -> Pod {
         let owner = Owner {
             tenant: "acme".to_owned(),
             uid: Uid::parse("00000000-0000-4000-8000-00000000000a"),
@@ -407,7 +391,35 @@ mod tests {
             mold,
             probe,
             tag: "1",
+            avoid,
         })
+    }
+
+    fn plain() -> Mold {
+        Mold {
+            image: "localhost/cloister/examples:dev".to_owned(),
+            supervisor: "localhost/cloister/sandbox:dev".to_owned(),
+            image_volumes: true,
+            authorities: String::new(),
+            resources: ["500m", "256Mi", "64Mi"].map(ToOwned::to_owned),
+            gvisor: false,
+            user_namespace: true,
+            residency: None,
+            policy: None,
+        }
+    }
+
+    #[test]
+    fn nodes_are_avoided_where_there_are_others() {
+        let silent: BTreeSet<Arc<str>> = ["node-a".into(), "node-b".into()].into();
+        let affinity = json!(made_but_for(&plain(), &silent))["spec"]["affinity"].take();
+        let wish =
+            |name: &str| json!({"key": "metadata.name", "operator": "NotIn", "values": [name]});
+        let wished = json!([{"weight": 100,
+            "preference": {"matchFields": [wish("node-a"), wish("node-b")]}}]);
+        let key = "preferredDuringSchedulingIgnoredDuringExecution";
+        assert_eq!(affinity, json!({"nodeAffinity": {key: wished}}));
+        assert_eq!(json!(made_from(&plain()))["spec"]["affinity"], json!(null));
     }
 
     /// What admission says to it in a tenant with this runtime and these regions.
@@ -427,17 +439,7 @@ mod tests {
 
     #[test]
     fn admission_accepts_every_sandbox_that_is_made_here() {
-        let plain = Mold {
-            image: "localhost/cloister/examples:dev".to_owned(),
-            supervisor: "localhost/cloister/sandbox:dev".to_owned(),
-            image_volumes: true,
-            authorities: String::new(),
-            resources: ["500m", "256Mi", "64Mi"].map(ToOwned::to_owned),
-            gvisor: false,
-            user_namespace: true,
-            residency: None,
-            policy: None,
-        };
+        let plain = plain();
         let on_gvisor = Mold {
             gvisor: true,
             user_namespace: false,
@@ -460,7 +462,8 @@ mod tests {
                     residency: Some((regions, vec![])),
                     ..anywhere
                 };
-                assert_eq!(said(&made_from(&somewhere), runtime, "local-1"), [""; 0]);
+                let made = made_but_for(&somewhere, &["node-a".into()].into());
+                assert_eq!(said(&made, runtime, "local-1"), [""; 0]);
             }
         }
     }

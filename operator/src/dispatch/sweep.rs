@@ -34,7 +34,13 @@ impl Book {
         let doubted = self
             .shut(key)
             .is_some_and(|shut| shut.reason == ExecutionReason::IsolationUnverified);
-        for uid in self.runs_of(key, |line| line.pods.iter().copied().collect()) {
+        let mut sandboxes = self.runs_of(key, |line| line.pods.iter().copied().collect());
+        // Where there are more than are wanted, those that are not heard go.
+        sandboxes.sort_by_key(|uid| {
+            let sandbox = self.sandboxes.get(uid);
+            sandbox.is_some_and(|sandbox| self.silence.is_late(sandbox, view.now))
+        });
+        for uid in sandboxes {
             let Some(sandbox) = self.sandboxes.get(&uid) else {
                 continue;
             };

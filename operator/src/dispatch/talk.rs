@@ -76,6 +76,7 @@ impl Book {
         });
         sandbox.welcomed = true;
         sandbox.heard = now;
+        self.silence.heard(sandbox, now);
         if let Some(run) = sandbox.claimed.and_then(|run| self.runs.get_mut(&run)) {
             run.silent_since = None;
         }
@@ -119,6 +120,7 @@ impl Book {
             return;
         }
         sandbox.heard = now;
+        self.silence.heard(sandbox, now);
         let key = sandbox.pod.line.clone();
         let (run, kind) = match said {
             report::Kind::Hello(_) => return,

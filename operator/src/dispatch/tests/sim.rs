@@ -84,6 +84,8 @@ pub struct Sim {
     pub behind: bool,
     /// Order in which Executions were bound.
     pub bound: Vec<String>,
+    /// A node that is silent; the scheduler takes it for well, and prefers it.
+    pub dark: Option<&'static str>,
     /// What the API server says to an Execution that is due.
     pub refuse_executions: Option<&'static str>,
     /// What the API server does not do: `Line`, a status of an Integration, or `Forget`.
@@ -138,6 +140,7 @@ impl Sim {
             lose_next_creation: false,
             behind: false,
             bound: Vec::new(),
+            dark: None,
             refuse_executions: None,
             refuse: None,
             created: Vec::new(),

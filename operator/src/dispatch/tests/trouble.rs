@@ -159,3 +159,48 @@ fn who_waits_is_told_what_the_sandbox_lacks() {
     let none = "a sandbox is being made";
     assert_eq!(sim.book.obstacle(&line).message, none);
 }
+
+#[test]
+fn a_sandbox_on_a_silent_node_is_not_waited_for() {
+    let mut sim = warm(0);
+    sim.dark = Some("node-b");
+    sim.execution(NAMESPACE, "one", &json!({}));
+    assert!(sim.pass(9));
+    assert_eq!(sim.boxes.len(), 1, "it may still come up");
+    assert!(sim.pass(10));
+    assert_eq!(sim.reason("one"), "Completed");
+    let nodes = |sim: &Sim| -> Vec<String> {
+        let pods = sim.pods.values();
+        pods.map(|pod| pod["spec"]["nodeName"].to_string())
+            .collect()
+    };
+    // The next one is placed elsewhere at once.
+    sim.execution(NAMESPACE, "two", &json!({}));
+    assert!(sim.settle());
+    assert_eq!(sim.reason("two"), "Completed");
+    // It is gone when nothing was heard of it for a minute.
+    assert!(sim.pass(70));
+    assert_eq!(nodes(&sim), [""; 0]);
+}
+
+#[test]
+fn no_more_than_one_other_is_made_for_one_that_is_not_heard() {
+    let mut sim = warm(0);
+    sim.execution(NAMESPACE, "one", &json!({}));
+    for (dark, made) in [("node-b", 1), ("node-c", 2), ("node-d", 2), ("node-e", 2)] {
+        sim.dark = Some(dark);
+        assert!(sim.pass(11));
+        assert_eq!(sim.boxes.len(), made, "{dark}");
+    }
+}
+
+#[test]
+fn of_two_the_one_that_is_heard_stays() {
+    let mut sim = warm(1);
+    let name = sim.boxes.keys().next().unwrap().clone();
+    sim.dark = Some("node-b");
+    sim.silence(&name);
+    assert!(sim.pass(25));
+    assert_eq!(sim.boxes.len(), 1, "who was silent went");
+    assert!(!sim.boxes.contains_key(&name));
+}

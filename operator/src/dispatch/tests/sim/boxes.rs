@@ -226,7 +226,9 @@ impl Sim {
         object["metadata"]["uid"] = json!(uid(&format!("{name} {version}")));
         object["metadata"]["resourceVersion"] = json!(version);
         object["metadata"]["creationTimestamp"] = json!(self.now.to_string());
-        object["spec"]["nodeName"] = json!("node-a");
+        let affinity = json!(object["spec"]["affinity"]).to_string();
+        let dark = self.dark.filter(|node| !affinity.contains(node));
+        object["spec"]["nodeName"] = json!(dark.unwrap_or("node-a"));
         object["status"] = json!({"phase": "Running", "hostIP": "192.0.2.11"});
         self.pods.insert(name.clone(), object.clone());
         let parsed: Pod = serde_json::from_value(object).unwrap();
@@ -240,7 +242,9 @@ impl Sim {
             welcomed: false,
         };
         self.boxes.insert(name.clone(), sandbox);
-        self.dial(&name);
+        if dark.is_none() {
+            self.dial(&name);
+        }
         Ok(parsed)
     }
 }

@@ -1,0 +1,150 @@
+//! How many sandboxes a line should have, and the next one to be made. Pure.
+//!
+//! In: the [`Book`], the shared cluster, now. Out: the act that posts one pod, or none.
+
+use std::sync::Arc;
+
+use crds::execution::ExecutionReason;
+use jiff::Timestamp;
+
+use super::{
+    act::Act,
+    book::Book,
+    line::{Key, Trouble},
+    pod::{self, Mold},
+    sandbox::HOST_ADDRESS,
+    turn::View,
+};
+use crate::{probe::targets, world::facts::Uid};
+
+/// Pods being posted at once, over all tenants: refilling must not keep statuses waiting.
+const POSTING: usize = 8;
+/// How long a blocked dial of a sandbox waits for an answer, in milliseconds. An answer inside
+/// one cluster takes a few; nothing may start before all of them are over.
+const DIAL_TIMEOUT_MS: u32 = 250;
+
+impl Book {
+    /// Fingerprint of what the sandboxes of a line are made from now; made once.
+    pub(super) fn fingerprint(&mut self, key: &Key) -> Option<Arc<str>> {
+        if let Some(known) = &self.lines.get(key)?.mold {
+            return Some(known.clone());
+        }
+        let made: Arc<str> = self.mold(key)?.fingerprint().into();
+        self.lines.get_mut(key)?.mold = Some(made.clone());
+        Some(made)
+    }
+
+    /// What the sandboxes of a line are made from now.
+    fn mold(&self, key: &Key) -> Option<Mold> {
+        let landlord = self.tenants.get(&key.namespace)?;
+        let terms = self.lines.get(key)?.terms()?;
+        let residency = landlord.residency.as_ref();
+        Some(Mold::of(
+            &self.workshop,
+            terms,
+            self.confinement(key)?,
+            residency,
+            self.policy_in_force(key),
+        ))
+    }
+
+    /// Sandboxes that a line should have beyond those that run something.
+    pub(super) fn wanted(&self, key: &Key, now: Timestamp) -> usize {
+        if self.shut(key).is_some() {
+            return 0;
+        }
+        let Some((line, terms)) = self
+            .lines
+            .get(key)
+            .and_then(|line| Some((line, line.terms()?)))
+        else {
+            return 0;
+        };
+        let due = line.waiting.iter().take_while(|(since, _)| *since <= now);
+        let room = terms.limit.saturating_sub(self.occupied(line));
+        let open = |uid: &Uid| self.runs.get(uid).is_some_and(|run| run.outcome.is_none());
+        let waiting = due.filter(|(_, uid)| open(uid)).take(room).count();
+        waiting + line.ready(now)
+    }
+
+    /// Sandboxes of the right mold that nobody has: those that may come up in time, and all.
+    fn free(&self, key: &Key, mold: &str, now: Timestamp) -> (usize, usize) {
+        let Some(line) = self.lines.get(key) else {
+            return (0, 0);
+        };
+        let sandboxes = line.pods.iter().filter_map(|uid| self.sandboxes.get(uid));
+        let free = sandboxes.filter(|sandbox| sandbox.is_free() && sandbox.pod.mold == mold);
+        let (mut expected, mut all) = (line.posting, line.posting);
+        for sandbox in free {
+            all += 1;
+            expected += usize::from(!self.silence.is_late(sandbox, now));
+        }
+        (expected, all)
+    }
+
+    /// Makes a sandbox, if one is missing.
+    pub(super) fn make(&mut self, key: &Key, view: View<'_>) -> Option<Act> {
+        let wanted = self.wanted(key, view.now);
+        if wanted == 0 {
+            return None;
+        }
+        let fingerprint = self.fingerprint(key)?;
+        // One on a node that has fallen silent is not waited for; nor are more than twice as
+        // many made for it.
+        let (expected, all) = self.free(key, &fingerprint, view.now);
+        if expected >= wanted || all >= 2 * wanted {
+            return None;
+        }
+        if self
+            .lines
+            .get(key)?
+            .not_before
+            .is_some_and(|at| at > view.now)
+        {
+            return None;
+        }
+        // What is made ahead waits for what somebody waits for: both are the API server's work.
+        let ahead = self.first_waiting(self.lines.get(key)?, view.now).is_none();
+        if self.posting >= POSTING || ahead && self.binding > 0 {
+            self.held.insert(key.clone());
+            return None;
+        }
+        let mold = self.mold(key)?;
+        let landlord = self.tenants.get(&key.namespace)?;
+        let uid = self.lines.get(key)?.integration.as_ref()?.uid;
+        let peers = match targets::peers(view.cluster, landlord.owner.uid) {
+            Ok(peers) => peers,
+            Err(missing) => {
+                let message = missing.remedy().to_owned();
+                let reason = ExecutionReason::StartDeadlineExceeded;
+                self.lines.get_mut(key)?.trouble = Some(Trouble { reason, message });
+                return None;
+            }
+        };
+        let mut probe = targets::request_from(
+            view.cluster,
+            view.probing,
+            peers,
+            &[HOST_ADDRESS.to_owned()],
+        );
+        probe.timeout_ms = DIAL_TIMEOUT_MS;
+        self.spare_allowed(key, &mut probe, view);
+        let tag = format!("{}/{}", view.now.as_nanosecond(), self.made);
+        let pod = pod::pod(&pod::Order {
+            owner: &landlord.owner,
+            line: key,
+            uid,
+            mold: &mold,
+            probe,
+            tag: &tag,
+            avoid: self.silence.nodes(),
+        });
+        self.made += 1;
+        self.posting += 1;
+        self.lines.get_mut(key)?.posting += 1;
+        Some(Act::Make {
+            line: key.clone(),
+            pod: Box::new(pod),
+        })
+    }
+}

@@ -1,0 +1,87 @@
+//! Nodes of which nothing is heard, before the API server says so. Pure.
+//!
+//! A node that has lost its network, its power or its kubelet is taken for well for most of a
+//! minute (the grace period of the node controller is 40 s), and pods are still placed there. The
+//! dispatcher hears of every node every few seconds, by what its sandboxes say: one that says
+//! nothing while it should is not waited for, and the next sandboxes are to be placed elsewhere.
+//! That is a wish, not a bar: where there is no other node, this one is used.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+
+use super::sandbox::Sandbox;
+
+/// From its creation, a sandbox on a node that is well has dialled by then, or its image is
+/// still being pulled.
+const COMING_UP: Duration = Duration::from_secs(10);
+/// A session that is lost is opened again by then: the sandbox dials within a second, whoever
+/// leads, and a new leader is there within ten.
+const DIALLING: Duration = Duration::from_secs(15);
+
+/// What is known.
+#[derive(Clone, Debug, Default)]
+pub struct Silence {
+    /// When a sandbox of this node was last heard.
+    signs: HashMap<Arc<str>, Timestamp>,
+    /// Those that are silent now.
+    nodes: BTreeSet<Arc<str>>,
+}
+
+impl Silence {
+    /// A sandbox has said something.
+    pub fn heard(&mut self, sandbox: &Sandbox, now: Timestamp) {
+        let Some(node) = &sandbox.pod.node else {
+            return;
+        };
+        self.nodes.remove(node);
+        match self.signs.get_mut(node) {
+            Some(at) => *at = now,
+            None => drop(self.signs.insert(node.clone(), now)),
+        }
+    }
+
+    /// Looks at all of them anew. Whoever does not lead hears nobody.
+    pub fn look<'a>(&mut self, sandboxes: impl Iterator<Item = &'a Sandbox>, now: Timestamp) {
+        let silent = sandboxes.filter(|sandbox| self.is_late(sandbox, now));
+        let nodes = silent.filter_map(|sandbox| sandbox.pod.node.clone());
+        self.nodes = nodes.collect();
+    }
+
+    /// From now on this process leads: nobody has been heard of yet.
+    pub fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Nodes that are silent.
+    pub const fn nodes(&self) -> &BTreeSet<Arc<str>> {
+        &self.nodes
+    }
+
+    /// Whether a sandbox should have been heard by now, and its node has given no sign of life
+    /// since then. One that has no node is nobody's fault, and one that cannot start says why.
+    pub fn is_late(&self, sandbox: &Sandbox, now: Timestamp) -> bool {
+        let Some(node) = &sandbox.pod.node else {
+            return false;
+        };
+        let pod = &sandbox.pod;
+        if sandbox.seat.is_some() || pod.end.is_some() || pod.trouble.is_some() || pod.deleting {
+            return false;
+        }
+        let since = if sandbox.welcomed {
+            sandbox.heard
+        } else {
+            pod.created
+        };
+        let limit = if sandbox.welcomed {
+            DIALLING
+        } else {
+            COMING_UP
+        };
+        since + limit < now && self.signs.get(node).is_none_or(|at| *at <= since)
+    }
+}
