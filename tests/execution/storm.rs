@@ -37,9 +37,11 @@ async fn kill_leaders(live: &Live, deaths: &mut usize) {
             *deaths += 1;
             let path = pod_path("cloister-system", &leader);
             let json = "application/json";
-            must(
-                live.admin.send(Method::DELETE, &path, json, &at_once).await,
-                &leader,
+            let answer = live.admin.send(Method::DELETE, &path, json, &at_once).await;
+            // It may be on its way out, and gone since the Lease was read.
+            assert!(
+                !matches!(&answer, Err(refusal) if refusal.code != 404),
+                "{leader}: {answer:?}"
             );
         }
     }
