@@ -8,6 +8,10 @@ use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(1);
+/// A question to the DNS that is lost is asked again by the C library after 2.5 s, a packet that
+/// opens a connection by the kernel after one: a pod whose network has just come up loses some.
+const FIRST_DIAL: Duration = Duration::from_secs(1);
+const LONGEST_DIAL: Duration = Duration::from_secs(5);
 
 /// Grows with every failure.
 #[derive(Debug, Default)]
@@ -25,6 +29,13 @@ impl Patience {
         half + half.mul_f64(chance())
     }
 
+    /// How long the next dial may take, names and handshakes included: a second, twice as long
+    /// after every failure, five at most.
+    pub fn dial(&self) -> Duration {
+        let doubled = FIRST_DIAL * 2_u32.saturating_pow(self.failures.min(16));
+        doubled.min(LONGEST_DIAL)
+    }
+
     /// It went well: the next failure is the first.
     pub fn restore(&mut self) {
         self.failures = 0;
@@ -40,6 +51,21 @@ fn chance() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dial_is_given_longer_after_every_failure() {
+        let mut patience = Patience::default();
+        for seconds in [1, 2, 4, 5, 5] {
+            assert_eq!(patience.dial(), Duration::from_secs(seconds));
+            patience.next();
+        }
+        (0..100).for_each(|_| {
+            patience.next();
+        });
+        assert_eq!(patience.dial(), LONGEST_DIAL);
+        patience.restore();
+        assert_eq!(patience.dial(), FIRST_DIAL);
+    }
 
     #[test]
     fn pauses_double_up_to_a_second_and_start_again_after_a_success() {

@@ -27,14 +27,12 @@ use super::story::{Deed, Event, Story, Unexpected};
 use crate::sys::bell::Bell;
 use crate::with_causes;
 
-/// From dialling to HTTP/2, names and handshakes included.
-const DIAL: Duration = Duration::from_secs(5);
 /// From the hello to the welcome: the operator asks the API server about the token.
 const WELCOME: Duration = Duration::from_secs(15);
 /// Tokens of Kubernetes have some 1.5 KiB.
 const MAX_TOKEN_BYTES: u64 = 64 * 1024;
 /// One who waits for a name, and some for those who were given up on and still wait.
-const RESOLVERS: usize = 4;
+const RESOLVERS: usize = 6;
 /// The resolver of the C library keeps its answers on the stack.
 const RESOLVER_STACK: usize = 512 * 1024;
 
@@ -110,7 +108,7 @@ impl Talk {
     async fn go_on(&mut self) {
         let mut patience = Patience::default();
         loop {
-            let lost = match self.open().await {
+            let lost = match self.open(patience.dial()).await {
                 Ok((say, orders)) => self.talk(&say, orders).await,
                 Err(lost) => lost,
             };
@@ -124,10 +122,10 @@ impl Talk {
         }
     }
 
-    /// Opens a session, up to the first order.
-    async fn open(&mut self) -> Result<(UnboundedSender<Report>, Orders), Lost> {
+    /// Opens a session, up to the first order. To dial may take so long.
+    async fn open(&mut self, dial: Duration) -> Result<(UnboundedSender<Report>, Orders), Lost> {
         let token = bearer(&self.token)?;
-        let dialled = timeout(DIAL, self.dispatch.dial()).await;
+        let dialled = timeout(dial, self.dispatch.dial()).await;
         let channel = dialled.map_err(|_| Lost::Late)??;
         let mut client = DispatchClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
