@@ -81,6 +81,8 @@ pub struct Book {
     /// Lines that wait until fewer of the last two are under way.
     pub(super) to_create: Queue,
     pub(super) to_forget: Queue,
+    /// From when on sandboxes are made ahead again.
+    pub(super) calm_from: Option<Timestamp>,
     /// Time has gone by since the last turns.
     pub(super) ticked: bool,
     /// Sandboxes made by this process: tells one from the next.
@@ -119,6 +121,7 @@ impl Book {
             forgetting: 0,
             to_create: Queue::default(),
             to_forget: Queue::default(),
+            calm_from: None,
             ticked: false,
             made: 0,
             last: None,

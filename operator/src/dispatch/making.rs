@@ -2,7 +2,7 @@
 //!
 //! In: the [`Book`], the shared cluster, now. Out: the act that posts one pod, or none.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crds::execution::ExecutionReason;
 use jiff::Timestamp;
@@ -19,11 +19,22 @@ use crate::{probe::targets, world::facts::Uid};
 
 /// Pods being posted at once, over all tenants: refilling must not keep statuses waiting.
 const POSTING: usize = 8;
+/// How long after a sandbox was given out none is made ahead: those who start now, perhaps many
+/// at once, have the API server and the node to themselves. The next such time does not begin
+/// before as long again has gone by, so that a pool is refilled under any load.
+const CALM: Duration = Duration::from_millis(250);
 /// How long a blocked dial of a sandbox waits for an answer, in milliseconds. An answer inside
 /// one cluster takes a few; nothing may start before all of them are over.
 const DIAL_TIMEOUT_MS: u32 = 250;
 
 impl Book {
+    /// A sandbox is given out.
+    pub(super) fn given_out(&mut self, now: Timestamp) {
+        if self.calm_from.is_none_or(|at| at + CALM <= now) {
+            self.calm_from = Some(now + CALM);
+        }
+    }
+
     /// Fingerprint of what the sandboxes of a line are made from now; made once.
     pub(super) fn fingerprint(&mut self, key: &Key) -> Option<Arc<str>> {
         if let Some(known) = &self.lines.get(key)?.mold {
@@ -105,7 +116,8 @@ impl Book {
         }
         // What is made ahead waits for what somebody waits for: both are the API server's work.
         let ahead = self.first_waiting(self.lines.get(key)?, view.now).is_none();
-        if self.posting >= POSTING || ahead && self.binding > 0 {
+        let busy = self.binding > 0 || self.calm_from.is_some_and(|at| at > view.now);
+        if self.posting >= POSTING || ahead && busy {
             self.held.insert(key.clone());
             return None;
         }

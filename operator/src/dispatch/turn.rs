@@ -167,6 +167,7 @@ impl Book {
         run.stage = Stage::Binding(pod);
         run.writing = true;
         self.binding += 1;
+        self.given_out(view.now);
         self.shelve(uid);
         Some(act)
     }

@@ -24,8 +24,10 @@ fn as_many_stand_ready_as_came_at_once_within_the_last_hour() {
     let mut sim = between(1, 5);
     assert_eq!(sim.boxes.len(), 1);
     burst(&mut sim, "three", 3);
+    assert!(sim.pass(1));
     assert_eq!(sim.boxes.len(), 3, "after three at once");
     burst(&mut sim, "crowd", 9);
+    assert!(sim.pass(1));
     assert_eq!(sim.boxes.len(), 5, "never more than the most");
     assert!(sim.pass(1800));
     assert_eq!(sim.boxes.len(), 5, "half an hour later");
@@ -45,4 +47,17 @@ fn a_new_leader_reads_off_the_executions_what_came() {
         3,
         "none is taken away, and none is missing"
     );
+}
+
+#[test]
+fn a_pool_is_refilled_however_fast_its_sandboxes_are_given_out() {
+    let mut sim = between(4, 4);
+    for number in 0..20 {
+        sim.now += jiff::SignedDuration::from_millis(100);
+        sim.execution(NAMESPACE, &format!("steady-{number}"), &json!({}));
+        assert!(sim.settle());
+        let name = format!("steady-{number}");
+        assert_eq!(sim.reason(&name), "Completed");
+        assert!(!sim.boxes.is_empty(), "{name} has taken the last one");
+    }
 }
