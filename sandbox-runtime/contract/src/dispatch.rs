@@ -2,7 +2,7 @@
 /// What a sandbox says.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Report {
-    #[prost(oneof = "report::Kind", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "report::Kind", tags = "1, 2, 3, 4, 5")]
     pub kind: ::core::option::Option<report::Kind>,
 }
 /// Nested message and enum types in `Report`.
@@ -17,12 +17,14 @@ pub mod report {
         Started(super::Started),
         #[prost(message, tag = "4")]
         Ended(super::Ended),
+        #[prost(message, tag = "5")]
+        Output(super::Output),
     }
 }
 /// The first message of a session, always.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Hello {
-    /// Of this protocol: 1.
+    /// Of this protocol: 2.
     #[prost(uint32, tag = "1")]
     pub version: u32,
     /// What the last Welcome held; empty in the first session of a pod.
@@ -68,10 +70,30 @@ pub struct Ended {
     #[prost(bytes = "vec", tag = "2")]
     pub report: ::prost::alloc::vec::Vec<u8>,
 }
+/// What the command said: a piece of one of its streams, at most 12 KiB, cut between lines where
+/// that can be. Said while the command runs, some pieces a second at most, and before Ended
+/// whatever is left. A place beyond the end of the last piece is a gap: what lies between was
+/// said faster than it is passed on, or while nobody listened for too long, and is lost.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Output {
+    #[prost(message, optional, tag = "1")]
+    pub run: ::core::option::Option<Run>,
+    #[prost(enumeration = "Stream", tag = "2")]
+    pub stream: i32,
+    /// Bytes of the stream that come before it.
+    #[prost(uint64, tag = "3")]
+    pub place: u64,
+    /// Line ends of the stream that come before it.
+    #[prost(uint64, tag = "4")]
+    pub lines: u64,
+    /// Any bytes, as they were said.
+    #[prost(bytes = "vec", tag = "5")]
+    pub text: ::prost::alloc::vec::Vec<u8>,
+}
 /// What the operator says.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Order {
-    #[prost(oneof = "order::Kind", tags = "1, 2, 3")]
+    #[prost(oneof = "order::Kind", tags = "1, 2, 3, 4")]
     pub kind: ::core::option::Option<order::Kind>,
 }
 /// Nested message and enum types in `Order`.
@@ -84,6 +106,8 @@ pub mod order {
         Assign(super::Assign),
         #[prost(message, tag = "3")]
         Cancel(super::Cancel),
+        #[prost(message, tag = "4")]
+        Heard(super::Heard),
     }
 }
 /// The session stands.
@@ -93,6 +117,10 @@ pub struct Welcome {
     /// whoever has it is the supervisor that was here before the command.
     #[prost(bytes = "vec", tag = "1")]
     pub resume: ::prost::alloc::vec::Vec<u8>,
+    /// What has been heard of the output of the sandbox's run; nothing if it has none, or if this
+    /// operator has heard nothing of it. What comes after that is said again.
+    #[prost(message, optional, tag = "2")]
+    pub heard: ::core::option::Option<Heard>,
 }
 /// Run this. Said once; again in a new session if that does not say that it has been given it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -108,6 +136,49 @@ pub struct Assign {
 pub struct Cancel {
     #[prost(message, optional, tag = "1")]
     pub run: ::core::option::Option<Run>,
+}
+/// How far the output has been heard. Said after each piece; a sandbox that has said much more
+/// than that waits for it, and its command does not.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Heard {
+    #[prost(message, optional, tag = "1")]
+    pub run: ::core::option::Option<Run>,
+    /// The place at which the next piece of stdout begins, if it follows on.
+    #[prost(uint64, tag = "2")]
+    pub stdout: u64,
+    /// The same of stderr.
+    #[prost(uint64, tag = "3")]
+    pub stderr: u64,
+}
+/// Where something was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Stream {
+    Unspecified = 0,
+    Stdout = 1,
+    Stderr = 2,
+}
+impl Stream {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "STREAM_UNSPECIFIED",
+            Self::Stdout => "STREAM_STDOUT",
+            Self::Stderr => "STREAM_STDERR",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "STREAM_UNSPECIFIED" => Some(Self::Unspecified),
+            "STREAM_STDOUT" => Some(Self::Stdout),
+            "STREAM_STDERR" => Some(Self::Stderr),
+            _ => None,
+        }
+    }
 }
 /// Generated client implementations.
 pub mod dispatch_client {

@@ -8,9 +8,12 @@ use crate::ProbeRequest;
 /// Version of [`ServeConfig`]. Raised by any change of meaning.
 pub const SERVE_VERSION: u32 = 2;
 /// Version of the protocol of a session, in its `Hello`.
-pub const DISPATCH_VERSION: u32 = 1;
+pub const DISPATCH_VERSION: u32 = 2;
 /// Longest message of a session, either way, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 2 * crate::run::MAX_CONTRACT_BYTES;
+
+/// Longest piece of output in one message, in bytes.
+pub const MAX_OUTPUT_BYTES: usize = 12 * 1024;
 
 /// What a sandbox is told before it is given a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
