@@ -1,12 +1,18 @@
-//! What the command says → numbered lines, within bounds, to a [`Sink`].
+//! What the command says → numbered lines, within bounds, to a [`Sink`], and a copy of it to an
+//! [`Outlet`], from which the operator is told.
 //!
 //! A thread a stream reads a chunk, cuts it into lines and gives them on before it reads the
 //! next: who is slow to take them slows the command down, through the pipe and nothing else.
 //! Beyond the bounds everything is read, counted and dropped, so that the command is not held
-//! up by what nobody will see. Memory is one chunk and one line a stream.
+//! up by what nobody will see. Memory is one chunk and one line a stream, and [`spool::KEPT`].
+//!
+//! The operator never slows the command down: the outlet takes everything, at once, and keeps
+//! the newest.
 
 mod lines;
+mod outlet;
 mod sink;
+pub mod spool;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -20,6 +26,8 @@ use contract::run::{OutputBounds, OutputCount};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use self::lines::Lines;
+pub use self::outlet::Outlet;
+use self::outlet::Tap;
 pub use self::sink::{Line, PodLog, Sink, Stream};
 
 /// As much as a pipe holds (`pipe(7)`), so that one read empties it.
@@ -57,16 +65,23 @@ pub struct Pipes {
 }
 
 /// Starts to pass on what comes through two new pipes. To be called before the command is
-/// started: afterwards it might have used up what threads are made of.
-pub fn relay(bounds: OutputBounds) -> io::Result<(Relay, Pipes)> {
+/// started: afterwards it might have used up what threads are made of. Where the bounds pass on
+/// nothing, `outlet` gets nothing either.
+pub fn relay(bounds: OutputBounds, outlet: Option<&Outlet>) -> io::Result<(Relay, Pipes)> {
+    let outlet = outlet.filter(|_| bounds.total_bytes > 0);
     let ledger = Arc::new(Ledger::default());
     let (tell, ends) = mpsc::channel();
     let start = |stream| {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
         let (ledger, tell) = (Arc::clone(&ledger), tell.clone());
+        let mut tap = Tap {
+            reader: File::from(read),
+            stream,
+            outlet: outlet.cloned(),
+        };
         thread::Builder::new().stack_size(STACK).spawn(move || {
             let mut sink = PodLog::new(stream);
-            let delivered = pass_on(&mut File::from(read), stream, bounds, &ledger, &mut sink);
+            let delivered = pass_on(&mut tap, stream, bounds, &ledger, &mut sink);
             // Nobody waits any more if the flush took too long.
             let _ = tell.send(delivered);
         })?;

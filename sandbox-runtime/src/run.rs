@@ -19,7 +19,7 @@ use contract::run::{
 
 use crate::enforce::{EnforceError, enforce};
 use crate::kernel::{self, Kernel};
-use crate::output::relay;
+use crate::output::{Outlet, relay};
 use crate::plan::{Refused, plan};
 use crate::policy::{self, Instruction, PolicyError};
 use crate::prepare::{PrepareError, prepare};
@@ -118,32 +118,35 @@ pub fn run(source: &Source, report: &Path) -> Result<RunReport, RunError> {
     let sys = Linux::new().map_err(RunError::Supervise)?;
     let tried = read(source)
         .and_then(|contract| understand(&contract))
-        .and_then(|contract| carry_out(&contract, &Ready::look()?, &sys, || {}));
+        .and_then(|contract| carry_out(&contract, &Ready::look()?, None, &sys, || {}));
     let outcome = tell(tried)?;
     write(report, &outcome).map_err(|error| RunError::Report(report.to_owned(), error))?;
     Ok(outcome)
 }
 
 /// Runs what this text, the JSON of a contract, says; `started` is called when the command
-/// runs, and not if it never does.
+/// runs, and not if it never does. What the command says goes to `outlet`, too.
 pub fn perform(
     contract: &[u8],
     ready: &Ready,
+    outlet: &Outlet,
     sys: &Linux,
     started: impl FnOnce(),
 ) -> Result<RunReport, RunError> {
-    tell(understand(contract).and_then(|contract| carry_out(&contract, ready, sys, started)))
+    let carry_out = |contract| carry_out(&contract, ready, Some(outlet), sys, started);
+    tell(understand(contract).and_then(carry_out))
 }
 
 /// The outer error says that nothing ran, the inner one that the watch failed.
 fn carry_out(
     contract: &RunContract,
     ready: &Ready,
+    outlet: Option<&Outlet>,
     sys: &Linux,
     started: impl FnOnce(),
 ) -> Result<io::Result<Outcome>, NotRun> {
     let plan = plan(contract, &ready.kernel)?;
-    let (relay, pipes) = relay(contract.output).map_err(NotRun::Relay)?;
+    let (relay, pipes) = relay(contract.output, outlet).map_err(NotRun::Relay)?;
     let prepared = prepare(plan, pipes, &ready.calls, sys)?;
     let before = ending::Before::now(sys);
     let command = enforce(prepared, sys)?;

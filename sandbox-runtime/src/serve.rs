@@ -1,8 +1,8 @@
 //! Process 1 of a sandbox pod, from its start to its end: proves the sandbox, is given one run
 //! over its session with the operator, runs it in the jail, and says how it ended.
 //!
-//! In: the JSON of a `ServeConfig`; orders. Out: reports, and the command's output on the pod's
-//! own. Three threads: [`session`] talks, [`looking`] looks until there is a run, and the main
+//! In: the JSON of a `ServeConfig`; orders. Out: reports, and the command's output, to the operator
+//! and on the pod's own. Three threads: [`session`] talks, [`looking`] looks until there is a run, and the main
 //! one waits, for the run or for SIGTERM, and is the supervisor of [`crate::run`].
 
 mod config;
@@ -25,6 +25,7 @@ pub use self::dial::{DialError, DispatchError};
 use self::looking::Glance;
 use self::session::Desk;
 use self::story::Event;
+use crate::output::Outlet;
 use crate::run::{self, NotRun, Ready, RunError};
 use crate::sys::bell::Bell;
 use crate::sys::linux::Linux;
@@ -88,7 +89,12 @@ pub fn run(config: &str) -> Result<(), ServeError> {
         cancel: sys.canceler(),
         looking: Some(looking.map_err(ServeError::Start)?),
     };
-    session::start(config.dispatch, config.token, desk, events).map_err(ServeError::Start)?;
+    let outlet = Outlet::default();
+    let told = session::Told {
+        events,
+        outlet: outlet.clone(),
+    };
+    session::start(config.dispatch, config.token, desk, told).map_err(ServeError::Start)?;
     let ready = Ready::look().map_err(ServeError::Ready)?;
 
     let Some(contract) = wait_for_run(&sys, &bell, &given).map_err(ServeError::Start)? else {
@@ -96,7 +102,7 @@ pub fn run(config: &str) -> Result<(), ServeError> {
     };
     // The session lives as long as the process: it hears everything.
     let started = || drop(tell.send(Event::Started));
-    let report = run::perform(&contract, &ready, &sys, started)?;
+    let report = run::perform(&contract, &ready, &outlet, &sys, started)?;
     let _ = tell.send(Event::Ended(serde_json::to_vec(&report)?));
     if let Some(remark) = run::remark(&report) {
         let _ = writeln!(io::stderr(), "cloister-sandbox: {remark}");

@@ -174,11 +174,29 @@ fn a_command_that_never_was_has_said_nothing() {
         line_bytes: 64,
         total_bytes: 1000,
     };
-    let (relay, pipes) = relay(bounds).unwrap();
+    let (relay, pipes) = relay(bounds, None).unwrap();
     drop(pipes);
     let expected = OutputCount {
         delivered: true,
         ..OutputCount::default()
     };
     assert_eq!(relay.finish(), expected);
+}
+
+#[test]
+fn the_operators_copy_is_all_of_it_whatever_the_log_is_given() {
+    for (total_bytes, expected) in [(8, &b"one\ntwo\nthree\n"[..]), (0, b"")] {
+        let bounds = OutputBounds {
+            line_bytes: 64,
+            total_bytes,
+        };
+        let outlet = Outlet::default();
+        let (relay, pipes) = relay(bounds, Some(&outlet)).unwrap();
+        io::Write::write_all(&mut File::from(pipes.stderr), b"one\ntwo\nthree\n").unwrap();
+        drop(pipes.stdout);
+        relay.finish();
+        let rest = outlet.with(spool::Spool::rest);
+        let text: Vec<u8> = rest.into_iter().flat_map(|piece| piece.text).collect();
+        assert_eq!(text, expected);
+    }
 }

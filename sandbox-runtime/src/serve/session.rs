@@ -15,7 +15,7 @@ use contract::dispatch::dispatch_client::DispatchClient;
 use contract::dispatch::{Order, Report};
 use contract::serve::MAX_MESSAGE_BYTES;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::time::timeout;
+use tokio::time::{Instant as Moment, timeout, timeout_at};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Request, Streaming};
@@ -24,11 +24,16 @@ use super::dial::{DialError, Dispatch};
 use super::looking::Looking;
 use super::patience::Patience;
 use super::story::{Deed, Event, Story, Unexpected};
+use crate::output::Outlet;
 use crate::sys::bell::Bell;
 use crate::with_causes;
 
 /// From the hello to the welcome: the operator asks the API server about the token.
 const WELCOME: Duration = Duration::from_secs(15);
+/// From one piece of output to the next, and from the first word to the first piece: a run of
+/// less than that says all it has to say together with its end. The operator takes 8 messages a
+/// second of a session that goes on and on.
+const PAUSE: Duration = Duration::from_millis(200);
 /// Tokens of Kubernetes have some 1.5 KiB.
 const MAX_TOKEN_BYTES: u64 = 64 * 1024;
 /// One who waits for a name, and some for those who were given up on and still wait.
@@ -68,12 +73,21 @@ pub struct Desk {
     pub looking: Option<Looking>,
 }
 
+/// What the operator is told of.
+#[derive(Debug)]
+pub struct Told {
+    /// What happens.
+    pub events: UnboundedReceiver<Event>,
+    /// What the command says.
+    pub outlet: Outlet,
+}
+
 /// Starts the session's thread. It lives as long as the process.
 pub fn start(
     dispatch: Dispatch,
     token: PathBuf,
     desk: Desk,
-    events: UnboundedReceiver<Event>,
+    Told { events, outlet }: Told,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -86,7 +100,8 @@ pub fn start(
         token,
         desk,
         events,
-        story: Story::default(),
+        story: Story::new(outlet.clone()),
+        outlet,
         has_complained: false,
     };
     let thread = thread::Builder::new().name("session".to_owned());
@@ -99,6 +114,7 @@ struct Talk {
     token: PathBuf,
     desk: Desk,
     events: UnboundedReceiver<Event>,
+    outlet: Outlet,
     story: Story,
     has_complained: bool,
 }
@@ -150,7 +166,10 @@ impl Talk {
         if let Err(unexpected) = self.obey(first, say) {
             return unexpected.into();
         }
+        let mut due = None;
         loop {
+            let waits = self.story.waits();
+            due = due.or_else(|| waits.then(|| Moment::now() + PAUSE));
             tokio::select! {
                 order = rest.message() => match order {
                     Ok(Some(order)) => if let Err(unexpected) = self.obey(order, say) {
@@ -161,7 +180,14 @@ impl Talk {
                 },
                 // With nobody left to tell of anything, the process is about to end.
                 Some(event) = self.events.recv() => {
-                    if let Some(report) = self.story.happened(event, Instant::now()) {
+                    for report in self.story.happened(event, Instant::now()) {
+                        tell(say, report);
+                    }
+                }
+                () = self.outlet.news() => {}
+                () = until(due) => {
+                    due = None;
+                    if let Some(report) = self.story.speak() {
                         tell(say, report);
                     }
                 }
@@ -205,6 +231,15 @@ impl Talk {
 struct Orders {
     first: Order,
     rest: Streaming<Order>,
+}
+
+/// For ever, if there is no such moment.
+async fn until(moment: Option<Moment>) {
+    let forever = std::future::pending::<()>();
+    match moment {
+        Some(moment) => drop(timeout_at(moment, forever).await),
+        None => forever.await,
+    }
 }
 
 /// Nobody listens any more only when the session is lost, which its other half is about to

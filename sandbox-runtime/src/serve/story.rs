@@ -3,8 +3,13 @@
 
 use std::time::Instant;
 
-use contract::dispatch::{Ended, Hello, Order, Proof, Report, Run, Started, order, report};
+use contract::dispatch::{
+    Ended, Heard, Hello, Order, Output, Proof, Report, Run, Started, Stream as From, order, report,
+};
 use contract::serve::DISPATCH_VERSION;
+
+use crate::output::spool::{Piece, Places, Spool};
+use crate::output::{Outlet, Stream};
 
 /// Something that happened inside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +61,8 @@ pub struct Story {
     /// The newest look.
     seen: Option<(Vec<u8>, Instant)>,
     given: Option<Given>,
+    /// What the command says.
+    outlet: Outlet,
 }
 
 /// The one run of this sandbox.
@@ -67,6 +74,14 @@ struct Given {
 }
 
 impl Story {
+    /// Nothing has happened; `outlet` is where the command's output will be.
+    pub fn new(outlet: Outlet) -> Self {
+        Self {
+            outlet,
+            ..Self::default()
+        }
+    }
+
     /// What a new session begins with.
     pub fn hello(&self) -> Report {
         said(report::Kind::Hello(Hello {
@@ -92,6 +107,9 @@ impl Story {
             Some(order::Kind::Welcome(welcome)) => {
                 self.resume = welcome.resume;
                 self.is_welcome = true;
+                let places = welcome.heard.and_then(|heard| self.places(&heard));
+                self.outlet
+                    .with(|spool| spool.resume(places.unwrap_or_default()));
                 Ok(Deed::Say(self.so_far(now)))
             }
             _ if !self.is_welcome => Err(Unexpected::NoWelcome),
@@ -113,13 +131,44 @@ impl Story {
                 let is_ours = self.given.as_ref().is_some_and(is_ours);
                 Ok(if is_ours { Deed::Cancel } else { Deed::Nothing })
             }
+            Some(order::Kind::Heard(heard)) => {
+                if let Some(places) = self.places(&heard) {
+                    self.outlet.with(|spool| spool.heard(places));
+                }
+                Ok(Deed::Nothing)
+            }
             // Of a kind that a newer operator knows; it has heard which version this is.
             None => Ok(Deed::Nothing),
         }
     }
 
-    /// Takes what happened, and gives what is to be said of it now.
-    pub fn happened(&mut self, event: Event, now: Instant) -> Option<Report> {
+    /// How far the output of our run has been heard.
+    fn places(&self, heard: &Heard) -> Option<Places> {
+        let given = self.given.as_ref()?;
+        let is_ours = heard.run.as_ref() == Some(&given.run);
+        is_ours.then_some([heard.stdout, heard.stderr])
+    }
+
+    /// Whether there is output that may be said now. With the end, all of it has been.
+    pub fn waits(&self) -> bool {
+        let running = |given: &Given| given.ended.is_none();
+        self.is_welcome
+            && self.given.as_ref().is_some_and(running)
+            && self.outlet.with(|it| it.waits())
+    }
+
+    /// The next of it.
+    pub fn speak(&mut self) -> Option<Report> {
+        if !self.waits() {
+            return None;
+        }
+        let piece = self.outlet.with(Spool::piece)?;
+        Some(output(&self.given.as_ref()?.run, piece))
+    }
+
+    /// Takes what happened, and gives what is to be said of it now: before an end, all output
+    /// that has not been.
+    pub fn happened(&mut self, event: Event, now: Instant) -> Vec<Report> {
         let report = match (event, &mut self.given) {
             (Event::Seen { report, at }, None) => {
                 let (report, at) = self.seen.insert((report, at));
@@ -129,14 +178,21 @@ impl Story {
                 given.has_started = true;
                 started(&given.run)
             }
-            (Event::Ended(report), Some(given)) => ended(&given.run, given.ended.insert(report)),
+            (Event::Ended(report), Some(given)) => {
+                let ended = ended(&given.run, given.ended.insert(report));
+                if !self.is_welcome {
+                    return vec![];
+                }
+                let rest = rest(&self.outlet, &given.run);
+                return rest.chain([ended]).collect();
+            }
             // A look that began before the run was given is of no use any more; and nothing
             // starts or ends that was not given.
             (Event::Seen { .. }, Some(_)) | (Event::Started | Event::Ended(_), None) => {
-                return None;
+                return vec![];
             }
         };
-        self.is_welcome.then_some(report)
+        self.is_welcome.then_some(report).into_iter().collect()
     }
 
     /// Everything that may not have arrived yet.
@@ -146,8 +202,12 @@ impl Story {
             return newest.map(|(report, at)| proof(report, *at, now)).collect();
         };
         let start = given.has_started.then(|| started(&given.run));
-        let end = given.ended.as_ref().map(|report| ended(&given.run, report));
-        start.into_iter().chain(end).collect()
+        let Some(report) = &given.ended else {
+            return start.into_iter().collect();
+        };
+        let rest = rest(&self.outlet, &given.run);
+        let end = [ended(&given.run, report)];
+        start.into_iter().chain(rest).chain(end).collect()
     }
 }
 
@@ -168,6 +228,26 @@ fn ended(run: &Run, report: &[u8]) -> Report {
     said(report::Kind::Ended(Ended {
         run: Some(run.clone()),
         report: report.to_vec(),
+    }))
+}
+
+/// All output that has not been said.
+fn rest(outlet: &Outlet, run: &Run) -> impl Iterator<Item = Report> {
+    let pieces = outlet.with(Spool::rest).into_iter();
+    pieces.map(|piece| output(run, piece))
+}
+
+fn output(run: &Run, piece: Piece) -> Report {
+    let stream = match piece.stream {
+        Stream::Stdout => From::Stdout,
+        Stream::Stderr => From::Stderr,
+    };
+    said(report::Kind::Output(Output {
+        run: Some(run.clone()),
+        stream: stream.into(),
+        place: piece.place,
+        lines: piece.lines,
+        text: piece.text,
     }))
 }
 

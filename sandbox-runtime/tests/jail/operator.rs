@@ -132,7 +132,8 @@ impl Session {
 
     pub fn welcome(&self, resume: &[u8]) {
         let resume = resume.to_vec();
-        self.say(order::Kind::Welcome(Welcome { resume }));
+        let heard = None;
+        self.say(order::Kind::Welcome(Welcome { resume, heard }));
     }
 
     pub fn assign(&self, run: &Run, contract: &str) {

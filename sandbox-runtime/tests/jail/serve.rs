@@ -156,7 +156,7 @@ fn a_sandbox_shows_its_token_proves_itself_and_goes_when_asked() {
     let session = operator.session();
     assert_eq!(session.authorization, "Bearer the-token");
     let expected = Hello {
-        version: 1,
+        version: 2,
         resume: vec![],
         run: None,
     };

@@ -15,7 +15,8 @@ fn run(execution: &str) -> Run {
 
 fn welcome(resume: &[u8]) -> Order {
     let resume = resume.to_vec();
-    order(order::Kind::Welcome(Welcome { resume }))
+    let heard = None;
+    order(order::Kind::Welcome(Welcome { resume, heard }))
 }
 
 fn assign(execution: &str) -> Order {
@@ -58,7 +59,7 @@ fn given(now: Instant) -> Story {
 fn a_hello_says_what_the_last_welcome_held_and_which_run_was_given() {
     let hello = |resume: &[u8], run| {
         said(report::Kind::Hello(Hello {
-            version: 1,
+            version: 2,
             resume: resume.to_vec(),
             run,
         }))
@@ -80,7 +81,7 @@ fn a_look_is_said_at_once_and_again_with_its_age_after_each_welcome() {
     let mut story = welcomed(now);
     assert_eq!(
         story.happened(seen(b"one", now), later),
-        Some(proof(b"one", now, later))
+        [proof(b"one", now, later)]
     );
     story.happened(seen(b"two", now), now);
     assert!(story.lose());
@@ -98,7 +99,7 @@ fn a_look_is_said_at_once_and_again_with_its_age_after_each_welcome() {
 fn before_the_welcome_nothing_is_said_and_nothing_lost() {
     let now = Instant::now();
     let mut story = Story::default();
-    assert_eq!(story.happened(seen(b"one", now), now), None);
+    assert_eq!(story.happened(seen(b"one", now), now), []);
     let expected = vec![proof(b"one", now, now)];
     assert_eq!(story.hear(welcome(b""), now), Ok(Deed::Say(expected)));
 }
@@ -109,7 +110,7 @@ fn once_a_run_is_given_no_look_is_said_any_more() {
     let mut story = welcomed(now);
     story.happened(seen(b"one", now), now);
     story.hear(assign("a"), now).unwrap();
-    assert_eq!(story.happened(seen(b"two", now), now), None);
+    assert_eq!(story.happened(seen(b"two", now), now), []);
     assert!(story.lose());
     assert_eq!(story.hear(welcome(b""), now), Ok(Deed::Say(vec![])));
 }
@@ -119,9 +120,10 @@ fn a_start_and_an_end_are_said_at_once_and_again_after_each_welcome() {
     let now = Instant::now();
     let mut story = given(now);
     let (start, end) = (started(&run("a")), ended(&run("a"), b"report"));
-    assert_eq!(story.happened(Event::Started, now), Some(start.clone()));
+    let said = story.happened(Event::Started, now);
+    assert_eq!(said, std::slice::from_ref(&start));
     assert!(story.lose());
-    assert_eq!(story.happened(Event::Ended(b"report".to_vec()), now), None);
+    assert_eq!(story.happened(Event::Ended(b"report".to_vec()), now), []);
     let both = Ok(Deed::Say(vec![start, end]));
     assert_eq!(story.hear(welcome(b""), now), both);
     assert!(story.lose());
@@ -134,7 +136,8 @@ fn what_was_refused_is_never_said_to_have_started() {
     let mut story = given(now);
     let end = ended(&run("a"), b"refused");
     let event = Event::Ended(b"refused".to_vec());
-    assert_eq!(story.happened(event, now), Some(end.clone()));
+    let said = story.happened(event, now);
+    assert_eq!(said, std::slice::from_ref(&end));
     assert!(story.lose());
     assert_eq!(story.hear(welcome(b""), now), Ok(Deed::Say(vec![end])));
 }
@@ -180,4 +183,99 @@ fn an_order_about_nothing_is_none_and_one_of_a_new_kind_is_let_pass() {
     let nothing = order(order::Kind::Assign(Assign::default()));
     assert_eq!(story.hear(nothing, now), Err(Unexpected::NoRun));
     assert_eq!(story.hear(Order { kind: None }, now), Ok(Deed::Nothing));
+}
+
+/// A piece of stdout of run a.
+fn piece(place: u64, lines: u64, text: &[u8]) -> Report {
+    said(report::Kind::Output(Output {
+        run: Some(run("a")),
+        stream: From::Stdout.into(),
+        place,
+        lines,
+        text: text.to_vec(),
+    }))
+}
+
+fn heard(execution: &str, stdout: u64) -> Heard {
+    Heard {
+        run: Some(run(execution)),
+        stdout,
+        stderr: 0,
+    }
+}
+
+fn welcome_back(heard: Heard) -> Order {
+    order(order::Kind::Welcome(Welcome {
+        resume: vec![],
+        heard: Some(heard),
+    }))
+}
+
+/// A story whose run has begun, and where its output is left.
+fn speaking(now: Instant) -> (Story, Outlet) {
+    let outlet = Outlet::default();
+    let mut story = Story::new(outlet.clone());
+    story.hear(welcome(b""), now).unwrap();
+    story.hear(assign("a"), now).unwrap();
+    story.happened(Event::Started, now);
+    (story, outlet)
+}
+
+#[test]
+fn output_is_said_while_the_session_stands_and_all_of_it_before_the_end() {
+    let now = Instant::now();
+    let (mut story, outlet) = speaking(now);
+    assert!(!story.waits());
+    outlet.put(Stream::Stdout, b"one\n");
+    assert!(story.waits());
+    assert_eq!(story.speak(), Some(piece(0, 0, b"one\n")));
+    assert_eq!(story.speak(), None);
+    outlet.put(Stream::Stdout, b"two\n");
+    let said = story.happened(Event::Ended(b"report".to_vec()), now);
+    let end = ended(&run("a"), b"report");
+    assert_eq!(said, [piece(4, 1, b"two\n"), end]);
+    outlet.put(Stream::Stdout, b"late\n");
+    assert!(!story.waits() && story.speak().is_none(), "it has ended");
+}
+
+#[test]
+fn a_new_session_hears_again_what_the_last_one_did_not_say_it_heard() {
+    let now = Instant::now();
+    for (back, expected) in [
+        (welcome_back(heard("a", 4)), piece(4, 1, b"two\n")),
+        (welcome_back(heard("a", 0)), piece(0, 0, b"one\ntwo\n")),
+        // Of another run, or not at all.
+        (welcome_back(heard("b", 4)), piece(0, 0, b"one\ntwo\n")),
+        (welcome(b""), piece(0, 0, b"one\ntwo\n")),
+    ] {
+        let (mut story, outlet) = speaking(now);
+        outlet.put(Stream::Stdout, b"one\ntwo\n");
+        assert!(story.speak().is_some());
+        assert!(story.lose());
+        assert!(!story.waits() && story.speak().is_none(), "nobody listens");
+        assert_eq!(story.happened(Event::Ended(vec![]), now), []);
+        let all = vec![started(&run("a")), expected, ended(&run("a"), b"")];
+        assert_eq!(story.hear(back, now), Ok(Deed::Say(all)));
+    }
+}
+
+#[test]
+fn who_hears_nothing_is_told_no_more_and_the_end_all_the_same() {
+    let now = Instant::now();
+    let (mut story, outlet) = speaking(now);
+    let mut pieces = 0;
+    for _ in 0..100 {
+        outlet.put(Stream::Stdout, &vec![b'x'; 12 * 1024]);
+        pieces += usize::from(story.speak().is_some());
+    }
+    assert_eq!(pieces, 4);
+    let other = order(order::Kind::Heard(heard("b", 4 * 12 * 1024)));
+    assert_eq!(story.hear(other, now), Ok(Deed::Nothing));
+    assert!(!story.waits(), "of another run");
+    let ours = order(order::Kind::Heard(heard("a", 4 * 12 * 1024)));
+    assert_eq!(story.hear(ours, now), Ok(Deed::Nothing));
+    assert!(story.waits());
+    let said = story.happened(Event::Ended(vec![]), now);
+    assert_eq!(said.last(), Some(&ended(&run("a"), b"")));
+    assert_eq!(said.len(), 3);
 }
