@@ -18,3 +18,4 @@ mod outputs;
 mod refusals;
 mod serve;
 mod signals;
+mod telling;

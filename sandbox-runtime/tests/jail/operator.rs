@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use contract::dispatch::dispatch_server::{Dispatch, DispatchServer};
-use contract::dispatch::{Assign, Cancel, Order, Report, Run, Welcome, order, report};
+use contract::dispatch::{Assign, Cancel, Heard, Order, Report, Run, Welcome, order, report};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -116,11 +116,11 @@ impl Session {
         self.hear_at().1
     }
 
-    /// The next one that is no proof.
+    /// The next one that is no proof and no output.
     pub fn hear_of_run(&self) -> report::Kind {
         loop {
             match self.hear() {
-                report::Kind::Proof(_) => {}
+                report::Kind::Proof(_) | report::Kind::Output(_) => {}
                 other => return other,
             }
         }
@@ -131,8 +131,11 @@ impl Session {
     }
 
     pub fn welcome(&self, resume: &[u8]) {
+        self.welcome_back(resume, None);
+    }
+
+    pub fn welcome_back(&self, resume: &[u8], heard: Option<Heard>) {
         let resume = resume.to_vec();
-        let heard = None;
         self.say(order::Kind::Welcome(Welcome { resume, heard }));
     }
 
@@ -148,7 +151,7 @@ impl Session {
         self.say(order::Kind::Cancel(Cancel { run }));
     }
 
-    fn say(&self, kind: order::Kind) {
+    pub fn say(&self, kind: order::Kind) {
         self.say.send(Ok(Order { kind: Some(kind) })).unwrap();
     }
 }

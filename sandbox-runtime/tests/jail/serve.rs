@@ -21,14 +21,14 @@ use crate::operator::{Authority, Operator, Session};
 const PROCESSES: u64 = 4000;
 
 /// A sandbox that serves, as process 1 of its container. Killed with all in it when dropped.
-struct Sandbox {
-    run: Run,
-    child: Child,
+pub struct Sandbox {
+    pub run: Run,
+    pub child: Child,
 }
 
 impl Sandbox {
     /// For the operator at this address, with a probe of nothing that takes no time.
-    fn start(run: Run, operator: &Operator, authority: &Authority) -> Self {
+    pub fn start(run: Run, operator: &Operator, authority: &Authority) -> Self {
         let targets = json!([]);
         Self::looking(run, operator, authority, &targets)
     }
@@ -59,24 +59,24 @@ impl Sandbox {
         Self { run, child }
     }
 
-    fn supervisor(&self) -> Pid {
+    pub fn supervisor(&self) -> Pid {
         let path = format!("/proc/{0}/task/{0}/children", self.child.id());
         let number = eventually(|| fs::read_to_string(&path).ok()?.trim().parse().ok());
         Pid::from_raw(number).unwrap()
     }
 
-    fn terminate(&self) {
+    pub fn terminate(&self) {
         kill_process(self.supervisor(), Signal::TERM).unwrap();
     }
 
     /// Waits until the command has made this file.
-    fn wait_for(&self, file: &str) {
+    pub fn wait_for(&self, file: &str) {
         let path = self.run.directory.join("work").join(file);
         eventually(|| path.exists().then_some(()));
     }
 
     /// The exit code, and what the pod's log holds, once it has ended.
-    fn end(mut self) -> (Option<i32>, String, String) {
+    pub fn end(mut self) -> (Option<i32>, String, String) {
         let status = eventually(|| self.child.try_wait().unwrap());
         assert_eq!(status.signal(), None, "it was not killed");
         let read = |stream: &mut dyn std::io::Read| {
@@ -101,14 +101,14 @@ impl Drop for Sandbox {
     }
 }
 
-fn which(execution: &str) -> Which {
+pub fn which(execution: &str) -> Which {
     Which {
         execution: execution.to_owned(),
         attempt: 1,
     }
 }
 
-fn hello(session: &Session) -> Hello {
+pub fn hello(session: &Session) -> Hello {
     match session.hear() {
         report::Kind::Hello(hello) => hello,
         other => panic!("not a hello: {other:?}"),
@@ -116,14 +116,14 @@ fn hello(session: &Session) -> Hello {
 }
 
 /// Welcomes a sandbox that has no run.
-fn welcome(operator: &Operator) -> Session {
+pub fn welcome(operator: &Operator) -> Session {
     let session = operator.session();
     assert_eq!(hello(&session).run, None);
     session.welcome(b"resume-1");
     session
 }
 
-fn hear_started(session: &Session, run: &Which) {
+pub fn hear_started(session: &Session, run: &Which) {
     match session.hear_of_run() {
         report::Kind::Started(started) => assert_eq!(started.run.as_ref(), Some(run)),
         other => panic!("not a start: {other:?}"),
