@@ -13,7 +13,7 @@ const MOST_LINES: usize = 400;
 
 /// Steps without a client, without waiting, without a clock: everything comes in as an
 /// argument. A folder stands for every file in it.
-const PURE: [&str; 47] = [
+const PURE: [&str; 49] = [
     "operator/src/conditions.rs",
     "operator/src/digest.rs",
     "operator/src/dispatch/book.rs",
@@ -24,6 +24,7 @@ const PURE: [&str; 47] = [
     "operator/src/dispatch/making.rs",
     "operator/src/dispatch/orders.rs",
     "operator/src/dispatch/outcome.rs",
+    "operator/src/dispatch/output.rs",
     "operator/src/dispatch/placement.rs",
     "operator/src/dispatch/pod.rs",
     "operator/src/dispatch/queue.rs",
@@ -52,6 +53,7 @@ const PURE: [&str; 47] = [
     "operator/src/tenant/observe.rs",
     "operator/src/tenant/status.rs",
     "operator/src/tenant/validate.rs",
+    "sandbox-runtime/src/output/spool.rs",
     "sandbox-runtime/src/plan.rs",
     "sandbox-runtime/src/plan",
     "sandbox-runtime/src/policy",

@@ -14,7 +14,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::status::{
-    Checks, ExecutionCondition, ExecutionReason, ExecutionStatus, Sandbox, Times,
+    Checks, ExecutionCondition, ExecutionReason, ExecutionStatus, MAX_TAIL_BYTES, Output,
+    OutputStream, Sandbox, Times,
 };
 
 /// Most bytes of an input (`contract::run::MAX_INPUT_BYTES` is the same).

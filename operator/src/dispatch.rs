@@ -15,6 +15,7 @@ mod line;
 mod making;
 mod orders;
 mod outcome;
+mod output;
 mod placement;
 mod pod;
 mod queue;

@@ -58,8 +58,8 @@ pub struct Session {
 impl Session {
     /// Says that the session stands, and the secret to be shown in the next one.
     pub fn welcome(&self, authority: &Authority) {
-        let resume = authority.resume(self.peer.uid);
-        let kind = Some(order::Kind::Welcome(Welcome { resume }));
+        let (resume, heard) = (authority.resume(self.peer.uid), None);
+        let kind = Some(order::Kind::Welcome(Welcome { resume, heard }));
         // A session that is over has said so in an event.
         let _ = self.orders.send(Order { kind });
     }

@@ -39,6 +39,62 @@ pub struct ExecutionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub result: Option<String>,
+    /// What the command of the latest attempt that has ended said: the end of both streams, and
+    /// how much there was. Nothing if it said nothing, or if `logs` of the Integration is Off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Output>,
+}
+
+/// Most bytes of text in an [`Output`], of both streams together.
+pub const MAX_TAIL_BYTES: usize = 4096;
+
+/// What a command said: the last 4096 bytes of text in all, of which either stream is sure of
+/// half.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Output {
+    /// On stdout.
+    #[serde(default)]
+    pub stdout: OutputStream,
+    /// On stderr.
+    #[serde(default)]
+    pub stderr: OutputStream,
+}
+
+/// What a command said on one stream, as far as the operator has heard of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OutputStream {
+    /// Bytes, whether they came to the operator or not.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub bytes: i64,
+    /// Lines of them; the last one counts if it has no end, too.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub lines: i64,
+    /// Of the bytes, those that never came: said faster than they are passed on, or while no
+    /// operator listened for too long. In the tail a line in brackets stands for them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(min = 0))]
+    pub missed_bytes: i64,
+    /// Line ends among those.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(min = 0))]
+    pub missed_lines: i64,
+    /// The end of what was said. What is not UTF-8, and all that controls a terminal but line
+    /// ends and tabs, shows as U+FFFD.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 4096))]
+    pub tail: String,
+    /// The tail is not all that was said.
+    #[serde(default)]
+    pub truncated: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_zero(count: &i64) -> bool {
+    *count == 0
 }
 
 /// The pod of one attempt.
@@ -127,7 +183,7 @@ closed_list! {
 
         /// The command ended with code 0.
         Completed,
-        /// The command ended with another code or by a signal; look at its log.
+        /// The command ended with another code or by a signal; look at `status.output`.
         Failed,
         /// It took longer than the Integration's timeout.
         TimedOut,

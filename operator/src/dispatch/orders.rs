@@ -1,7 +1,7 @@
 //! What is sent to a sandbox. Pure.
 
 use contract::{
-    dispatch::{Assign, Cancel, Order, Run as Attempt, Welcome, order},
+    dispatch::{Assign, Cancel, Heard, Order, Run as Attempt, Welcome, order},
     run::RunContract,
 };
 
@@ -18,9 +18,19 @@ fn attempt(run: &Run) -> Attempt {
     }
 }
 
-/// The session stands.
-pub fn welcome(resume: Vec<u8>) -> Order {
-    order(order::Kind::Welcome(Welcome { resume }))
+/// The session stands; `run` is what the sandbox has been given, as far as is known here.
+pub fn welcome(resume: Vec<u8>, run: Option<&Run>) -> Order {
+    let heard = run.map(so_far);
+    order(order::Kind::Welcome(Welcome { resume, heard }))
+}
+
+/// So much of its output has been heard.
+pub fn heard(run: &Run) -> Order {
+    order(order::Kind::Heard(so_far(run)))
+}
+
+fn so_far(run: &Run) -> Heard {
+    run.output.heard(attempt(run))
 }
 
 /// Run this.

@@ -97,11 +97,11 @@ fn of_ending(ending: Ending) -> Outcome {
         ),
         (Cause::Completed, Exit::Code(code)) => (
             ExecutionReason::Failed,
-            format!("the command ended with code {code}; look at its log"),
+            format!("the command ended with code {code}; look at status.output"),
         ),
         (Cause::Completed, Exit::Signal(signal)) => (
             ExecutionReason::Failed,
-            format!("the command was ended by signal {signal}; look at its log"),
+            format!("the command was ended by signal {signal}; look at status.output"),
         ),
         (Cause::Completed, Exit::Unknown) => (
             ExecutionReason::Failed,

@@ -42,7 +42,7 @@ impl Book {
 
     fn open(&mut self, mut next: Run, now: Timestamp) {
         let uid = next.uid;
-        if let Some(held) = self.runs.get(&uid) {
+        if let Some(held) = self.runs.get_mut(&uid) {
             if held.version >= next.version {
                 return;
             }
@@ -52,6 +52,7 @@ impl Book {
             let again = matches!(held.stage, Stage::Bound(_)) && next.stage == Stage::Waiting;
             if !again {
                 next.started = held.started;
+                next.output = std::mem::take(&mut held.output);
                 next.outcome.clone_from(&held.outcome);
                 next.silent_since = held.silent_since;
                 next.told_to_end = held.told_to_end;

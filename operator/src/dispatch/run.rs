@@ -8,7 +8,7 @@ use crds::{
 };
 use jiff::Timestamp;
 
-use super::{line::Key, outcome::Outcome};
+use super::{line::Key, outcome::Outcome, output::Tail};
 use crate::world::facts::{self, Uid};
 
 /// What is kept of an Execution that has not ended.
@@ -45,6 +45,8 @@ pub struct Run {
     pub not_before: Option<Timestamp>,
     /// When the sandbox said that the command runs.
     pub started: Option<Timestamp>,
+    /// What the command of its attempt has said.
+    pub output: Tail,
     /// What came of it, once that is known and until it is written.
     pub outcome: Option<Outcome>,
     /// Since when its sandbox has had no session.
@@ -172,6 +174,7 @@ pub fn of(object: &Execution, now: Timestamp) -> Progress {
         writing: false,
         not_before: None,
         started: None,
+        output: Tail::default(),
         outcome: None,
         silent_since: None,
         told_to_end: false,

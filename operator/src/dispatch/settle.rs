@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crds::{execution::ExecutionReason, integration::ConcurrencyPolicy};
+use crds::{
+    execution::ExecutionReason,
+    integration::{ConcurrencyPolicy, Logs},
+};
 use jiff::Timestamp;
 
 use super::{
@@ -11,6 +14,7 @@ use super::{
     line::{Key, Line, Trouble},
     orders,
     outcome::Outcome,
+    output::Tail,
     run::{Run, Stage},
     sandbox::{Proof, Sandbox},
     status,
@@ -247,6 +251,10 @@ impl Book {
             let Some(outcome) = run.outcome.clone() else {
                 continue;
             };
+            // Also where that was changed while it ran.
+            if terms.as_ref().is_some_and(|terms| terms.logs == Logs::Off) {
+                run.output = Tail::default();
+            }
             if self.closing >= CLOSING {
                 self.held.insert(key.clone());
                 break;

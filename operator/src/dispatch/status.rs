@@ -48,6 +48,7 @@ pub fn bound(
     status.times.ended = None;
     status.exit_code = None;
     status.signal = None;
+    status.output = None;
     status.sandbox = Some(Place {
         pod: pod.key.name.to_string(),
         uid: Some(pod.uid.to_string()),
@@ -101,6 +102,8 @@ fn after(run: &Run, outcome: &Outcome, succeeded: Word, now: Timestamp) -> Execu
     status.exit_code = outcome.exit_code;
     status.signal = outcome.signal;
     status.result.clone_from(&outcome.result);
+    // Of an attempt that has ended before, it stays.
+    status.output = run.output.status().or(status.output);
     // Only of one that was never bound: what a bound one ran in was proven.
     let broken = (outcome.reason == ExecutionReason::SandboxUnproven && status.proof.is_none())
         .then(|| Proof::Broken {

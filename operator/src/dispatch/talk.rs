@@ -5,12 +5,13 @@
 
 use std::time::Duration;
 
-use contract::dispatch::{Hello, report};
+use contract::dispatch::{Hello, Output, report};
 use crds::execution::ExecutionReason;
 use jiff::Timestamp;
 
 use super::{
     book::Book,
+    orders,
     outcome::Outcome,
     run::{Run, Stage},
     sandbox::{Proof, Seat},
@@ -63,7 +64,8 @@ impl Book {
         if used && !resumed || !at_home {
             return;
         }
-        let welcome = super::orders::welcome(resume.clone());
+        let run = sandbox.claimed.and_then(|run| self.runs.get(&run));
+        let welcome = orders::welcome(resume.clone(), run);
         if session.orders.send(welcome).is_err() {
             return;
         }
@@ -131,6 +133,8 @@ impl Book {
                 self.touch(&key);
                 return;
             }
+            // Nothing is decided by it, so nothing is looked at again.
+            report::Kind::Output(piece) => return self.overhear(pod, &piece),
             report::Kind::Started(started) => (started.run, None),
             report::Kind::Ended(ended) => (ended.run, Some(ended.report)),
         };
@@ -147,6 +151,21 @@ impl Book {
             }
         }
         self.touch(&key);
+    }
+
+    /// What the command of a sandbox says.
+    fn overhear(&mut self, pod: Uid, piece: &Output) {
+        let Some(attempt) = &piece.run else { return };
+        let given = (Uid::parse(&attempt.execution), attempt.attempt);
+        let Some(run) = self.run_on(pod, given) else {
+            return;
+        };
+        run.output.take(piece);
+        let heard = orders::heard(run);
+        if let Some(seat) = self.sandboxes.get(&pod).and_then(|one| one.seat.as_ref()) {
+            // A session that has just ended is told of by its end.
+            let _ = seat.orders.send(heard);
+        }
     }
 
     /// The Execution that this sandbox may speak for.

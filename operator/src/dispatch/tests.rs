@@ -5,6 +5,7 @@ mod decoys;
 mod demand;
 mod egress;
 mod history;
+mod output;
 mod schedules;
 mod sim;
 mod trouble;

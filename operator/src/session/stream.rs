@@ -44,10 +44,11 @@ const HELLO: Duration = Duration::from_secs(5);
 /// Sessions of one pod at once: one that has died without a word, and the one after it.
 const SESSIONS: usize = 2;
 
-/// What a session may say at once, in [`UNIT`]s. A sandbox that comes back says four things,
-/// and none of them fills three.
+/// What a session may say at once, in [`UNIT`]s. A sandbox that comes back says at most four
+/// things that fill less than three, and eight pieces of output that fill less than one.
 const BURST: u32 = 64;
-/// How long it takes until it may say one more.
+/// How long it takes until it may say one more. A sandbox says a piece of output every 200 ms at
+/// most.
 const REFILL: Duration = Duration::from_millis(125);
 /// Bytes that count as one thing said. The dispatcher's queue has no end of its own, so that
 /// what can get there has to.
@@ -203,7 +204,10 @@ impl Conversation {
         }
         let report = match report.kind {
             Some(
-                said @ (report::Kind::Proof(_) | report::Kind::Started(_) | report::Kind::Ended(_)),
+                said @ (report::Kind::Proof(_)
+                | report::Kind::Started(_)
+                | report::Kind::Output(_)
+                | report::Kind::Ended(_)),
             ) => said,
             Some(report::Kind::Hello(_)) => {
                 return Err(Status::invalid_argument("a second Hello"));
@@ -317,6 +321,8 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use contract::serve::MAX_OUTPUT_BYTES;
+
     use super::*;
 
     #[test]
@@ -331,5 +337,9 @@ mod tests {
         assert!(!pace.allows(2 * 1024 * 1024, begin), "in one piece");
         let mut pace = Pace::new(begin);
         assert!((1..1000).all(|count| pace.allows(30 * 1024, begin + 2 * REFILL * count)));
+        // Output that goes on and on, as fast as a sandbox says it.
+        let (mut pace, piece) = (Pace::new(begin), MAX_OUTPUT_BYTES + 100);
+        let pause = Duration::from_millis(200);
+        assert!((1..1000).all(|count| pace.allows(piece, begin + pause * count)));
     }
 }

@@ -85,7 +85,7 @@ where
 
 pub fn hello(resume: &[u8]) -> Hello {
     Hello {
-        version: 1,
+        version: 2,
         resume: resume.to_vec(),
         run: None,
     }

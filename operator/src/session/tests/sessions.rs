@@ -180,8 +180,8 @@ async fn a_session_begins_with_a_hello_of_our_version_and_holds_no_other() {
         })
     };
     for (first, code) in [
-        (hello(2), Code::FailedPrecondition),
-        (hello(0), Code::FailedPrecondition),
+        (hello(3), Code::FailedPrecondition),
+        (hello(1), Code::FailedPrecondition),
         (proof(1), Code::InvalidArgument),
     ] {
         let channel = sandbox::dial(operator.address, operator.trust()).await;
@@ -192,7 +192,7 @@ async fn a_session_begins_with_a_hello_of_our_version_and_holds_no_other() {
 
     let mut sandbox = operator.dial("the token").await.unwrap();
     let _session = operator.opened().await;
-    sandbox.say(hello(1));
+    sandbox.say(hello(2));
     let refused = sandbox.told().await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
     operator.closed().await;

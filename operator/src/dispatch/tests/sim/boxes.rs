@@ -2,7 +2,10 @@
 
 use contract::{
     Inside, Limit, Observation, ProbeReport, Saw,
-    dispatch::{Ended, Hello, Order, Proof as Shown, Run as Attempt, Started, order, report},
+    dispatch::{
+        Ended, Heard, Hello, Order, Output, Proof as Shown, Run as Attempt, Started, Stream, order,
+        report,
+    },
     run::{Cause, Ending, Exit, Outcome, OutputCount, RUN_VERSION, RunReport, RunResult, Usage},
 };
 use k8s_openapi::api::core::v1::Pod;
@@ -28,6 +31,8 @@ pub struct Box_ {
     /// What of itself it finds not to be as it must be.
     pub fault: Option<fn(&mut Inside)>,
     pub welcomed: bool,
+    /// How much of its output it was last told to have been heard.
+    pub heard: Option<Heard>,
 }
 
 impl Sim {
@@ -66,7 +71,7 @@ impl Sim {
             uid: Uid::parse(self.pods[name]["metadata"]["uid"].as_str().unwrap()),
         };
         let hello = Hello {
-            version: 1,
+            version: 2,
             resume: vec![],
             run: given,
         };
@@ -130,8 +135,9 @@ impl Sim {
         let sandbox = self.boxes.get_mut(name).unwrap();
         let session = sandbox.session;
         match order {
-            order::Kind::Welcome(_) => {
-                sandbox.welcomed = true;
+            order::Kind::Heard(heard) => sandbox.heard = Some(heard),
+            order::Kind::Welcome(welcome) => {
+                (sandbox.welcomed, sandbox.heard) = (true, welcome.heard);
                 let (given, report) = (sandbox.given.clone(), sandbox.report.clone());
                 match (given, report) {
                     (Some(run), Some(report)) => {
@@ -164,6 +170,33 @@ impl Sim {
             }
             order::Kind::Cancel(_) => self.end(name, Cause::Canceled, Exit::Signal(15)),
         }
+    }
+
+    /// The command in a sandbox says something: at this place, after so many lines.
+    pub fn say(&mut self, name: &str, stream: Stream, (place, lines): (u64, u64), text: &str) {
+        let run = self.boxes[name].given.clone();
+        self.say_of(name, run, (stream, place, lines), text);
+    }
+
+    /// The same, of any run.
+    pub fn say_of(
+        &mut self,
+        name: &str,
+        run: Option<Attempt>,
+        (stream, place, lines): (Stream, u64, u64),
+        text: &str,
+    ) {
+        let uid = Uid::parse(self.pods[name]["metadata"]["uid"].as_str().unwrap());
+        let said = report::Kind::Output(Output {
+            run,
+            stream: stream.into(),
+            place,
+            lines,
+            text: text.into(),
+        });
+        let session = self.boxes[name].session;
+        self.book.said(uid, session, said, self.now);
+        self.sandboxes();
     }
 
     /// The command in a sandbox ends.
@@ -240,6 +273,7 @@ impl Sim {
             report: None,
             fault: self.fault,
             welcomed: false,
+            heard: None,
         };
         self.boxes.insert(name.clone(), sandbox);
         if dark.is_none() {
