@@ -13,6 +13,8 @@ mod endings;
 mod hostility;
 #[path = "execution/loss.rs"]
 mod loss;
+#[path = "execution/output.rs"]
+mod output;
 #[path = "execution/race.rs"]
 mod race;
 #[path = "execution/running.rs"]

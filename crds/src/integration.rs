@@ -132,7 +132,8 @@ pub struct IntegrationSpec {
     #[serde(default)]
     pub warm: Warm,
 
-    /// Whether what the command says is in the log of its pod.
+    /// Whether what the command says is in the log of its pod, and the end of it in the status of
+    /// its Execution.
     #[serde(default)]
     pub logs: Logs,
 
@@ -287,7 +288,7 @@ pub enum ConcurrencyPolicy {
 /// What becomes of what a command says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Logs {
-    /// It is in the log of its pod, as long as that is there.
+    /// It is in the log of its pod, as long as that is there, and the end of it in `status.output`.
     #[default]
     Kept,
     /// It is counted and dropped.

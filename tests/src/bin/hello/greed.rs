@@ -11,6 +11,7 @@ const MOST: usize = 4096;
 
 /// Ends with 0 only if nobody has stopped it.
 pub fn run(what: &str) -> ExitCode {
+    println!("taking {what}");
     let taken = match what {
         "memory" => memory(),
         "processes" => processes(),

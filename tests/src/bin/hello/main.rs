@@ -19,6 +19,8 @@ const HELP: &str = "\
 Usage: hello [NAME]                greet, leave a result, end with 0
        hello now                   say when it began, in microseconds since 1970
        hello exit CODE             end with CODE
+       hello count LINES MILLISECONDS CODE
+                                   say so many lines, after such pauses; end with CODE
        hello sleep SECONDS         end after that long
        hello dial IP:PORT...       say of each address whether it can be reached
        hello hostile [linger] [IP:PORT]...
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         ["exit", code] => ExitCode::from(code.parse().unwrap_or(1)),
+        ["count", lines, pause, code] => count(lines, pause, code),
         ["sleep", seconds] => {
             rest(seconds);
             ExitCode::SUCCESS
@@ -78,6 +81,16 @@ fn now_us() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let micros = since.unwrap_or_default().as_micros();
     u64::try_from(micros).unwrap_or_default()
+}
+
+fn count(lines: &str, pause: &str, code: &str) -> ExitCode {
+    let pause = Duration::from_millis(pause.parse().unwrap_or_default());
+    for line in 1..=lines.parse::<u64>().unwrap_or_default() {
+        println!("line {line}");
+        thread::sleep(pause);
+    }
+    eprintln!("counted {lines}");
+    ExitCode::from(code.parse().unwrap_or(1))
 }
 
 fn rest(seconds: &str) {
