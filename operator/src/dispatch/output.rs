@@ -277,6 +277,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_held_begins_with_a_whole_character() {
+        let said = "\u{e9}".repeat(2500) + "x";
+        let tail = shown(said.as_bytes());
+        assert_eq!(tail.len(), KEPT - 1);
+        assert!(said.ends_with(&tail));
+        // Of what was not cut, the first is as it was said.
+        assert_eq!(shown(b"\x80x"), "\u{fffd}x");
+    }
+
+    #[test]
     fn a_flood_on_one_stream_leaves_the_other_its_share() {
         let mut tail = Tail::default();
         out(&mut tail, 0, 0, &[b'x'; 12 * 1024]);

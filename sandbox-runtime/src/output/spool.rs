@@ -262,6 +262,22 @@ mod tests {
     }
 
     #[test]
+    fn both_have_their_turn() {
+        let mut spool = Spool::default();
+        let mut streams = Vec::new();
+        for _ in 0..4 {
+            for stream in [Stream::Stdout, Stream::Stderr] {
+                spool.put(stream, &[b'x'; 2 * MAX_OUTPUT_BYTES]);
+            }
+            streams.extend(spool.piece().map(|piece| piece.stream));
+            let said = spool.tapes.each_ref().map(|tape| tape.said);
+            spool.heard(said);
+        }
+        let (out, err) = (Stream::Stdout, Stream::Stderr);
+        assert_eq!(streams, [out, err, out, err]);
+    }
+
+    #[test]
     fn no_more_is_under_way_than_the_window_and_the_rest_is_told_regardless() {
         let mut spool = Spool::default();
         let mut said: u64 = 0;

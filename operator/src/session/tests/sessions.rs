@@ -1,6 +1,9 @@
 //! What is said in a session, and who gets none.
 
-use contract::dispatch::{Cancel, Hello, Order, Proof, order, report};
+use contract::{
+    dispatch::{Cancel, Heard, Hello, Order, Output, Proof, order, report},
+    serve::MAX_OUTPUT_BYTES,
+};
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, time::timeout};
 use tonic::Code;
@@ -56,6 +59,39 @@ async fn a_sandbox_is_heard_from_its_hello_to_its_end() {
     }
     drop(sandbox);
     assert_eq!(operator.closed().await, 1);
+}
+
+#[tokio::test]
+async fn output_is_brought_and_what_was_heard_of_it_told() {
+    let mut operator = Operator::start().await;
+    operator.api.admit("the token", POD);
+    let mut sandbox = operator.dial("the token").await.unwrap();
+    let (session, _) = operator.opened().await;
+    let piece = || {
+        report::Kind::Output(Output {
+            run: None,
+            stream: 2,
+            place: 7,
+            lines: 1,
+            text: vec![b'x'; MAX_OUTPUT_BYTES],
+        })
+    };
+    // All that may come before an end, at once.
+    for _ in 0..8 {
+        sandbox.say(piece());
+        match operator.event().await {
+            Event::Said { report, .. } => assert_eq!(report, piece()),
+            other @ (Event::Opened { .. } | Event::Closed { .. }) => panic!("{other:?}"),
+        }
+    }
+    let heard = order::Kind::Heard(Heard {
+        run: None,
+        stdout: 0,
+        stderr: 7,
+    });
+    let kind = Some(heard.clone());
+    session.orders.send(Order { kind }).unwrap();
+    assert_eq!(sandbox.told().await.unwrap(), Some(heard));
 }
 
 #[tokio::test]
