@@ -16,7 +16,7 @@ use std::{
 
 use contract::{
     dispatch::{Hello, Order, Report, dispatch_server::Dispatch, report},
-    serve::DISPATCH_VERSION,
+    serve::{DISPATCH_VERSION, OLDEST_DISPATCH_VERSION},
 };
 use futures::{Stream, StreamExt};
 use kube::Client;
@@ -173,15 +173,16 @@ impl<N: Send + 'static> Dispatch for Call<N> {
     }
 }
 
-/// The first thing that is said, which has to be a Hello of our version.
+/// The first thing that is said, which has to be a Hello of a version that is spoken here.
 async fn hello(reports: &mut Streaming<Report>) -> Result<Hello, Status> {
     let first = reports.message().await?.and_then(|report| report.kind);
     let Some(report::Kind::Hello(hello)) = first else {
         return Err(Status::invalid_argument("the first message is not a Hello"));
     };
-    if hello.version != DISPATCH_VERSION {
+    if !(OLDEST_DISPATCH_VERSION..=DISPATCH_VERSION).contains(&hello.version) {
         return Err(Status::failed_precondition(format!(
-            "the operator speaks version {DISPATCH_VERSION} of the protocol, not {}",
+            "the operator speaks the versions {OLDEST_DISPATCH_VERSION} to {DISPATCH_VERSION} of \
+             the protocol, not {}",
             hello.version
         )));
     }

@@ -9,6 +9,9 @@ use crate::ProbeRequest;
 pub const SERVE_VERSION: u32 = 2;
 /// Version of the protocol of a session, in its `Hello`.
 pub const DISPATCH_VERSION: u32 = 2;
+/// The oldest one that an operator still speaks: a sandbox that runs when the operator is renewed
+/// is of the version before. Since 1 there is only more: output, and orders that it lets pass.
+pub const OLDEST_DISPATCH_VERSION: u32 = 1;
 /// Longest message of a session, either way, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 2 * crate::run::MAX_CONTRACT_BYTES;
 

@@ -217,7 +217,7 @@ async fn a_session_begins_with_a_hello_of_our_version_and_holds_no_other() {
     };
     for (first, code) in [
         (hello(3), Code::FailedPrecondition),
-        (hello(1), Code::FailedPrecondition),
+        (hello(0), Code::FailedPrecondition),
         (proof(1), Code::InvalidArgument),
     ] {
         let channel = sandbox::dial(operator.address, operator.trust()).await;
@@ -225,6 +225,13 @@ async fn a_session_begins_with_a_hello_of_our_version_and_holds_no_other() {
         assert_eq!(refused.unwrap_err().code(), code);
     }
     assert!(operator.events.try_recv().is_err(), "somebody heard");
+
+    // One that was there before the operator was renewed.
+    let channel = sandbox::dial(operator.address, operator.trust()).await;
+    let older = Sandbox::begin(channel.unwrap(), "the token", Some(hello(1))).await;
+    drop(older.unwrap());
+    let _session = operator.opened().await;
+    operator.closed().await;
 
     let mut sandbox = operator.dial("the token").await.unwrap();
     let _session = operator.opened().await;
