@@ -1,9 +1,8 @@
 //! Looking from inside: when and where a probe runs, what it is asked, what its answer means.
 //!
 //! Not a kind of its own: the Tenant room plans with [`plan`], builds with [`pod`] and
-//! judges with [`judge`]; a room that starts pods will ask the same questions. Pure.
+//! judges with [`judge`], by what [`contract::judge`] makes of an answer; a room that starts pods will ask the same questions. Pure.
 
-pub mod confinement;
 pub mod decoys;
 pub mod judge;
 pub mod plan;
@@ -12,6 +11,7 @@ pub mod targets;
 
 use std::{net::SocketAddr, time::Duration};
 
+use contract::SeenRuntime;
 use crds::tenant::Runtime;
 
 /// How probes are to be run, as configured.
@@ -65,6 +65,19 @@ impl Wanted {
             places: &[],
             memory: None,
             processes: None,
+        }
+    }
+
+    /// What its process must find itself confined by.
+    pub const fn of_process(&self) -> contract::judge::Wanted {
+        contract::judge::Wanted {
+            runtime: match self.confinement.runtime {
+                Runtime::Hardened => SeenRuntime::Host,
+                Runtime::GVisor => SeenRuntime::GVisor,
+            },
+            user_namespace: self.confinement.user_namespace,
+            memory: self.memory,
+            processes: self.processes,
         }
     }
 }

@@ -17,6 +17,8 @@ mod tests;
 /// How long after SIGKILL a process may still be on its way out. Only one that is stuck in
 /// the kernel ever needs it.
 const UNKILLABLE: Duration = Duration::from_secs(5);
+/// A hundred years, for what has no limit; no clock of a node gets there.
+const FOREVER: Duration = Duration::from_hours(100 * 365 * 24);
 /// Some hundred microseconds' worth.
 const REAPED_AT_ONCE: usize = 128;
 
@@ -59,7 +61,8 @@ impl Phase {
 /// end: with process 1 end all others.
 pub fn supervise(sys: &impl Sys, command: u32, time: Time) -> io::Result<Over> {
     let begin = sys.now();
-    let mut phase = Phase::Running(begin + Duration::from_millis(time.limit_ms));
+    let limit = time.limit_ms.map_or(FOREVER, Duration::from_millis);
+    let mut phase = Phase::Running(begin + limit);
     let mut exit = None;
     let mut cause = Cause::Completed;
     let mut news = Vec::new();

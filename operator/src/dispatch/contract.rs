@@ -64,7 +64,7 @@ pub fn contract(terms: &Terms, confinement: Confinement, input: Option<&str>) ->
         }),
         result: Some(format!("{WORK}/result")),
         time: Time {
-            limit_ms: milliseconds(terms.timeout),
+            limit_ms: Some(milliseconds(terms.timeout)),
             grace_ms: milliseconds(terms.grace),
         },
         limits: Limits {

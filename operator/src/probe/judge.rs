@@ -1,16 +1,15 @@
 //! What a probe's answer means, and what all answers together say of a tenant. Pure.
 
 use contract::{
-    Check, Expect, Observation, Place, ProbeReport, ProbeRequest, Saw, Target, VERSION,
+    Place, ProbeRequest,
+    judge::{Finding, Verdict},
 };
 use crds::tenant::{CheckStatus, Evidence, IsolationStatus, Outcome};
 use jiff::Timestamp;
 
 use super::{
     Confinement, PATIENCE, Wanted,
-    confinement::{Finding, findings},
     decoys::{self, Decoys},
-    targets::REQUIRED,
 };
 use crate::world::facts::{LivePod, LiveProbe, Uid};
 
@@ -43,127 +42,41 @@ impl Judged {
     }
 }
 
-/// What a report means as the answer to `asked`, for pods that must be as `wanted`.
-///
-/// An opening is a breach even if the network is otherwise dead. Silence is proof only if
-/// everything that must answer did, in the same look. An answer to another question says
-/// nothing at all.
+/// What a report means as the answer to `asked`, for pods that must be as `wanted`: what
+/// [`contract::judge`] says, of one who was asked about the places that its pod must have.
 pub fn report(text: &str, asked: &ProbeRequest, wanted: Wanted) -> Judged {
-    let report: ProbeReport = match serde_json::from_str(text) {
-        Ok(report) => report,
-        Err(error) => {
-            return Judged::inconclusive(format!("the probe's report cannot be read: {error}"));
-        }
-    };
-    if report.version != VERSION {
-        let (theirs, ours) = (report.version, VERSION);
-        return Judged::inconclusive(format!(
-            "the probe speaks version {theirs} of the contract, the operator {ours}; \
-             install both from one release"
-        ));
-    }
     let wants = |place: &Place, wanted: &super::Place| (&*place.path, place.writable) == *wanted;
     let places = asked.places.iter().zip(wanted.places);
     if asked.places.len() != wanted.places.len() || places.clone().any(|(a, w)| !wants(a, w)) {
         let fault = "Mounts: the probe was asked about other places than its pod must have";
         return Judged::inconclusive(fault.to_owned());
     }
-    if let Some(fault) = strayed(&asked.targets, &report.checks) {
-        return Judged::inconclusive(fault);
-    }
-    let findings = findings(&report.inside, wanted);
-    let mut checks: Vec<CheckStatus> = report.checks.iter().map(status_of).collect();
-    checks.extend(findings.iter().map(|finding| finding.status.clone()));
-    let (outcome, fault) = conclusion(&report.checks, &findings);
+    let judged = contract::judge::read(text, asked, &wanted.of_process());
     Judged {
-        outcome,
-        fault,
-        checks,
+        outcome: match judged.verdict {
+            Verdict::Proven => Outcome::Proven,
+            Verdict::Doubtful => Outcome::Inconclusive,
+            Verdict::Open | Verdict::Loose => Outcome::Breached,
+        },
+        fault: judged.fault,
+        checks: judged.findings.into_iter().map(status_of).collect(),
         void: false,
     }
 }
 
-/// Where an answer first leaves what was asked: it has one entry per target, in the order
-/// of the request, so whatever is missing, added, doubled or changed shows in its place.
-fn strayed(asked: &[Target], seen: &[Observation]) -> Option<String> {
-    let places = 0..asked.len().max(seen.len());
-    places
-        .map(|place| (asked.get(place), seen.get(place)))
-        .find_map(|pair| match pair {
-            (Some(target), Some(one)) if answers(one, target) => None,
-            (Some(target), Some(one)) => Some(format!(
-                "the probe was asked for {}, and answered on {}",
-                named(target.check, &target.address, target.expect),
-                named(one.check, &one.address, one.expect)
-            )),
-            (Some(target), None) => {
-                let target = named(target.check, &target.address, target.expect);
-                Some(format!("{target}: not looked at"))
-            }
-            (None, Some(one)) => {
-                let one = named(one.check, &one.address, one.expect);
-                Some(format!("{one}: not asked for"))
-            }
-            (None, None) => None,
-        })
-}
-
-fn answers(one: &Observation, target: &Target) -> bool {
-    let Target {
+fn status_of(finding: Finding) -> CheckStatus {
+    let Finding {
         check,
-        address,
-        expect,
-    } = target;
-    one.check == *check && one.address == *address && one.expect == *expect
-}
-
-fn named(check: Check, address: &str, expect: Expect) -> String {
-    format!("{check:?} {address} ({expect:?})")
-}
-
-fn conclusion(seen: &[Observation], inside: &[Finding]) -> (Outcome, String) {
-    let opened = seen.iter().find(|one| {
-        one.expect == Expect::Blocked && matches!(one.saw, Saw::Connected | Saw::Refused)
-    });
-    if let Some(one) = opened {
-        return (Outcome::Breached, sentence(one));
-    }
-    if let Some(finding) = inside.iter().find(|finding| !finding.holds) {
-        let CheckStatus {
-            check,
-            target: _,
-            expected,
-            saw,
-        } = &finding.status;
-        let fault = format!("{check}: expected {expected}, saw {saw}");
-        return (Outcome::Breached, fault);
-    }
-    if let Some(one) = seen.iter().find(|one| !one.saw.satisfies(one.expect)) {
-        return (Outcome::Inconclusive, sentence(one));
-    }
-    let reported = |check: &Check| seen.iter().any(|one| one.check == *check);
-    match REQUIRED.iter().find(|check| !reported(check)) {
-        Some(check) => (Outcome::Inconclusive, format!("{check:?}: not looked at")),
-        None => (Outcome::Proven, String::new()),
-    }
-}
-
-fn sentence(one: &Observation) -> String {
-    let Observation {
-        check,
-        address,
-        expect,
+        target,
+        expected,
         saw,
-    } = one;
-    format!("{check:?} {address}: expected {expect:?}, saw {saw:?}")
-}
-
-fn status_of(one: &Observation) -> CheckStatus {
+        holds: _,
+    } = finding;
     CheckStatus {
-        check: format!("{:?}", one.check),
-        target: one.address.clone(),
-        expected: format!("{:?}", one.expect),
-        saw: format!("{:?}", one.saw),
+        check,
+        target,
+        expected,
+        saw,
     }
 }
 
@@ -306,11 +219,14 @@ fn evidence(probe: &LiveProbe, uid: String, judged: &Judged, now: Timestamp) -> 
 
 #[cfg(test)]
 mod tests {
-    use contract::{Strays, Target};
+    use contract::{
+        Check, Expect, Observation, ProbeReport, Saw, Target, VERSION,
+        judge::{REQUIRED, sound},
+    };
     use crds::tenant::Runtime;
 
     use super::*;
-    use crate::{probe::confinement::sound, world::facts::Cluster};
+    use crate::world::facts::Cluster;
 
     const HARDENED: Wanted = Wanted::of_probe(Confinement {
         runtime: Runtime::Hardened,
@@ -377,124 +293,19 @@ mod tests {
     }
 
     #[test]
-    fn proven_only_if_everything_is_as_it_must_be() {
+    fn what_the_judge_says_is_what_status_says() {
         let all_well = judged(|_| ());
-        assert_eq!(all_well.outcome, Outcome::Proven, "{}", all_well.fault);
+        assert_eq!((all_well.outcome, &*all_well.fault), (Outcome::Proven, ""));
         assert_eq!(all_well.checks.len(), REQUIRED.len() + 12);
-    }
-
-    #[test]
-    fn an_opening_is_a_breach_and_is_named() {
-        for opening in [Saw::Connected, Saw::Refused] {
-            let breach = judged(|answer| saw(answer, Check::Kubelet, opening));
-            assert_eq!(breach.outcome, Outcome::Breached);
-            assert!(
-                breach
-                    .fault
-                    .starts_with("Kubelet 192.0.2.1:1: expected Blocked")
-            );
-        }
-    }
-
-    #[test]
-    fn a_dead_network_proves_nothing() {
-        for control in [Check::Dns, Check::PermittedCanary] {
-            let dead = judged(|answer| saw(answer, control, Saw::Silence));
-            assert_eq!(dead.outcome, Outcome::Inconclusive);
-        }
-    }
-
-    #[test]
-    fn an_opening_counts_also_in_a_network_that_is_otherwise_dead() {
-        let both = judged(|answer| {
-            saw(answer, Check::Dns, Saw::Silence);
-            saw(answer, Check::OtherTenant, Saw::Connected);
-        });
-        assert_eq!(both.outcome, Outcome::Breached);
-    }
-
-    #[test]
-    fn what_was_not_looked_at_is_not_proven() {
-        let partial = judged(|answer| {
-            answer.checks.pop();
-        });
-        assert_eq!(partial.outcome, Outcome::Inconclusive);
-        assert!(partial.fault.contains("not looked at"));
-        let empty = report("", &request(), HARDENED);
-        assert_eq!(empty.outcome, Outcome::Inconclusive);
-        assert_eq!(
-            judged(|answer| answer.version += 1).outcome,
-            Outcome::Inconclusive
-        );
-    }
-
-    #[test]
-    fn an_answer_to_another_question_proves_nothing_and_says_where() {
-        type Stray = fn(&mut Vec<Observation>);
-        let strayed: [(&str, Stray); 7] = [
-            ("Kubelet 192.0.2.1:1 (Blocked): not looked at", |all| {
-                all.pop();
-            }),
-            ("asked for Dns 192.0.2.1:1 (Reachable)", |all| {
-                all.remove(0);
-            }),
-            ("Dns 192.0.2.1:1 (Reachable): not asked for", |all| {
-                all.push(all[0].clone());
-            }),
-            ("answered on Dns 192.0.2.1:1", |all| {
-                all.insert(1, all[0].clone());
-            }),
-            ("answered on OtherTenant 192.0.2.1:2", |all| {
-                all[3].address = "192.0.2.1:2".into();
-            }),
-            ("answered on Outside 192.0.2.1:1", |all| {
-                all[3].check = Check::Outside;
-            }),
-            ("answered on OtherTenant 192.0.2.1:1 (Reachable)", |all| {
-                all[3].expect = Expect::Reachable;
-                all[3].saw = Saw::Connected;
-            }),
-        ];
-        for (fault, stray) in strayed {
-            let judged = judged(|answer| stray(&mut answer.checks));
-            assert_eq!(judged.outcome, Outcome::Inconclusive, "{fault}");
-            assert!(judged.fault.contains(fault), "{}", judged.fault);
-        }
-    }
-
-    #[test]
-    fn a_request_without_a_required_check_is_no_proof() {
-        let mut asked = request();
-        asked.targets.pop();
-        let partial = answered(&asked, |_| ());
-        assert_eq!(partial.outcome, Outcome::Inconclusive);
-        assert_eq!(partial.fault, "Kubelet: not looked at");
-    }
-
-    #[test]
-    fn a_loosened_bolt_is_a_breach_and_is_named() {
-        let breach = judged(|answer| answer.inside.root_read_only = false);
-        assert_eq!(breach.outcome, Outcome::Breached);
-        assert_eq!(breach.fault, "ReadOnlyRoot: expected true, saw false");
-        let breach = judged(|answer| {
-            let path = "/host (ext4, rw)".to_owned();
-            answer.inside.foreign_mounts = Strays::of([path.clone(), path]);
-        });
-        let fault = "Mounts: expected none, saw /host (ext4, rw) and 1 more";
-        assert_eq!((breach.outcome, &*breach.fault), (Outcome::Breached, fault));
-    }
-
-    #[test]
-    fn a_report_that_leaves_out_a_fact_proves_nothing() {
-        let whole: serde_json::Value = serde_json::from_str(&as_text(&request())).unwrap();
-        for field in whole["inside"].as_object().unwrap().keys() {
-            let mut partial = whole.clone();
-            let inside = partial["inside"].as_object_mut().unwrap();
-            inside.remove(field);
-            let judged = report(&partial.to_string(), &request(), HARDENED);
-            assert_eq!(judged.outcome, Outcome::Inconclusive, "{field}");
-            assert!(judged.fault.contains(field), "{}", judged.fault);
-        }
+        let open = judged(|answer| saw(answer, Check::Kubelet, Saw::Connected));
+        let fault = "Kubelet 192.0.2.1:1: expected Blocked, saw Connected";
+        assert_eq!((open.outcome, &*open.fault), (Outcome::Breached, fault));
+        let loose = judged(|answer| answer.inside.uid = 0);
+        let fault = "UserId: expected not 0, saw 0";
+        assert_eq!((loose.outcome, &*loose.fault), (Outcome::Breached, fault));
+        let dead = judged(|answer| saw(answer, Check::Dns, Saw::Silence));
+        assert_eq!(dead.outcome, Outcome::Inconclusive);
+        assert!(!dead.void);
     }
 
     #[test]

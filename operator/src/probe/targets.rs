@@ -36,19 +36,6 @@ const KUBELET_PORT: u16 = 10250;
 /// API server addresses looked at, at most: one opening is enough to be found.
 const MAX_API_SERVERS: usize = 3;
 
-/// Checks without which no report counts.
-pub const REQUIRED: [Check; 9] = [
-    Check::Dns,
-    Check::PermittedCanary,
-    Check::ForbiddenCanary,
-    Check::OtherTenant,
-    Check::MetadataV4,
-    Check::MetadataV6,
-    Check::MetadataMapped,
-    Check::ApiServerEndpoint,
-    Check::Kubelet,
-];
-
 /// Why no probe can be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {

@@ -309,7 +309,7 @@ fn report(targets: &Value, saw: &str, runtime: crds::tenant::Runtime) -> Value {
     };
     let inside = contract::Inside {
         runtime: kernel,
-        ..crate::probe::confinement::sound()
+        ..contract::judge::sound()
     };
     json!({"version": contract::VERSION, "checks": checks, "inside": inside})
 }

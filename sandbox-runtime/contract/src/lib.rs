@@ -5,7 +5,8 @@
 //! termination message. Both carry [`VERSION`]; a side that reads another version
 //! refuses, because a half-understood proof proves nothing. [`run`] holds what a sandbox is
 //! told to run, under a version of its own, [`serve`] what it is told at its start, and
-//! [`dispatch`] how the two talk while it lives.
+//! [`dispatch`] how the two talk while it lives. [`work`] is what a Worker's pod is told, which
+//! nobody talks to. [`judge`] says what a report means, to whoever has to act on it.
 
 #[allow(
     missing_docs,
@@ -14,8 +15,10 @@
     reason = "generated; see tests/golden.rs"
 )]
 pub mod dispatch;
+pub mod judge;
 pub mod run;
 pub mod serve;
+pub mod work;
 
 use serde::{Deserialize, Serialize};
 

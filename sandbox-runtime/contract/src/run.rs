@@ -93,8 +93,10 @@ pub struct Input {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Time {
-    /// Milliseconds from start to the first SIGTERM; 1 to 7 days.
-    pub limit_ms: u64,
+    /// Milliseconds from start to the first SIGTERM, 1 to 7 days; `null` is as long as it likes,
+    /// for what runs until it is asked to end. Has to be said either way.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub limit_ms: Option<u64>,
     /// Milliseconds from SIGTERM to SIGKILL, at timeout and at cancel; 0 to 1 hour.
     pub grace_ms: u64,
 }

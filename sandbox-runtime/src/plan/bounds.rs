@@ -97,7 +97,9 @@ fn paths(contract: &RunContract) -> Result<(), Refused> {
 }
 
 fn numbers(contract: &RunContract) -> Result<(), Refused> {
-    within("time.limitMs", contract.time.limit_ms, &LIMIT_MS)?;
+    if let Some(limit) = contract.time.limit_ms {
+        within("time.limitMs", limit, &LIMIT_MS)?;
+    }
     within("time.graceMs", contract.time.grace_ms, &GRACE_MS)?;
     within("limits.files", contract.limits.files, &FILES)?;
     if let Some(processes) = contract.limits.processes {

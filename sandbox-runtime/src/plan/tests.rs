@@ -20,7 +20,7 @@ fn contract() -> RunContract {
         }),
         result: Some("/work/result.json".to_owned()),
         time: Time {
-            limit_ms: 1000,
+            limit_ms: Some(1000),
             grace_ms: 100,
         },
         limits: Limits {
@@ -254,8 +254,8 @@ fn every_text_has_its_bounds() {
 #[test]
 fn every_number_has_its_bounds() {
     refuses(&[
-        ("time.limitMs", |c| c.time.limit_ms = 0),
-        ("time.limitMs", |c| c.time.limit_ms = u64::MAX),
+        ("time.limitMs", |c| c.time.limit_ms = Some(0)),
+        ("time.limitMs", |c| c.time.limit_ms = Some(u64::MAX)),
         ("time.graceMs", |c| c.time.grace_ms = 3_600_001),
         ("limits.files", |c| c.limits.files = 3),
         ("limits.processes", |c| c.limits.processes = Some(0)),
@@ -272,7 +272,7 @@ fn the_largest_of_everything_is_accepted() {
     let mut contract = contract();
     contract.input.as_mut().unwrap().text = "x".repeat(8192);
     contract.time = Time {
-        limit_ms: 7 * 24 * 60 * 60 * 1000,
+        limit_ms: Some(7 * 24 * 60 * 60 * 1000),
         grace_ms: 3_600_000,
     };
     contract.limits.files = 1 << 20;

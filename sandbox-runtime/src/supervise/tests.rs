@@ -4,7 +4,7 @@ use super::*;
 use crate::sys::recording::{Event, Recording};
 
 const TIME: Time = Time {
-    limit_ms: 1000,
+    limit_ms: Some(1000),
     grace_ms: 200,
 };
 const COMMAND: u32 = 2;

@@ -6,6 +6,7 @@ use contract::{
         Ended, Heard, Hello, Order, Output, Proof as Shown, Run as Attempt, Started, Stream, order,
         report,
     },
+    judge::sound,
     run::{Cause, Ending, Exit, Outcome, OutputCount, RUN_VERSION, RunReport, RunResult, Usage},
 };
 use k8s_openapi::api::core::v1::Pod;
@@ -16,7 +17,6 @@ use super::{Command, Sim, uid};
 use crate::{
     dispatch::{sandbox::Facts, talk::Opening},
     error::Error,
-    probe::confinement::sound,
     session::{Peer, Session},
     world::facts::{Cluster, LiveNode, Uid},
 };

@@ -4,10 +4,26 @@
 //! that is asked for, by a name of a closed list. What is asked for, is decided here alone: a
 //! report that leaves out one of these facts cannot be read.
 
-use contract::{Inside, Limit, SeenRuntime, Strays};
-use crds::tenant::{CheckStatus, Runtime};
+use serde::{Deserialize, Serialize};
 
-use super::Wanted;
+use super::Finding;
+use crate::{Inside, Limit, SeenRuntime, Strays};
+
+/// How a process must find itself confined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Wanted {
+    /// Whose kernel must answer.
+    pub runtime: SeenRuntime,
+    /// A user namespace of its own; of no account under gVisor, which hides it.
+    pub user_namespace: bool,
+    /// Bytes of memory that it must not have more than; `null` asks for no limit.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub memory: Option<u64>,
+    /// Processes and threads that it must not have more than; `null` asks for no limit.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub processes: Option<u64>,
+}
 
 /// What is looked at. The names are what status and messages say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,7 +60,6 @@ pub enum Bolt {
 
 impl Bolt {
     /// All of them.
-    #[cfg(test)]
     pub const ALL: [Self; 14] = [
         Self::Runtime,
         Self::UserId,
@@ -63,19 +78,10 @@ impl Bolt {
     ];
 }
 
-/// One check, and whether it holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// As status says it.
-    pub status: CheckStatus,
-    /// Whether that is as it must be.
-    pub holds: bool,
-}
-
 /// One finding for each check that is asked for. Under gVisor its kernel does not tell of seccomp,
 /// user namespaces and limits of processes (all are outside it), and its `/proc` is its own: what
 /// stands for them is that it is gVisor, which [`Bolt::Runtime`] asks for.
-pub fn findings(inside: &Inside, wanted: Wanted) -> Vec<Finding> {
+pub fn findings(inside: &Inside, wanted: &Wanted) -> Vec<Finding> {
     let Inside {
         runtime,
         uid,
@@ -93,15 +99,11 @@ pub fn findings(inside: &Inside, wanted: Wanted) -> Vec<Finding> {
         process_limit,
     } = inside;
     let Wanted {
-        confinement,
-        places: _,
-        memory,
-        processes,
-    } = wanted;
-    let expected = match confinement.runtime {
-        Runtime::Hardened => SeenRuntime::Host,
-        Runtime::GVisor => SeenRuntime::GVisor,
-    };
+        runtime: expected,
+        user_namespace: own_users,
+        memory: most_memory,
+        processes: most_processes,
+    } = *wanted;
     let mut findings = vec![
         exactly(
             Bolt::Runtime,
@@ -123,15 +125,15 @@ pub fn findings(inside: &Inside, wanted: Wanted) -> Vec<Finding> {
         none(Bolt::Devices, foreign_devices),
         none(Bolt::Mounts, foreign_mounts),
     ];
-    if confinement.runtime == Runtime::Hardened {
+    if expected == SeenRuntime::Host {
         findings.push(exactly(Bolt::Seccomp, &2, seccomp));
         findings.push(none(Bolt::MaskedPaths, unmasked));
-        if confinement.user_namespace {
+        if own_users {
             findings.push(exactly(Bolt::UserNamespace, &true, user_namespace));
         }
     }
-    findings.extend(memory.map(|most| at_most(Bolt::MemoryLimit, most, *memory_limit)));
-    findings.extend(processes.map(|most| at_most(Bolt::ProcessLimit, most, *process_limit)));
+    findings.extend(most_memory.map(|most| at_most(Bolt::MemoryLimit, most, *memory_limit)));
+    findings.extend(most_processes.map(|most| at_most(Bolt::ProcessLimit, most, *process_limit)));
     findings
 }
 
@@ -155,17 +157,16 @@ fn at_most(bolt: Bolt, most: u64, limit: Limit) -> Finding {
 }
 
 fn finding(bolt: Bolt, expected: &str, saw: String, holds: bool) -> Finding {
-    let status = CheckStatus {
+    Finding {
         check: format!("{bolt:?}"),
         target: "self".to_owned(),
         expected: expected.to_owned(),
         saw,
-    };
-    Finding { status, holds }
+        holds,
+    }
 }
 
-/// What a sandbox says of itself that is as it must be, for tests.
-#[cfg(test)]
+/// What a process says of itself that is as it must be, on the node's kernel: for tests of either side.
 pub fn sound() -> Inside {
     Inside {
         runtime: SeenRuntime::Host,
@@ -188,30 +189,23 @@ pub fn sound() -> Inside {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::probe::Confinement;
 
     const SANDBOX: Wanted = Wanted {
-        confinement: Confinement {
-            runtime: Runtime::Hardened,
-            user_namespace: true,
-        },
-        places: &[],
+        runtime: SeenRuntime::Host,
+        user_namespace: true,
         memory: Some(1 << 20),
         processes: Some(512),
     };
     const ON_GVISOR: Wanted = Wanted {
-        confinement: Confinement {
-            runtime: Runtime::GVisor,
-            user_namespace: true,
-        },
+        runtime: SeenRuntime::GVisor,
         processes: None,
         ..SANDBOX
     };
 
     /// Checks that are asked for, and those of them that do not hold.
     fn names(inside: &Inside, wanted: Wanted) -> (Vec<String>, Vec<String>) {
-        let all = findings(inside, wanted);
-        let name = |finding: &Finding| finding.status.check.clone();
+        let all = findings(inside, &wanted);
+        let name = |finding: &Finding| finding.check.clone();
         let wrong = all.iter().filter(|finding| !finding.holds);
         (all.iter().map(name).collect(), wrong.map(name).collect())
     }
@@ -284,11 +278,8 @@ mod tests {
     #[test]
     fn asks_for_what_is_asked_of_such_a_pod_alone() {
         let probe = Wanted {
-            confinement: Confinement {
-                runtime: Runtime::Hardened,
-                user_namespace: false,
-            },
-            places: &[],
+            runtime: SeenRuntime::Host,
+            user_namespace: false,
             memory: None,
             processes: None,
         };
