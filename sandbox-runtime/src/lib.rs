@@ -2,7 +2,7 @@
 //!
 //! [`cli`] turns what was typed into a [`cli::Command`]; [`probe`] looks at the network and
 //! at its own process and reports; [`canary`] is the peer that probes look for. The probe
-//! states facts and judges nothing: the operator compares them with what has to be.
+//! states facts and judges nothing: whoever asked compares them with what has to be.
 //!
 //! [`run`] is the jail: [`kernel`] → [`plan`] → [`prepare`] → [`enforce`] → [`supervise`].
 //! [`serve`] is process 1 of a sandbox pod: it proves the sandbox with the one, and is given a
@@ -14,6 +14,7 @@ pub mod enforce;
 pub mod greeting;
 pub mod install;
 pub mod kernel;
+pub mod names;
 pub mod output;
 pub mod plan;
 pub mod policy;

@@ -2,8 +2,8 @@
 //!
 //! `request → look → dial (all at once) → report`. In: the JSON of a `ProbeRequest`, which
 //! the operator put into the pod's arguments. Out: the report file, and a log for people;
-//! [`crate::serve`] looks again and again, and sends what it saw.
-//! Facts only: whether they are the right ones is the operator's to judge, so a report in
+//! [`crate::serve`] looks again and again, and sends what it saw, and [`crate::work`] looks and
+//! judges. Facts only: whether they are the right ones is judged elsewhere, so a report in
 //! which everything is reachable is a success here.
 
 mod classify;
@@ -14,6 +14,7 @@ mod inside;
 mod limits;
 mod look;
 mod mounts;
+mod named;
 mod report;
 mod request;
 
@@ -26,7 +27,7 @@ use std::time::{Duration, Instant};
 use contract::{Observation, ProbeReport, ProbeRequest, SeenRuntime, VERSION};
 
 use self::dial::Seen;
-pub use self::report::TooLong;
+pub use self::report::{TooLong, write};
 pub use self::request::{Checked, RequestError};
 
 /// How long after its timeout a dial may still be on its way to its verdict. Only a
@@ -91,6 +92,11 @@ pub struct Look {
 }
 
 impl Look {
+    /// What was seen.
+    pub const fn report(&self) -> &ProbeReport {
+        &self.report
+    }
+
     /// The report, JSON.
     pub fn encode(&self) -> Result<String, TooLong> {
         report::encode(&self.report)
@@ -113,7 +119,8 @@ pub fn look_around(request: &Checked, token: Option<&Path>) -> Result<Look, Prob
 
 /// Dials every target in a thread of its own. Each has the whole timeout, counted from
 /// when its own dial begins: silence is only seen by one who waited for it. What has no
-/// verdict after timeout and grace is an error, not silence, for the same reason.
+/// verdict after timeout and grace is an error, not silence, for the same reason. Names
+/// take their own time.
 fn dial_all(request: &ProbeRequest) -> Vec<Seen> {
     let timeout = Duration::from_millis(request.timeout_ms.into());
     let mut seen: Vec<Option<Seen>> = vec![None; request.targets.len()];
@@ -129,7 +136,8 @@ fn dial_all(request: &ProbeRequest) -> Vec<Seen> {
         }
     }
     drop(verdicts);
-    let deadline = Instant::now() + timeout + GRACE;
+    let names = named::patience(request.targets.iter().map(|target| &target.address));
+    let deadline = Instant::now() + timeout + names + GRACE;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         match arrivals.recv_timeout(left) {

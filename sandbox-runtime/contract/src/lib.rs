@@ -59,7 +59,8 @@ pub struct Place {
 pub struct Target {
     /// Which promise this target stands for.
     pub check: Check,
-    /// `ip:port` to dial (IPv6 in brackets), or for [`Check::Dns`] the name to resolve.
+    /// `ip:port` to dial (IPv6 in brackets), or for [`Check::Dns`] the name to resolve. For the canary
+    /// and the decoy it may be `name:port`, resolved for every look; a name that is not is no silence.
     pub address: String,
     /// What must be seen.
     pub expect: Expect,

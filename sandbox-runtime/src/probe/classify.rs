@@ -25,7 +25,7 @@ pub const fn connect_error(errno: Errno) -> Saw {
         Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::NETDOWN | Errno::HOSTDOWN
         | Errno::NONET
         // No such address family here, or no own address in it: IPv6 that is off. The
-        // other reason of ADDRNOTAVAIL, no free port, takes more dials than a probe makes.
+        // other reason of ADDRNOTAVAIL, no free port, the dial tells apart.
         | Errno::AFNOSUPPORT | Errno::PFNOSUPPORT | Errno::PROTONOSUPPORT
         | Errno::ADDRNOTAVAIL
         // A filter said no: one of the own kernel (BPF on connect gives PERM, a prohibiting

@@ -12,6 +12,19 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ioctl_fionbio};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 
+/// Whether this side has an address from which to go there. A process of the same network that holds
+/// every port makes a dial fail just as if there were none; a datagram's socket has ports of its own.
+pub fn has_source(address: &SocketAddr) -> bool {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let socket = net::socket_with(family, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
+    // Nothing is sent: it only looks for the way, and for the address at its beginning.
+    let found = socket.and_then(|socket| net::connect(&socket, address));
+    found != Err(Errno::ADDRNOTAVAIL)
+}
+
 /// Connects, or says with which error it did not; [`Errno::TIMEDOUT`] is the deadline.
 pub fn connect(address: &SocketAddr, timeout: Duration) -> Result<TcpStream, Errno> {
     let family = match address {
@@ -54,6 +67,11 @@ mod tests {
     fn an_open_connection_is_seen_even_with_no_time_left() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         assert!(connect(&listener.local_addr().unwrap(), Duration::ZERO).is_ok());
+    }
+
+    #[test]
+    fn there_is_an_address_to_dial_this_machine_from() {
+        assert!(has_source(&"127.0.0.1:1".parse().unwrap()));
     }
 
     #[test]

@@ -5,18 +5,16 @@
 //! goes wrong is [`Saw::Error`] for this target and touches no other.
 
 use std::io::{self, Read as _};
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs as _};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use contract::{Check, Saw, Target};
+use rustix::io::Errno;
 
-use super::{classify, connect};
+use super::{classify, connect, named};
 use crate::greeting::{self, MAX_GREETING};
-
-/// The resolver of the C library keeps its answers on the stack.
-const RESOLVER_STACK: usize = 512 * 1024;
+use crate::names::{self, LookupError};
+use crate::with_causes;
 
 /// What was seen, and the detail of it for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,34 +57,58 @@ const fn how(check: Check) -> How {
     }
 }
 
-/// Tries the target for at most `timeout`.
+/// Tries the target for at most `timeout`; for one that is named, and the resolver's time.
 pub fn dial(target: &Target, timeout: Duration) -> Seen {
-    match how(target.check) {
-        How::Resolve => resolve(&target.address, timeout),
-        How::Connect => match reach(&target.address, timeout) {
-            Ok(_) => Seen {
-                saw: Saw::Connected,
-                why: "a connection came up".to_owned(),
-            },
-            Err(seen) => seen,
-        },
-        How::ConnectAndListen => listen(&target.address, timeout),
+    let how = match how(target.check) {
+        How::Resolve => return resolve(&target.address, timeout),
+        How::Connect => connected,
+        How::ConnectAndListen => listen,
+    };
+    let may_be_named = match target.check {
+        Check::PermittedCanary | Check::ForbiddenCanary | Check::OtherTenant => true,
+        Check::Dns
+        | Check::MetadataV4
+        | Check::MetadataV6
+        | Check::MetadataMapped
+        | Check::ApiServerService
+        | Check::ApiServerEndpoint
+        | Check::Kubelet
+        | Check::Outside => false,
+    };
+    match (target.address.parse(), named::parse(&target.address)) {
+        (Ok(address), _) => how(address, timeout),
+        (Err(_), Some(name)) if may_be_named => {
+            named::dial(target.check, name, |address| how(address, timeout))
+        }
+        (Err(_), _) => Seen::error("the address is no ip:port".to_owned()),
     }
 }
 
-fn reach(address: &str, timeout: Duration) -> Result<TcpStream, Seen> {
-    let Ok(address) = address.parse::<SocketAddr>() else {
-        return Err(Seen::error("the address is no ip:port".to_owned()));
-    };
-    connect::connect(&address, timeout).map_err(|errno| Seen {
-        saw: classify::connect_error(errno),
-        why: errno.to_string(),
+fn connected(address: SocketAddr, timeout: Duration) -> Seen {
+    match reach(&address, timeout) {
+        Ok(_) => Seen {
+            saw: Saw::Connected,
+            why: "a connection came up".to_owned(),
+        },
+        Err(seen) => seen,
+    }
+}
+
+fn reach(address: &SocketAddr, timeout: Duration) -> Result<TcpStream, Seen> {
+    connect::connect(address, timeout).map_err(|errno| {
+        if errno == Errno::ADDRNOTAVAIL && connect::has_source(address) {
+            return Seen::error("no port is left to dial from".to_owned());
+        }
+        Seen {
+            saw: classify::connect_error(errno),
+            why: errno.to_string(),
+        }
     })
 }
 
-fn listen(address: &str, timeout: Duration) -> Seen {
+fn listen(address: SocketAddr, timeout: Duration) -> Seen {
     let deadline = Instant::now() + timeout;
-    let mut stream = match reach(address, timeout) {
+    let mut stream = match reach(&address, timeout) {
         Ok(stream) => stream,
         Err(seen) => return seen,
     };
@@ -122,47 +144,35 @@ fn read_line(stream: &mut TcpStream, deadline: Instant) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// Asks the pod's resolver. It knows no deadline of ours, so it is asked in a thread that
-/// is left behind if it does not return; the process ends soon, and the thread with it.
 fn resolve(name: &str, timeout: Duration) -> Seen {
-    // An address "resolves" without any server: as a control it would be empty.
-    if name.parse::<IpAddr>().is_ok() {
-        return Seen::error("the name is an address".to_owned());
-    }
-    let question = name.to_owned();
-    let (answer, answered) = mpsc::channel();
-    let spawned = thread::Builder::new()
-        .stack_size(RESOLVER_STACK)
-        .spawn(move || {
-            let found = (question.as_str(), 0).to_socket_addrs();
-            // Nobody listens any more if the deadline has passed.
-            let _ = answer.send(found.map(|found| found.map(|address| address.ip()).collect()));
-        });
-    if let Err(error) = spawned {
-        return Seen::error(format!("failed to start a thread: {error}"));
-    }
-    match answered.recv_timeout(timeout) {
-        Ok(found) => resolved(found),
-        Err(RecvTimeoutError::Timeout) => Seen {
-            saw: Saw::Silence,
-            why: "no answer in time".to_owned(),
-        },
-        Err(RecvTimeoutError::Disconnected) => Seen::error("the resolver died".to_owned()),
+    match lookup(name, timeout) {
+        Ok(found) => resolved(&found),
+        Err(seen) => seen,
     }
 }
 
-/// "No such name" and "no server answered" are one kind of error to the standard library:
-/// nothing is known.
-fn resolved(found: io::Result<Vec<IpAddr>>) -> Seen {
-    match found {
-        Ok(found) => match found.first() {
-            Some(first) => Seen {
-                saw: Saw::Connected,
-                why: format!("resolved to {first}"),
-            },
-            None => Seen::error("resolved to no address".to_owned()),
+/// Asks the pod's DNS servers, which is silence where they do not answer in time.
+pub fn lookup(name: &str, timeout: Duration) -> Result<Vec<IpAddr>, Seen> {
+    // An address "resolves" without any server: as a control it would be empty.
+    if name.parse::<IpAddr>().is_ok() {
+        return Err(Seen::error("the name is an address".to_owned()));
+    }
+    names::lookup(name, timeout).map_err(|error| Seen {
+        saw: match error {
+            LookupError::Silence => Saw::Silence,
+            _ => Saw::Error,
         },
-        Err(error) => Seen::error(error.to_string()),
+        why: with_causes(&error),
+    })
+}
+
+fn resolved(found: &[IpAddr]) -> Seen {
+    match found.first() {
+        Some(first) => Seen {
+            saw: Saw::Connected,
+            why: format!("resolved to {first}"),
+        },
+        None => Seen::error("resolved to no address".to_owned()),
     }
 }
 
@@ -178,15 +188,26 @@ mod tests {
     }
 
     #[test]
+    fn only_canary_and_decoy_may_be_named() {
+        let dialled = |check| {
+            let target = Target {
+                check,
+                address: "localhost:1".to_owned(),
+                expect: contract::Expect::Blocked,
+            };
+            dial(&target, Duration::from_secs(1)).saw
+        };
+        assert_eq!(dialled(Check::OtherTenant), Saw::Refused);
+        assert_eq!(dialled(Check::ForbiddenCanary), Saw::Refused);
+        assert_eq!(dialled(Check::PermittedCanary), Saw::Refused);
+        assert_eq!(dialled(Check::Kubelet), Saw::Error);
+    }
+
+    #[test]
     fn an_answer_without_addresses_is_no_connection() {
-        assert_eq!(resolved(Ok(vec![])).saw, Saw::Error);
-        assert_eq!(
-            resolved(Err(io::Error::other("no such name"))).saw,
-            Saw::Error
-        );
-        assert_eq!(
-            resolved(Ok(vec!["10.0.0.1".parse().unwrap()])).saw,
-            Saw::Connected
-        );
+        assert_eq!(resolved(&[]).saw, Saw::Error);
+        assert_eq!(resolved(&["10.0.0.1".parse().unwrap()]).saw, Saw::Connected);
+        let unknown = resolve("no-such-name.invalid", Duration::from_secs(20));
+        assert_ne!(unknown.saw, Saw::Connected);
     }
 }

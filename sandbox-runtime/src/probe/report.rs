@@ -71,7 +71,7 @@ fn json(report: &ProbeReport) -> String {
     serde_json::to_string(report).unwrap_or_default()
 }
 
-/// Replaces the content of the file. The kubelet made the file and bound it into the
+/// Replaces the content of a termination message. The kubelet made the file and bound it into the
 /// container; elsewhere it is created.
 pub fn write(path: &Path, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new()

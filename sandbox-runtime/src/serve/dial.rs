@@ -4,12 +4,14 @@
 //! of our authorities, for the host that was dialled, never sees the token.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use contract::serve::MAX_MESSAGE_BYTES;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::task::spawn_blocking;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::Resumption;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
@@ -19,10 +21,14 @@ use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, version};
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
+use crate::names::{self, LookupError};
+
 /// The protocol that both sides have to name (RFC 9113, 3.2).
 const HTTP_2: &[u8] = b"h2";
 /// A silent operator is asked for a sign of life so often, and given so long for it.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// How long a name may take. A resolver that does not answer is asked again with the next dial.
+const RESOLVE: Duration = Duration::from_secs(5);
 /// As much may be under way to this side, so that no contract waits for a window to open.
 const WINDOW: u32 = {
     assert!(MAX_MESSAGE_BYTES <= 1 << 30, "HTTP/2 windows have 31 bits");
@@ -60,7 +66,10 @@ pub enum DispatchError {
 /// Why there is no connection now. There may be one later.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
-    /// The name was not resolved, or nobody answered.
+    /// The name has no address.
+    #[error("failed to find {0}")]
+    Name(String, #[source] LookupError),
+    /// Nobody answered.
     #[error("failed to connect to {0}")]
     Connect(String, #[source] io::Error),
     /// Whoever answered is not believed, or does not speak TLS 1.3.
@@ -109,7 +118,15 @@ impl Dispatch {
     /// Dials once. May take as long as names are resolved and handshakes answered.
     pub async fn dial(&self) -> Result<Channel, DialError> {
         let whom = || self.host.clone();
-        let tcp = TcpStream::connect((self.host.as_str(), self.port))
+        let host = self.host.clone();
+        let found = spawn_blocking(move || names::lookup(&host, RESOLVE)).await;
+        let found = found.map_err(|error| DialError::Connect(whom(), error.into()))?;
+        let found = found.map_err(|error| DialError::Name(whom(), error))?;
+        let addresses: Vec<SocketAddr> = found
+            .into_iter()
+            .map(|address| SocketAddr::new(address, self.port))
+            .collect();
+        let tcp = TcpStream::connect(addresses.as_slice())
             .await
             .map_err(|error| DialError::Connect(whom(), error))?;
         tcp.set_nodelay(true)

@@ -3,147 +3,33 @@
 //! one fault that no pod of a tenant can have, because admission and the operator make none such.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Output};
 
-use contract::{Inside, Limit, ProbeReport, SeenRuntime, Strays, VERSION};
+use contract::{Inside, Limit, ProbeReport, Saw, SeenRuntime, Strays, VERSION};
 use serde_json::{Value, json};
 
-use crate::harness::{SANDBOX, find};
+use crate::bundle::{Bundle, IMAGE, MEMORY, READ_ONLY, copy, places};
 
-const MEMORY: u64 = 64 << 20;
-/// What Kubernetes has runtimes cover, and make read-only, as its 1.34 does.
-const MASKED: [&str; 12] = [
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-];
-const READ_ONLY: [&str; 5] = [
-    "/proc/bus",
-    "/proc/fs",
-    "/proc/irq",
-    "/proc/sysrq-trigger",
-    "/proc/sys",
-];
-
-/// A container's files, gone when dropped.
-struct Bundle {
-    directory: PathBuf,
-    config: Value,
+/// What it says of itself; nothing, with the reason printed, where there is no such runtime.
+fn inside(bundle: &mut Bundle, runtime: &str) -> Option<Inside> {
+    Some(probed(bundle, runtime, &json!([]))?.0.inside)
 }
 
-impl Drop for Bundle {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.directory);
-    }
-}
-
-impl Bundle {
-    /// As a sandbox is: a root that is not written, four places, the usual files and limits.
-    fn new(name: &str) -> Self {
-        let own = format!("cloister-{name}-{}", std::process::id());
-        let directory = std::env::temp_dir().join(&own);
-        for below in ["root", "bin", "token", "other"] {
-            fs::create_dir_all(directory.join(below)).unwrap();
-        }
-        fs::copy(SANDBOX, directory.join("bin/cloister-sandbox")).unwrap();
-        fs::write(directory.join("token/token"), "the-token").unwrap();
-        let report = directory.join("report");
-        fs::write(&report, "").unwrap();
-        fs::set_permissions(&report, fs::Permissions::from_mode(0o666)).unwrap();
-        let config = config(&directory, &own);
-        Self { directory, config }
-    }
-
-    fn mount(&mut self, from: &Path, to: &str, access: &str) {
-        let mount = json!({"destination": to, "type": "bind", "source": from,
-            "options": ["rbind", "rprivate", access]});
-        let mounts = self.config["mounts"].as_array_mut();
-        mounts.unwrap().push(mount);
-    }
-
-    /// What it says of itself; nothing, with the reason printed, where there is no such runtime.
-    fn inside(&self, runtime: &str) -> Option<Inside> {
-        let Some(program) = find(runtime) else {
-            println!("not shown here: no {runtime} on this machine");
-            return None;
-        };
-        let text = self.config.to_string();
-        fs::write(self.directory.join("config.json"), text).unwrap();
-        let mut command = Command::new("timeout");
-        command.args(["--kill-after=1", "60"]).arg(program);
-        command
-            .arg("--root")
-            .arg(self.directory.join(format!("state-{runtime}")));
-        if runtime == "runsc" {
-            command.args(["--network=none", "--platform=systrap"]);
-        }
-        let id = self.directory.file_name().unwrap();
-        let bundle = ["run", "--bundle"];
-        command.args(bundle).arg(&self.directory).arg(id);
-        let output = command.output().unwrap();
-        let report = fs::read_to_string(self.directory.join("report")).unwrap();
-        let report: ProbeReport = serde_json::from_str(&report)
-            .unwrap_or_else(|error| panic!("{error}: {report}, {output:?}"));
-        Some(report.inside)
-    }
-}
-
-fn config(directory: &Path, own: &str) -> Value {
-    let bind = |from: &str, to: &str, access: &str| {
-        json!({"destination": to, "type": "bind", "source": directory.join(from),
-            "options": ["rbind", "rprivate", access]})
-    };
-    let kernels = |kind: &str, to: &str, options: &[&str]| json!({"destination": to, "type": kind, "source": kind, "options": options});
-    let memory = |to: &str| kernels("tmpfs", to, &["nosuid", "mode=1777", "size=1m"]);
-    let place = |path: &str, writable: bool| json!({"path": path, "writable": writable});
-    let request = json!({"version": VERSION, "timeoutMs": 100, "targets": [], "places": [
-        place("/cloister", false), place("/run/cloister", false),
-        place("/work", true), place("/tmp", true)]});
-    let spaces = ["pid", "ipc", "uts", "mount", "network"];
-    let none: [&str; 0] = [];
-    json!({
-        "ociVersion": "1.0.2",
-        "hostname": "sandbox",
-        "root": {"path": "root", "readonly": true},
-        "process": {
-            "user": {"uid": 65532, "gid": 65532}, "cwd": "/", "noNewPrivileges": true,
-            "args": ["/cloister/cloister-sandbox", "probe", "--request", request.to_string()],
-            "capabilities": {"bounding": none, "effective": none, "permitted": none},
-            "rlimits": [{"type": "RLIMIT_NPROC", "soft": 512, "hard": 512}],
-        },
-        "mounts": [
-            kernels("proc", "/proc", &["nosuid", "noexec", "nodev"]),
-            kernels("tmpfs", "/dev", &["nosuid", "mode=755", "size=65536k"]),
-            kernels("devpts", "/dev/pts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666"]),
-            kernels("mqueue", "/dev/mqueue", &["nosuid", "noexec", "nodev"]),
-            kernels("sysfs", "/sys", &["nosuid", "noexec", "nodev", "ro"]),
-            kernels("cgroup", "/sys/fs/cgroup", &["nosuid", "noexec", "nodev", "ro"]),
-            kernels("tmpfs", "/dev/shm", &["nosuid", "noexec", "nodev", "mode=1777"]),
-            bind("report", "/dev/termination-log", "rw"),
-            bind("token/token", "/etc/hosts", "rw"),
-            bind("bin", "/cloister", "ro"),
-            bind("token", "/run/cloister", "ro"),
-            memory("/work"),
-            memory("/tmp"),
-        ],
-        "linux": {
-            "namespaces": spaces.map(|kind| json!({"type": kind})),
-            "cgroupsPath": format!("/{own}"),
-            "resources": {"memory": {"limit": MEMORY}},
-            "maskedPaths": MASKED, "readonlyPaths": READ_ONLY,
-        },
-    })
+/// Its report on these targets, and what it said beside that.
+fn probed(bundle: &mut Bundle, runtime: &str, targets: &Value) -> Option<(ProbeReport, Output)> {
+    let request =
+        json!({"version": VERSION, "timeoutMs": 100, "targets": targets, "places": places()});
+    let request = request.to_string();
+    bundle.config["process"]["args"] =
+        json!(["/cloister/cloister-sandbox", "probe", "--request", request]);
+    let mut command = bundle.runtime(runtime)?;
+    command.args(["run", "--bundle"]).arg(&bundle.directory);
+    let output = command.arg(bundle.id()).output().unwrap();
+    let report = fs::read_to_string(bundle.directory.join("report")).unwrap();
+    let report: ProbeReport = serde_json::from_str(&report)
+        .unwrap_or_else(|error| panic!("{error}: {report}, {output:?}"));
+    Some((report, output))
 }
 
 /// What is not as it must be, of what containers differ in here.
@@ -199,8 +85,8 @@ fn a_container_as_it_must_be_is_found_so() {
         ("runc", SeenRuntime::Host, Limit::At(512)),
         ("runsc", SeenRuntime::GVisor, Limit::Hidden),
     ] {
-        let bundle = Bundle::new(&format!("sound-{runtime}"));
-        let Some(inside) = bundle.inside(runtime) else {
+        let mut bundle = Bundle::new(&format!("sound-{runtime}"));
+        let Some(inside) = inside(&mut bundle, runtime) else {
             continue;
         };
         assert_eq!(faults(&inside), [""; 0], "{runtime}");
@@ -213,7 +99,7 @@ fn each_fault_is_found_by_itself() {
     for (index, (named, fault)) in FAULTS.into_iter().enumerate() {
         let mut bundle = Bundle::new(&format!("fault-{index}"));
         fault(&mut bundle);
-        let Some(inside) = bundle.inside("runc") else {
+        let Some(inside) = inside(&mut bundle, "runc") else {
             return;
         };
         let found = faults(&inside);
@@ -222,4 +108,42 @@ fn each_fault_is_found_by_itself() {
         let most = if named.starts_with("token") { 2 } else { 1 };
         assert!(found.len() <= most, "{named}: {found:?}");
     }
+}
+
+/// A library of the image's that says so when it is loaded.
+const LIBRARY: &str = "#include <unistd.h>\n\
+    __attribute__((constructor)) static void loaded(void) { write(1, \"loaded\\n\", 7); }\n";
+
+#[test]
+fn nothing_of_the_image_is_loaded_to_find_a_name() {
+    let mut bundle = Bundle::new("names");
+    let root = bundle.directory.join("root");
+    for file in IMAGE {
+        copy(Path::new(file), &root.join(&file[1..]));
+    }
+    // What the C library's own resolver would do: load this, before anything is proven.
+    fs::write(root.join("etc/nsswitch.conf"), "hosts: ours files\n").unwrap();
+    let source = bundle.directory.join("ours.c");
+    fs::write(&source, LIBRARY).unwrap();
+    let library = root.join("lib/x86_64-linux-gnu/libnss_ours.so.2");
+    let mut compiler = Command::new("cc");
+    compiler
+        .args(["-shared", "-fPIC", "-o"])
+        .arg(&library)
+        .arg(&source);
+    assert!(compiler.status().unwrap().success());
+    let names = json!([
+        {"check": "Dns", "address": "name.test", "expect": "Reachable"},
+        {"check": "OtherTenant", "address": "name.test:1", "expect": "Blocked"},
+    ]);
+    let Some((report, output)) = probed(&mut bundle, "runc", &names) else {
+        return;
+    };
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!said.contains("loaded"), "{said}");
+    // There is no server to ask, which is no silence.
+    assert!(
+        report.checks.iter().all(|one| one.saw == Saw::Error),
+        "{said}"
+    );
 }

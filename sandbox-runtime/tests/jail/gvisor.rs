@@ -29,6 +29,10 @@ fn runsc(run: &Run) -> Option<Command> {
         return None;
     };
     let mut command = Command::new("timeout");
+    // See `Bundle::runtime`.
+    command
+        .env("GODEBUG", "updatemaxprocs=0")
+        .env("GOMAXPROCS", "2");
     command
         .args(["--kill-after=1", "60"])
         .arg(program)
