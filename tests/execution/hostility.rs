@@ -11,15 +11,13 @@ const LIMIT: Duration = Duration::from_secs(90);
 /// What gVisor, which has no Landlock and heeds no `PR_SET_DUMPABLE` here, leaves open to a
 /// command that runs as the supervisor's user, and why nothing comes of it. A gap that is known,
 /// see docs/threat-model.md; one more, or one fewer, fails.
-const KNOWN: [&str; 4] = [
+const KNOWN: [&str; 3] = [
     // Opens no session any more: that takes what the first one was told.
     "read /run/cloister/token",
     // The node's address, and what image and kubelet put there: nothing secret.
     "read /proc/1/environ",
     // Where its memory would be; the memory itself is shut.
     "read /proc/1/maps",
-    // It heeds only signals from outside the pod, and as process 1 no kill from inside.
-    "signal the supervisor",
 ];
 
 /// Whatever a probe of the tenant found shut, by address.
