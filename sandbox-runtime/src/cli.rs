@@ -12,7 +12,9 @@ use std::path::PathBuf;
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::{Parser, ValueExt as _};
 
-use self::help::{CANARY_HELP, HELP, INSTALL_HELP, PROBE_HELP, RUN_HELP, SERVE_HELP};
+use self::help::{
+    CANARY_HELP, HELP, INSTALL_HELP, PROBE_HELP, READY_HELP, RUN_HELP, SERVE_HELP, WORK_HELP,
+};
 use crate::greeting::Role;
 use crate::run::Source;
 
@@ -38,6 +40,10 @@ pub enum Command {
     Run(RunArguments),
     /// Be a sandbox.
     Serve(ServeArguments),
+    /// Be a Worker.
+    Work(WorkArguments),
+    /// Say whether the Worker is ready.
+    Ready,
 }
 
 /// Arguments of `probe`.
@@ -74,16 +80,27 @@ pub struct ServeArguments {
     pub config: String,
 }
 
+/// Arguments of `work`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct WorkArguments {
+    /// JSON of a `WorkConfig`, not yet looked at.
+    pub config: String,
+    /// File that receives why it is over.
+    pub message: PathBuf,
+}
+
 /// What is wrong with what was typed.
 #[derive(Debug, thiserror::Error)]
 pub enum UsageError {
     /// Not a known command.
     #[error(
-        "`{0}` is not a command; they are `serve`, `run`, `probe`, `install` and `canary`, see --help"
+        "`{0}` is not a command; they are `serve`, `work`, `ready`, `run`, `probe`, `install` and `canary`, see --help"
     )]
     UnknownCommand(String),
     /// No command at all.
-    #[error("a command is missing: `serve`, `run`, `probe`, `install` or `canary`, see --help")]
+    #[error(
+        "a command is missing: `serve`, `work`, `ready`, `run`, `probe`, `install` or `canary`, see --help"
+    )]
     MissingCommand,
     /// A required option is missing.
     #[error("`{command}` needs {option}, see `{command} --help`")]
@@ -105,6 +122,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
     let mut parser = Parser::from_args(arguments);
     match parser.next()? {
         Some(Value(command)) if command == "serve" => serve(&mut parser),
+        Some(Value(command)) if command == "work" => work(&mut parser),
+        Some(Value(command)) if command == "ready" => ready(&mut parser),
         Some(Value(command)) if command == "run" => run(&mut parser),
         Some(Value(command)) if command == "probe" => probe(&mut parser),
         Some(Value(command)) if command == "install" => install(&mut parser),
@@ -133,6 +152,32 @@ fn serve(parser: &mut Parser) -> Result<Command, UsageError> {
         option: "--config <JSON>",
     })?;
     Ok(Command::Serve(ServeArguments { config }))
+}
+
+fn work(parser: &mut Parser) -> Result<Command, UsageError> {
+    let mut config = None;
+    let mut message = PathBuf::from(TERMINATION_LOG);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("config") => config = Some(parser.value()?.string()?),
+            Long("message") => message = parser.value()?.into(),
+            Long("help") | Short('h') => return Ok(Command::Print(WORK_HELP)),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let config = config.ok_or(UsageError::MissingOption {
+        command: "work",
+        option: "--config <JSON>",
+    })?;
+    Ok(Command::Work(WorkArguments { config, message }))
+}
+
+fn ready(parser: &mut Parser) -> Result<Command, UsageError> {
+    match parser.next()? {
+        None => Ok(Command::Ready),
+        Some(Long("help") | Short('h')) => Ok(Command::Print(READY_HELP)),
+        Some(other) => Err(other.unexpected().into()),
+    }
 }
 
 fn run(parser: &mut Parser) -> Result<Command, UsageError> {
@@ -290,6 +335,17 @@ mod tests {
     }
 
     #[test]
+    fn accepts_a_worker_and_who_asks_for_it() {
+        let expected = |message: &str| {
+            let (config, message) = ("{}".into(), message.into());
+            Ok(Command::Work(WorkArguments { config, message }))
+        };
+        assert_eq!(typed("work --config {}"), expected(TERMINATION_LOG));
+        assert_eq!(typed("work --message /m --config {}"), expected("/m"));
+        assert_eq!(typed("ready"), Ok(Command::Ready));
+    }
+
+    #[test]
     fn answers_help_everywhere() {
         assert_eq!(typed("--help"), Ok(Command::Print(HELP)));
         assert_eq!(typed("probe -h"), Ok(Command::Print(PROBE_HELP)));
@@ -297,6 +353,8 @@ mod tests {
         assert_eq!(typed("install --help"), Ok(Command::Print(INSTALL_HELP)));
         assert_eq!(typed("run --help"), Ok(Command::Print(RUN_HELP)));
         assert_eq!(typed("serve --help"), Ok(Command::Print(SERVE_HELP)));
+        assert_eq!(typed("work --help"), Ok(Command::Print(WORK_HELP)));
+        assert_eq!(typed("ready -h"), Ok(Command::Print(READY_HELP)));
         assert_eq!(typed("--version"), Ok(Command::Print(VERSION)));
     }
 
@@ -319,6 +377,11 @@ mod tests {
             "serve",
             "serve --config",
             "serve --config {} true",
+            "work",
+            "work --config",
+            "work --config {} true",
+            "ready now",
+            "ready --config {}",
             "run",
             "run --contract -",
             "run --report /r",

@@ -6,7 +6,8 @@
 //!
 //! [`run`] is the jail: [`kernel`] → [`plan`] → [`prepare`] → [`enforce`] → [`supervise`].
 //! [`serve`] is process 1 of a sandbox pod: it proves the sandbox with the one, and is given a
-//! run for the other, over its session with the operator.
+//! run for the other, over its session with the operator. [`work`] is process 1 of a Worker's pod:
+//! no session, no operator; it judges what it sees itself, and [`ready`] tells the kubelet.
 
 pub mod canary;
 pub mod cli;
@@ -20,11 +21,13 @@ pub mod plan;
 pub mod policy;
 pub mod prepare;
 pub mod probe;
+pub mod ready;
 pub mod run;
 pub mod serve;
 pub mod step;
 pub mod supervise;
 pub mod sys;
+pub mod work;
 
 /// An error with all its causes, on one line.
 pub fn with_causes(error: &dyn std::error::Error) -> String {

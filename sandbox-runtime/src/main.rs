@@ -1,14 +1,15 @@
 //! `cloister-sandbox`: parses, dispatches, and turns the outcome into an exit code.
 //!
 //! 0: a report was written, or the canary or the sandbox was asked to stop. 1: this process failed.
-//! 2: it was asked for something that it does not do; `run` has written a report on that.
+//! 2: it was asked for something that it does not do; `run` has written a report on that. A Worker ends
+//! with its command's code, and `ready` with 0 only if it is.
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use contract::run::{Outcome, RunReport};
 use sandbox_runtime::cli::{self, Command};
-use sandbox_runtime::{canary, install, probe, run, serve, with_causes};
+use sandbox_runtime::{canary, install, probe, ready, run, serve, with_causes, work};
 
 /// This process failed at what it was rightly asked to do.
 const FAILED: u8 = 1;
@@ -42,6 +43,14 @@ fn main() -> ExitCode {
             Err(error) if error.is_bad_request() => fail(BAD_REQUEST, &error),
             Err(error) => fail(FAILED, &error),
         },
+        Ok(Command::Work(arguments)) => {
+            ExitCode::from(work::run(&arguments.config, &arguments.message))
+        }
+        Ok(Command::Ready) => {
+            let (is_ready, line) = ready::run();
+            say(&line);
+            ExitCode::from(if is_ready { 0 } else { FAILED })
+        }
         Ok(Command::Install(to)) => match install::run(&to) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(FAILED, &error),

@@ -23,6 +23,8 @@ use crate::output::{Outlet, relay};
 use crate::plan::{Refused, plan};
 use crate::policy::{self, Instruction, PolicyError};
 use crate::prepare::{PrepareError, prepare};
+use crate::supervise::supervise;
+use crate::sys::Processes;
 use crate::sys::linux::Linux;
 use crate::with_causes;
 
@@ -118,7 +120,7 @@ pub fn run(source: &Source, report: &Path) -> Result<RunReport, RunError> {
     let sys = Linux::new().map_err(RunError::Supervise)?;
     let tried = read(source)
         .and_then(|contract| understand(&contract))
-        .and_then(|contract| carry_out(&contract, &Ready::look()?, None, &sys, || {}));
+        .and_then(|contract| carry_out(&contract, &Ready::look()?, (&sys, &sys), None, || {}));
     let outcome = tell(tried)?;
     write(report, &outcome).map_err(|error| RunError::Report(report.to_owned(), error))?;
     Ok(outcome)
@@ -133,16 +135,33 @@ pub fn perform(
     sys: &Linux,
     started: impl FnOnce(),
 ) -> Result<RunReport, RunError> {
-    let carry_out = |contract| carry_out(&contract, ready, Some(outlet), sys, started);
+    let carry_out = |contract| carry_out(&contract, ready, (sys, sys), Some(outlet), started);
     tell(understand(contract).and_then(carry_out))
+}
+
+/// The same of a contract that is understood, with others to watch it, and nobody to pass on what
+/// it says to.
+pub fn perform_watched(
+    contract: &RunContract,
+    ready: &Ready,
+    (sys, watch): (&Linux, &impl Processes),
+    started: impl FnOnce(),
+) -> Result<RunReport, RunError> {
+    tell(carry_out(contract, ready, (sys, watch), None, started))
+}
+
+/// Whether this could be run here, as far as that can be known without doing anything.
+pub fn is_enforceable(contract: &RunContract, ready: &Ready) -> Result<(), NotRun> {
+    plan(contract, &ready.kernel)?;
+    Ok(())
 }
 
 /// The outer error says that nothing ran, the inner one that the watch failed.
 fn carry_out(
     contract: &RunContract,
     ready: &Ready,
+    (sys, watch): (&Linux, &impl Processes),
     outlet: Option<&Outlet>,
-    sys: &Linux,
     started: impl FnOnce(),
 ) -> Result<io::Result<Outcome>, NotRun> {
     let plan = plan(contract, &ready.kernel)?;
@@ -151,7 +170,8 @@ fn carry_out(
     let before = ending::Before::now(sys);
     let command = enforce(prepared, sys)?;
     started();
-    Ok(ending::watch(command, relay, contract, &before, sys).map(Outcome::Ended))
+    let over = supervise(watch, command, contract.time);
+    Ok(over.map(|over| Outcome::Ended(ending::gather(over, relay, contract, &before, sys))))
 }
 
 fn tell(tried: Result<io::Result<Outcome>, NotRun>) -> Result<RunReport, RunError> {

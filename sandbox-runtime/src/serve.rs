@@ -16,8 +16,6 @@ use std::io::{self, Write as _};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::mpsc::unbounded_channel;
 
 pub use self::config::ConfigError;
@@ -29,7 +27,7 @@ use crate::output::Outlet;
 use crate::run::{self, NotRun, Ready, RunError};
 use crate::sys::bell::Bell;
 use crate::sys::linux::Linux;
-use crate::sys::{News, Sys as _};
+use crate::sys::{News, Sys as _, limit};
 
 /// Who was asked to end while the command ran waits so long for the operator to hear how it
 /// ended: as long as the longest pause before a session, and a dial.
@@ -73,7 +71,7 @@ pub fn run(config: &str) -> Result<(), ServeError> {
     sys.hide_memory().map_err(ServeError::Start)?;
     let config = config::parse(config)?;
     if let Some(most) = config.processes {
-        limit_processes(most).map_err(|error| ServeError::Start(error.into()))?;
+        limit::processes(most).map_err(|error| ServeError::Start(error.into()))?;
     }
     let (tell, events) = unbounded_channel();
     let glance = Glance {
@@ -108,19 +106,6 @@ pub fn run(config: &str) -> Result<(), ServeError> {
         let _ = writeln!(io::stderr(), "cloister-sandbox: {remark}");
     }
     wait_for_end(&sys, &bell).map_err(ServeError::Start)
-}
-
-/// Holds this process, and all that comes of it, to so many processes and threads of its user; less
-/// where it is under a stricter limit. The command's jail says the same again.
-fn limit_processes(most: u64) -> Result<(), Errno> {
-    let most = getrlimit(Resource::Nproc)
-        .maximum
-        .map_or(most, |hard| hard.min(most));
-    let limit = Rlimit {
-        current: Some(most),
-        maximum: Some(most),
-    };
-    setrlimit(Resource::Nproc, limit)
 }
 
 /// The contract, or `None` if this process was asked to end first.

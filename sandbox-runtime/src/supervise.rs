@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use contract::run::{Cause, Exit, Time};
 
-use crate::sys::{News, Reaped, Signal, Sys};
+use crate::sys::{News, Processes, Reaped, Signal};
 
 #[cfg(test)]
 mod tests;
@@ -59,7 +59,7 @@ impl Phase {
 ///
 /// Fails only if the kernel refuses to wait or to signal, which leaves nothing to do but to
 /// end: with process 1 end all others.
-pub fn supervise(sys: &impl Sys, command: u32, time: Time) -> io::Result<Over> {
+pub fn supervise(sys: &impl Processes, command: u32, time: Time) -> io::Result<Over> {
     let begin = sys.now();
     let limit = time.limit_ms.map_or(FOREVER, Duration::from_millis);
     let mut phase = Phase::Running(begin + limit);
@@ -110,12 +110,12 @@ pub fn supervise(sys: &impl Sys, command: u32, time: Time) -> io::Result<Over> {
     })
 }
 
-fn kill(sys: &impl Sys, now: Duration) -> io::Result<Phase> {
+fn kill(sys: &impl Processes, now: Duration) -> io::Result<Phase> {
     sys.signal_everyone(Signal::Kill)?;
     Ok(Phase::Killed(now + UNKILLABLE))
 }
 
-fn ask(sys: &impl Sys, signal: Signal, now: Duration, time: Time) -> io::Result<Phase> {
+fn ask(sys: &impl Processes, signal: Signal, now: Duration, time: Time) -> io::Result<Phase> {
     sys.signal_everyone(signal)?;
     Ok(Phase::Asked(now + Duration::from_millis(time.grace_ms)))
 }
@@ -133,7 +133,7 @@ enum Left {
 
 /// Takes those who have ended, [`REAPED_AT_ONCE`] at most: a command that makes orphans faster
 /// than they are reaped must not keep process 1 from looking at the clock.
-fn reap(sys: &impl Sys, command: u32, exit: &mut Option<Exit>) -> io::Result<Left> {
+fn reap(sys: &impl Processes, command: u32, exit: &mut Option<Exit>) -> io::Result<Left> {
     for _ in 0..REAPED_AT_ONCE {
         match sys.reap()? {
             Reaped::Nobody => return Ok(Left::Nobody),

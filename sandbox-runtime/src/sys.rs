@@ -1,4 +1,4 @@
-//! What the jail asks of the kernel, as a trait: [`linux::Linux`] asks it, [`recording`]
+//! What the jail asks of the kernel, as two traits: [`linux::Linux`] asks it, [`recording`]
 //! writes down what would have been asked.
 //!
 //! All `unsafe` of this crate is in [`linux`].
@@ -6,6 +6,7 @@
 pub mod attempts;
 pub mod bell;
 pub mod files;
+pub mod limit;
 pub mod linux;
 mod memory;
 #[cfg(test)]
@@ -128,6 +129,14 @@ pub trait Sys {
     fn ruleset(&self, rules: &FileRules) -> Result<OwnedFd, files::FilesError>;
     /// Starts a command behind its seals, and gives its number.
     fn launch(&self, launch: Launch) -> Result<u32, LaunchError>;
+    /// What all that was reaped has used.
+    fn usage(&self) -> Usage;
+    /// Processes of this container killed for want of memory, since it began.
+    fn oom_kills(&self) -> Option<u64>;
+}
+
+/// What the supervisor asks of the kernel while a command runs.
+pub trait Processes {
     /// Waits until something happens, at most so long.
     fn news(&self, most: Duration) -> io::Result<Vec<News>>;
     /// Takes one process off the kernel's list of the ended; never waits.
@@ -136,8 +145,4 @@ pub trait Sys {
     fn signal_everyone(&self, signal: Signal) -> io::Result<()>;
     /// Time since some point in the past, steadily growing.
     fn now(&self) -> Duration;
-    /// What all that was reaped has used.
-    fn usage(&self) -> Usage;
-    /// Processes of this container killed for want of memory, since it began.
-    fn oom_kills(&self) -> Option<u64>;
 }

@@ -44,7 +44,8 @@ pub struct WorkConfig {
     pub probe: ProbeRequest,
     /// How its own process must be confined.
     pub wanted: Wanted,
-    /// What to run, and in which jail. `time.graceMs` is what a SIGTERM gives it, and has to be less
+    /// What to run, and in which jail. Of `wanted.processes` the command is left at least 128 less, so
+    /// that it cannot keep the supervisor from looking. `time.graceMs` is what a SIGTERM gives it, and has to be less
     /// than the pod's `terminationGracePeriodSeconds`.
     pub run: RunContract,
     /// Milliseconds between two looks, 1,000 to 600,000; each pause is up to a tenth longer or

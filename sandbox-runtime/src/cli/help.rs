@@ -7,6 +7,8 @@ Usage: cloister-sandbox <COMMAND> [OPTIONS]
 
 Commands:
   serve    Be process 1 of a sandbox pod: prove it, be given one run, run it, report
+  work     Be process 1 of a Worker's pod: prove it, run the command, prove it on a clock
+  ready    Say whether the Worker of this container is ready
   run      Run one command in its jail, as process 1 of a container, and report
   probe    Look at the network and at this process from inside, once, and report
   install  Copy this program to where a sandbox finds it
@@ -17,9 +19,12 @@ Options:
   -V, --version    Print the version
 
 Exit codes:
-  0  done: a report was written, whatever it says; or canary or sandbox were asked to stop
-  1  failed: no report was written; or the canary could not listen, the sandbox not wait
+  0  done: a report was written, whatever it says; or canary or sandbox were asked to stop; or the
+     Worker is ready
+  1  failed: no report was written; or the canary could not listen, the sandbox not wait; or the
+     Worker is not ready
   2  wrong arguments or a wrong request; of `run`, too, if the report says that nothing ran
+  For those of `work` see its help.
 ";
 
 pub const SERVE_HELP: &str = "\
@@ -42,6 +47,51 @@ Options:
                    host of `dispatch`. The interval is 1000 to 600000 ms. `processes` holds
                    this process and the run to so many processes and threads.
   -h, --help       Print help
+";
+
+pub const WORK_HELP: &str = "\
+Be process 1 of a Worker's pod, from its start to its end. Talks to nobody.
+
+Looks as `probe` does and judges what it saw. Once everything is as it must be, runs the command
+in its jail as `run` does, and looks again on a clock while it runs. A fault makes it not ready at
+once, and ends the command if a look some seconds later finds one again; a look that cannot tell
+ends nothing, but a proof is good for its time only. SIGTERM and SIGINT from outside the container
+are passed on, and whoever is left after the grace is killed. The termination message says why it
+is over: of a broken proof, `check target: expected x, saw y`.
+
+Usage: cloister-sandbox work --config <JSON> [--message <FILE>]
+
+Options:
+  --config <JSON>   What to look at, and what to run:
+                    {\"version\":1,
+                     \"probe\":{\"version\":2,\"timeoutMs\":1000,\"targets\":[],\"places\":[]},
+                     \"wanted\":{\"runtime\":\"Host\",\"userNamespace\":true,\"memory\":268435456,
+                               \"processes\":512},
+                     \"run\":{...},\"probeIntervalMs\":30000,\"proofLimitMs\":90000,
+                     \"settleMs\":10000}
+                    `run` is what `run --contract` takes, without input, result and limit of time
+                    (null). The interval is 1000 to 600000 ms, a proof is good for twice that to
+                    3600000 ms. For settleMs, 0 to 120000, an open network may be a late policy.
+                    Canary and decoy may be name:port of a headless Service, resolved each time.
+  --message <FILE>  Where it goes [default: /dev/termination-log]
+  -h, --help        Print help
+
+Exit codes:
+  0 to 255  the command's own, where it ended by itself or was asked to; 128 and the signal's
+            number, where a signal ended it
+  1         this process failed
+  2         the configuration is wrong, or the jail is not to be had here: nothing ran
+  124       the proof is broken: nothing ran, or what ran was ended
+";
+
+pub const READY_HELP: &str = "\
+Say whether the Worker of this container is ready: its command runs, and the last proof is good.
+One line says why, or why not. For the kubelet, as an exec probe in the same container.
+
+Usage: cloister-sandbox ready
+
+Options:
+  -h, --help  Print help
 ";
 
 pub const RUN_HELP: &str = "\

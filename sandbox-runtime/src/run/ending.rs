@@ -1,7 +1,7 @@
-//! A command that runs → how it ended.
+//! A command that is over → how it ended.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::Read as _;
 use std::path::Path;
 
 use contract::run::{Ending, MAX_RESULT_BYTES, RunContract, RunResult};
@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 
 use crate::output::Relay;
-use crate::supervise::{Over, supervise};
+use crate::supervise::Over;
 use crate::sys::Sys;
 
 /// What counts from the start on.
@@ -26,25 +26,25 @@ impl Before {
     }
 }
 
-/// Watches the command to its end, and gathers what is left of it.
-pub(super) fn watch(
-    command: u32,
+/// Gathers what is left of a command that is over.
+pub(super) fn gather(
+    over: Over,
     relay: Relay,
     contract: &RunContract,
     before: &Before,
     sys: &impl Sys,
-) -> io::Result<Ending> {
+) -> Ending {
     let Over {
         exit,
         cause,
         wall,
         left_behind,
-    } = supervise(sys, command, contract.time)?;
+    } = over;
     let oom_kills = before
         .oom_kills
         .zip(sys.oom_kills())
         .map(|(then, now)| now.saturating_sub(then));
-    Ok(Ending {
+    Ending {
         exit,
         cause,
         oom_kills,
@@ -56,7 +56,7 @@ pub(super) fn watch(
             .as_ref()
             .map_or(RunResult::None, |path| result(Path::new(path))),
         left_behind,
-    })
+    }
 }
 
 /// Reads what the command left. It may be anything: a link to a secret is not followed, a

@@ -27,7 +27,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 use super::attempts::Attempt;
 use super::bell::Bell;
 use super::files::{self, FilesError};
-use super::{Launch, LaunchError, News, Reaped, Seal, Signal, Sys, memory, signals};
+use super::{Launch, LaunchError, News, Processes, Reaped, Seal, Signal, Sys, memory, signals};
 use crate::policy::Instruction;
 use crate::step::FileRules;
 
@@ -75,14 +75,19 @@ pub struct Linux {
 
 impl Linux {
     /// From here on SIGCHLD, SIGTERM and SIGINT are held back and come out of
-    /// [`Sys::news`]. To be called before any thread is started, for threads inherit it.
+    /// [`Processes::news`], as do, for nothing, the signals by which gVisor would let a command stop this
+    /// process. To be called before any thread is started, for threads inherit it.
     pub fn new() -> io::Result<Self> {
         let mut set = MaybeUninit::<libc::sigset_t>::uninit();
         // SAFETY: `sigemptyset` initializes the set that the other calls only read; signalfd
         // gives a descriptor that nobody else owns.
         let signals = unsafe {
             libc::sigemptyset(set.as_mut_ptr());
-            for signal in [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT] {
+            let stops = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
+            for signal in [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT]
+                .into_iter()
+                .chain(stops)
+            {
                 libc::sigaddset(set.as_mut_ptr(), signal);
             }
             check(libc::sigprocmask(
@@ -193,6 +198,27 @@ impl Sys for Linux {
         Ok(child.id())
     }
 
+    fn usage(&self) -> Usage {
+        let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+        // SAFETY: the kernel fills the whole struct; where it does not, it is zero, which is
+        // valid for its integers.
+        let usage = unsafe {
+            libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr());
+            usage.assume_init()
+        };
+        Usage {
+            user_ms: milliseconds(usage.ru_utime),
+            system_ms: milliseconds(usage.ru_stime),
+            max_resident_kib: usage.ru_maxrss.unsigned_abs(),
+        }
+    }
+
+    fn oom_kills(&self) -> Option<u64> {
+        memory::oom_kills()
+    }
+}
+
+impl Processes for Linux {
     fn news(&self, most: Duration) -> io::Result<Vec<News>> {
         let mut news = self.wait(&self.cancel, Some(most))?;
         if self.cancel.heard() {
@@ -237,25 +263,6 @@ impl Sys for Linux {
 
     fn now(&self) -> Duration {
         self.start.elapsed()
-    }
-
-    fn usage(&self) -> Usage {
-        let mut usage = MaybeUninit::<libc::rusage>::zeroed();
-        // SAFETY: the kernel fills the whole struct; where it does not, it is zero, which is
-        // valid for its integers.
-        let usage = unsafe {
-            libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr());
-            usage.assume_init()
-        };
-        Usage {
-            user_ms: milliseconds(usage.ru_utime),
-            system_ms: milliseconds(usage.ru_stime),
-            max_resident_kib: usage.ru_maxrss.unsigned_abs(),
-        }
-    }
-
-    fn oom_kills(&self) -> Option<u64> {
-        memory::oom_kills()
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use contract::run::{Exit, Usage};
 
 use super::files::FilesError;
-use super::{Launch, LaunchError, News, Reaped, Signal, Sys};
+use super::{Launch, LaunchError, News, Processes, Reaped, Signal, Sys};
 use crate::step::FileRules;
 
 /// The double.
@@ -88,6 +88,16 @@ impl Sys for Recording {
         Ok(2)
     }
 
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+
+    fn oom_kills(&self) -> Option<u64> {
+        None
+    }
+}
+
+impl Processes for Recording {
     fn news(&self, most: Duration) -> io::Result<Vec<News>> {
         let mut clock = self.clock.borrow_mut();
         let until = *clock + most;
@@ -133,13 +143,5 @@ impl Sys for Recording {
 
     fn now(&self) -> Duration {
         *self.clock.borrow()
-    }
-
-    fn usage(&self) -> Usage {
-        Usage::default()
-    }
-
-    fn oom_kills(&self) -> Option<u64> {
-        None
     }
 }

@@ -11,7 +11,7 @@ use contract::run::{Ending, MAX_RUN_REPORT_BYTES, Outcome, Refusal, RunReport};
 use serde_json::{Value, json};
 
 pub const SANDBOX: &str = env!("CARGO_BIN_EXE_cloister-sandbox");
-const INSIDE: &str = env!("CARGO_BIN_EXE_probe-inside");
+pub const INSIDE: &str = env!("CARGO_BIN_EXE_probe-inside");
 /// First of the users that runs become, one each: limits of processes count by user.
 const USERS: u32 = 910_000;
 

@@ -20,3 +20,4 @@ mod refusals;
 mod serve;
 mod signals;
 mod telling;
+mod work;

@@ -1,0 +1,56 @@
+//! The name of process 1, and the clock that it is told by. Not pure: reads and sets both.
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::time::Duration;
+
+use rustix::thread;
+use rustix::time::{ClockId, clock_gettime};
+
+use super::title::Title;
+
+/// Where the name of process 1 is to be read. That of the main thread is the process's.
+const NAME: &str = "/proc/1/comm";
+
+/// Calls the thread that this is called by so. Of the process it becomes the name only on the main
+/// thread.
+pub fn show(title: &Title) -> io::Result<()> {
+    let name = CString::new(title.to_string())?;
+    Ok(thread::set_name(&name)?)
+}
+
+/// What process 1 is called.
+pub fn shown() -> io::Result<String> {
+    let name = fs::read_to_string(NAME)?;
+    Ok(name.strip_suffix('\n').unwrap_or(&name).to_owned())
+}
+
+/// Time since the node's start, with its sleep: the same for every process of a container.
+pub fn since_start() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    Duration::try_from(now).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_is_called_what_it_says() {
+        std::thread::spawn(|| {
+            show(&Title::Ready(123_456_789)).unwrap();
+            let name = fs::read_to_string("/proc/thread-self/comm").unwrap();
+            assert_eq!(name, "ready 123456789\n");
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn the_clock_is_the_nodes() {
+        let uptime = fs::read_to_string("/proc/uptime").unwrap();
+        let uptime: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
+        assert!((since_start().as_secs_f64() - uptime).abs() < 5.0);
+    }
+}
