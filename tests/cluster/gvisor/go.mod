@@ -2,6 +2,10 @@ module cloister/gvisor
 
 go 1.25.0
 
+// Else Go asks again and again how many processors there are, by a call that the filter of the sandbox
+// kills for (sched_getaffinity); what is asked of the environment does not reach it.
+godebug updatemaxprocs=0
+
 require (
 	github.com/containerd/containerd v1.6.36
 	gvisor.dev/gvisor v0.0.0-20250503011706-39ed1f5ac29c
