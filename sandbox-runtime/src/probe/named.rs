@@ -49,15 +49,25 @@ pub fn dial(
     (name, port): (&str, u16),
     dial: impl Fn(SocketAddr) -> Seen + Sync,
 ) -> Seen {
-    let before = match dial::lookup(name, RESOLVE) {
+    found(check, port, || dial::lookup(name, RESOLVE), dial)
+}
+
+fn found(
+    check: Check,
+    port: u16,
+    lookup: impl Fn() -> Result<Vec<IpAddr>, Seen>,
+    dial: impl Fn(SocketAddr) -> Seen + Sync,
+) -> Seen {
+    let before = match lookup() {
         Ok(found) => chosen(found),
         Err(seen) => return as_error(&seen),
     };
     let seen = all(&before, port, dial);
-    if check != Check::OtherTenant || seen.saw != Saw::Silence && seen.saw != Saw::Unroutable {
+    let is_silent = matches!(seen.saw, Saw::Silence | Saw::Unroutable);
+    if check != Check::OtherTenant || !is_silent {
         return seen;
     }
-    match dial::lookup(name, RESOLVE) {
+    match lookup() {
         Ok(after) if before.iter().all(|address| after.contains(address)) => seen,
         Ok(_) => Seen::error("its addresses changed during the look".to_owned()),
         Err(seen) => as_error(&seen),
@@ -183,6 +193,41 @@ mod tests {
         let target = ("no-such-name.invalid", 1);
         let seen = dial(Check::OtherTenant, target, never);
         assert_eq!(seen.saw, Saw::Error, "{}", seen.why);
+    }
+
+    #[test]
+    fn the_silence_of_a_decoy_that_went_away_meanwhile_does_not_count() {
+        let address = |last| IpAddr::from([192, 0, 2, last]);
+        let looked = |check, saw, then: &[u8], afterwards: Option<&[u8]>| {
+            let is_first = std::cell::Cell::new(true);
+            let lookup = || match (is_first.replace(false), afterwards) {
+                (true, _) => Ok(then.iter().copied().map(address).collect()),
+                (false, Some(now)) => Ok(now.iter().copied().map(address).collect()),
+                (false, None) => Err(Seen::error("no answer".to_owned())),
+            };
+            let why = String::new();
+            found(check, 1, lookup, |_| Seen {
+                saw,
+                why: why.clone(),
+            })
+            .saw
+        };
+        let decoy = Check::OtherTenant;
+        assert_eq!(
+            looked(decoy, Saw::Silence, &[1, 2], Some(&[2, 3, 1])),
+            Saw::Silence
+        );
+        assert_eq!(
+            looked(decoy, Saw::Silence, &[1, 2], Some(&[2, 3])),
+            Saw::Error
+        );
+        assert_eq!(looked(decoy, Saw::Unroutable, &[1], Some(&[])), Saw::Error);
+        assert_eq!(looked(decoy, Saw::Silence, &[1], None), Saw::Error);
+        assert_eq!(looked(decoy, Saw::Connected, &[1], None), Saw::Connected);
+        assert_eq!(
+            looked(Check::ForbiddenCanary, Saw::Silence, &[1], None),
+            Saw::Silence
+        );
     }
 
     #[test]
