@@ -267,7 +267,7 @@ mod tests {
         let mut streams = Vec::new();
         for _ in 0..4 {
             for stream in [Stream::Stdout, Stream::Stderr] {
-                spool.put(stream, &[b'x'; 2 * MAX_OUTPUT_BYTES]);
+                spool.put(stream, &vec![b'x'; 2 * MAX_OUTPUT_BYTES]);
             }
             streams.extend(spool.piece().map(|piece| piece.stream));
             let said = spool.tapes.each_ref().map(|tape| tape.said);
