@@ -10,6 +10,7 @@ pub mod reserved;
 pub mod scalar;
 pub mod tenant;
 pub mod well_known;
+pub mod worker;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -18,9 +19,15 @@ pub use crate::{
     execution::{Execution, ExecutionSpec, ExecutionStatus},
     integration::{Integration, IntegrationSpec, IntegrationStatus},
     tenant::{Tenant, TenantSpec, TenantStatus},
+    worker::{Worker, WorkerSpec, WorkerStatus},
 };
 
 /// Every custom resource definition, in the order a reader meets them.
 pub fn all() -> Vec<CustomResourceDefinition> {
-    vec![Tenant::crd(), Integration::crd(), Execution::crd()]
+    vec![
+        Tenant::crd(),
+        Integration::crd(),
+        Execution::crd(),
+        Worker::crd(),
+    ]
 }

@@ -43,6 +43,10 @@ pub const ROLE_SANDBOX: &str = "sandbox";
 /// Label of a sandbox, and of an Execution that a schedule created: the Integration it was made
 /// for.
 pub const INTEGRATION_LABEL: &str = "cloister.dev/integration";
+/// Value of [`ROLE_LABEL`] on a pod that runs one replica of a Worker.
+pub const ROLE_WORKER: &str = "worker";
+/// Label of such a pod, and of everything else that a Worker is made of: the Worker's name.
+pub const WORKER_LABEL: &str = "cloister.dev/worker";
 /// Annotation of an Execution that a schedule created: the time that it was due, RFC 3339, UTC.
 pub const SCHEDULED_TIME_ANNOTATION: &str = "cloister.dev/scheduled-time";
 
