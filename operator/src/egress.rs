@@ -1,11 +1,11 @@
-//! What the sandboxes of an Integration may reach outside the cluster: whether its Tenant
+//! What the pods of an Integration or a Worker may reach outside the cluster: whether the Tenant
 //! allows that, and the network policy that opens it. Pure.
 //!
-//! In: `spec.egress` of an Integration, `spec.isolation.egressCeiling` of its Tenant, and the
-//! addresses that are the cluster's own. Out: the first fault, or the policy. The Tenant room
-//! writes that policy, because all policies of a namespace are one boundary with one writer;
-//! the dispatcher starts nothing of the Integration until it stands. Both ask here, so that
-//! they judge alike.
+//! In: `spec.egress` of an Integration or a Worker, `spec.isolation.egressCeiling` of its Tenant,
+//! and the addresses that are the cluster's own. Out: the first fault, or the policy. The Tenant
+//! room writes that policy, because all policies of a namespace are one boundary with one writer;
+//! the dispatcher, and the Worker room, start nothing until it stands. All ask here, so that they
+//! judge alike.
 
 use std::{
     fmt,
@@ -13,10 +13,10 @@ use std::{
 };
 
 use crds::{
-    Integration, reserved,
+    Integration, Worker, reserved,
     scalar::{Cidr, ParseError},
     tenant::{EgressRule, PortRange, Protocol},
-    well_known::{INTEGRATION_LABEL, ROLE_LABEL, ROLE_SANDBOX},
+    well_known::{INTEGRATION_LABEL, ROLE_LABEL, ROLE_SANDBOX, ROLE_WORKER, WORKER_LABEL},
 };
 use k8s_openapi::{
     api::networking::v1::{
@@ -24,7 +24,7 @@ use k8s_openapi::{
         NetworkPolicySpec,
     },
     apimachinery::pkg::{
-        apis::meta::v1::{LabelSelector, ObjectMeta},
+        apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference},
         util::intstr::IntOrString,
     },
 };
@@ -55,15 +55,58 @@ pub struct Ports {
     pub protocol: Protocol,
 }
 
-/// Whose sandboxes a policy opens something to.
+/// A kind whose pods may be let out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// By its sandboxes. One that asks for nothing has no policy.
+    Integration,
+    /// By its replicas. It has a policy in any case, which shuts what comes in once more.
+    Worker,
+}
+
+impl Holder {
+    /// Label that says whose a pod is, and the role of such pods.
+    pub const fn labels(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Integration => (INTEGRATION_LABEL, ROLE_SANDBOX),
+            Self::Worker => (WORKER_LABEL, ROLE_WORKER),
+        }
+    }
+
+    fn policy_name(self, name: &str, uid: Uid) -> String {
+        match self {
+            Self::Integration => names::egress(name, &uid.to_string()),
+            Self::Worker => names::worker_egress(name, &uid.to_string()),
+        }
+    }
+
+    fn controller(self, name: &str, uid: Uid) -> OwnerReference {
+        match self {
+            Self::Integration => controller::<Integration>(name, uid),
+            Self::Worker => controller::<Worker>(name, uid),
+        }
+    }
+
+    fn directions(self) -> Vec<String> {
+        let directions: &[&str] = match self {
+            Self::Integration => &["Egress"],
+            Self::Worker => &["Ingress", "Egress"],
+        };
+        directions.iter().map(|&one| one.to_owned()).collect()
+    }
+}
+
+/// Whose pods a policy opens something to.
 #[derive(Clone, Copy, Debug)]
 pub struct Of<'a> {
     /// The Tenant.
     pub tenant: &'a Owner,
     /// The tenant's namespace.
     pub namespace: &'a str,
-    /// Name of the Integration.
-    pub integration: &'a str,
+    /// Kind of the object.
+    pub holder: Holder,
+    /// Its name.
+    pub name: &'a str,
     /// Its identity.
     pub uid: Uid,
 }
@@ -145,7 +188,7 @@ const fn transport(protocol: Protocol) -> &'static str {
     }
 }
 
-/// Reads the list of an Integration.
+/// Reads the list of an Integration or a Worker.
 ///
 /// # Errors
 /// Field and problem of the first entry that cannot be read.
@@ -199,7 +242,7 @@ pub fn refuse_own(cidr: Cidr, cluster: &Cluster) -> Result<(), String> {
     }
 }
 
-/// What of an Integration's list its Tenant does not allow, the first of it: field and remedy.
+/// What of a list its Tenant does not allow, the first of it: field and remedy.
 ///
 /// Each range of ports of each entry has to lie within one range of one entry of the ceiling.
 /// Two entries that only hold it together do not count: what is asked for can be split alike.
@@ -228,25 +271,27 @@ pub fn fault(
     })
 }
 
-/// The policy that opens this list, outgoing, to the sandboxes of one Integration and to no
-/// other pod. Written in the server's own canonical form.
+/// The policy that opens this list, outgoing, to the pods of one Integration or Worker and to no
+/// other pod. Written in the server's own canonical form, which has no empty list.
 pub fn policy(of: Of<'_>, list: &[Opening]) -> NetworkPolicy {
     let Of {
         tenant,
         namespace,
-        integration,
+        holder,
+        name,
         uid,
     } = of;
+    let (whose, role) = holder.labels();
     let mut labels = tenant.labels();
-    labels.insert(INTEGRATION_LABEL.to_owned(), integration.to_owned());
-    let selected = [(ROLE_LABEL, ROLE_SANDBOX), (INTEGRATION_LABEL, integration)];
+    labels.insert(whose.to_owned(), name.to_owned());
+    let selected = [(ROLE_LABEL, role), (whose, name)];
     let selected = selected.map(|(key, value)| (key.to_owned(), value.to_owned()));
     NetworkPolicy {
         metadata: ObjectMeta {
-            name: Some(names::egress(integration, &uid.to_string())),
+            name: Some(holder.policy_name(name, uid)),
             namespace: Some(namespace.to_owned()),
             labels: Some(labels),
-            owner_references: Some(vec![controller::<Integration>(integration, uid)]),
+            owner_references: Some(vec![holder.controller(name, uid)]),
             ..ObjectMeta::default()
         },
         spec: Some(NetworkPolicySpec {
@@ -254,8 +299,8 @@ pub fn policy(of: Of<'_>, list: &[Opening]) -> NetworkPolicy {
                 match_labels: Some(selected.into()),
                 match_expressions: None,
             }),
-            policy_types: Some(vec!["Egress".to_owned()]),
-            egress: Some(list.iter().map(rule).collect()),
+            policy_types: Some(holder.directions()),
+            egress: (!list.is_empty()).then(|| list.iter().map(rule).collect()),
             ingress: None,
         }),
     }

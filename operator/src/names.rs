@@ -23,6 +23,10 @@ pub const ALLOW_DISPATCH: &str = "cloister-allow-dispatch";
 pub const POLICIES: [&str; 4] = [DENY_ALL, ALLOW_DNS, ALLOW_CANARY, ALLOW_DISPATCH];
 /// Prefix of the policies that open an Integration's egress.
 pub const EGRESS_PREFIX: &str = "cloister-egress-";
+/// Prefix of the policies of Workers.
+pub const WORKER_POLICY_PREFIX: &str = "cloister-worker-";
+/// Prefix of what else a Worker is made of: its Deployment, and so its pods, and its budget.
+pub const WORKER_PREFIX: &str = "worker-";
 /// Quota and limit range.
 pub const LIMITS: &str = "cloister-limits";
 /// Prefix of probe pods.
@@ -77,6 +81,17 @@ pub fn scheduled(integration: &str, integration_uid: &str, second: i64) -> Strin
 pub fn egress(integration: &str, integration_uid: &str) -> String {
     let tag = crate::digest::of(&integration_uid);
     format!("{EGRESS_PREFIX}{integration}-{}", &tag[..8])
+}
+
+/// Name of the policy of a Worker, another one for another Worker of the same name.
+pub fn worker_egress(worker: &str, worker_uid: &str) -> String {
+    let tag = crate::digest::of(&worker_uid);
+    format!("{WORKER_POLICY_PREFIX}{worker}-{}", &tag[..8])
+}
+
+/// Name of the Deployment of a Worker, and of its budget.
+pub fn worker(worker: &str) -> String {
+    format!("{WORKER_PREFIX}{worker}")
 }
 
 /// Name of a sandbox. The same Integration and tag give the same name.

@@ -6,6 +6,7 @@
 
 pub mod facts;
 pub mod sight;
+mod wakes;
 pub mod watch;
 
 use std::{
@@ -13,17 +14,20 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
-use crds::Tenant;
-use futures::channel::mpsc::UnboundedSender;
+use crds::{Tenant, Worker};
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Resource, ResourceExt,
-    runtime::reflector::{ObjectRef, Store},
+    runtime::reflector::{self, Store},
 };
 
 use self::{
-    facts::{Child, ChildKind, Cluster, LiveChild, LiveIntegration, LivePod, LivePolicy, Uid},
+    facts::{
+        Child, ChildKind, Cluster, LiveChild, LiveDeployment, LiveIntegration, LivePod, LivePolicy,
+        LiveWorker, Uid,
+    },
     sight::Sight,
+    wakes::Wakes,
 };
 use crate::names;
 
@@ -39,6 +43,10 @@ pub struct Surroundings {
     pub pods: BTreeMap<Box<str>, Stamped<LivePod>>,
     /// Integrations that ask for egress.
     pub integrations: BTreeMap<Box<str>, Stamped<LiveIntegration>>,
+    /// Workers.
+    pub workers: BTreeMap<Box<str>, Stamped<LiveWorker>>,
+    /// Their Deployments.
+    pub deployments: BTreeMap<Box<str>, Stamped<LiveDeployment>>,
 }
 
 impl Surroundings {
@@ -48,8 +56,15 @@ impl Surroundings {
             policies,
             pods,
             integrations,
+            workers,
+            deployments,
         } = self;
-        children.is_empty() && policies.is_empty() && pods.is_empty() && integrations.is_empty()
+        children.is_empty()
+            && policies.is_empty()
+            && pods.is_empty()
+            && integrations.is_empty()
+            && workers.is_empty()
+            && deployments.is_empty()
     }
 }
 
@@ -68,8 +83,10 @@ pub struct Stamped<T> {
 pub enum Concerns {
     /// Nobody: it told nothing new.
     Nobody,
-    /// One tenant.
+    /// One tenant, with its Workers.
     Tenant(String),
+    /// One tenant, and none of its Workers.
+    TenantAlone(String),
     /// All of them.
     Everyone,
 }
@@ -110,7 +127,8 @@ impl Progress {
 pub struct World {
     index: RwLock<Index>,
     tenants: Store<Tenant>,
-    wakes: Mutex<Option<UnboundedSender<ObjectRef<Tenant>>>>,
+    workers: Store<Worker>,
+    wakes: Wakes,
     /// Probes that are being posted and not in the index yet.
     posting: Mutex<usize>,
     sight: Sight,
@@ -127,12 +145,18 @@ impl Drop for ProbeSlot<'_> {
 }
 
 impl World {
-    /// An empty world around the store that the Tenant watch fills.
+    /// An empty world around the store that the Tenant watch fills, without Workers.
     pub fn new(tenants: Store<Tenant>) -> Self {
+        Self::with_workers(tenants, reflector::store().0)
+    }
+
+    /// The same with the store that the Worker watch fills.
+    pub fn with_workers(tenants: Store<Tenant>, workers: Store<Worker>) -> Self {
         Self {
             index: RwLock::default(),
             tenants,
-            wakes: Mutex::default(),
+            workers,
+            wakes: Wakes::default(),
             posting: Mutex::default(),
             sight: Sight::default(),
         }
@@ -146,6 +170,11 @@ impl World {
     /// Every Tenant.
     pub const fn tenants(&self) -> &Store<Tenant> {
         &self.tenants
+    }
+
+    /// Every Worker.
+    pub const fn workers(&self) -> &Store<Worker> {
+        &self.workers
     }
 
     /// What is known of a tenant's namespace.
@@ -232,16 +261,6 @@ impl World {
         });
     }
 
-    /// From now on `sender` hears which tenants to look at, beginning with all of them.
-    pub fn wake_through(&self, sender: UnboundedSender<ObjectRef<Tenant>>) {
-        // Held while the list is read: a Tenant that comes in between is told of afterwards.
-        let mut wakes = self.wakes.lock().unwrap_or_else(PoisonError::into_inner);
-        for tenant in self.tenants.state() {
-            let _ = sender.unbounded_send(ObjectRef::from_obj(&*tenant));
-        }
-        *wakes = Some(sender);
-    }
-
     /// Takes note that a watch brings what it should.
     fn sees(&self, watch: &str) {
         if self.sight.clear(watch) {
@@ -264,24 +283,6 @@ impl World {
             change(&mut index)
         };
         self.wake(&concerns);
-    }
-
-    /// Tells the controller, if this replica runs one, whom to look at. A closed channel
-    /// means the controller is going down, and then nobody needs to be told.
-    fn wake(&self, concerns: &Concerns) {
-        let wakes = self.wakes.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(sender) = wakes.as_ref() else { return };
-        match concerns {
-            Concerns::Nobody => {}
-            Concerns::Tenant(name) => {
-                let _ = sender.unbounded_send(ObjectRef::new(name));
-            }
-            Concerns::Everyone => {
-                for tenant in self.tenants.state() {
-                    let _ = sender.unbounded_send(ObjectRef::new(&tenant.name_any()));
-                }
-            }
-        }
     }
 }
 

@@ -21,7 +21,7 @@ use super::{
     turn::View,
 };
 use crate::{
-    egress::{self, Of},
+    egress::{self, Holder, Of},
     names,
     world::facts::{self, Child, Cluster, Uid},
 };
@@ -197,7 +197,8 @@ impl Book {
                 let of = Of {
                     tenant: owner,
                     namespace: &key.namespace,
-                    integration: &key.name,
+                    holder: Holder::Integration,
+                    name: &key.name,
                     uid: known.uid,
                 };
                 Reach::Open(egress::policy(of, list).fingerprint())

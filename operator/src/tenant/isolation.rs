@@ -42,14 +42,14 @@ use crate::{
 const MAX_NAMED: usize = 5;
 
 /// Fingerprint of the boundary that stands now: every policy, by identity and generation,
-/// and the runtime. Not those that concern the sandboxes of one Integration alone: no probe is
+/// and the runtime. Not those that concern the pods of one Integration or Worker alone: no probe is
 /// reached by them, so none says anything of them.
 pub fn fingerprint(valid: &ValidTenant) -> String {
     let policies: Vec<_> = valid
         .around
         .policies
         .iter()
-        .filter(|(_, held)| !held.fact.is_of_sandboxes())
+        .filter(|(_, held)| !held.fact.is_of_one_holder())
         .map(|(name, held)| json!([name, held.fact.uid.to_string(), held.fact.generation]))
         .collect();
     let whole = digest::of(&json!([
@@ -160,7 +160,7 @@ pub fn step(valid: &ValidTenant, known: &IsolationStatus, under_way: bool) -> St
 }
 
 /// Whether every policy of ours stands as it must, so that a probe is worth sending: of those of
-/// Integrations, that each concerns nothing else than its sandboxes.
+/// Integrations and Workers, that each concerns nothing else than its pods.
 fn in_force(around: &Surroundings, desired: &Boundary) -> bool {
     let live = |kind: ChildKind, name: String| around.children.get(&(kind, name.into()));
     let holds = |kind: ChildKind, name: String, fingerprint: u128| {
@@ -169,7 +169,7 @@ fn in_force(around: &Surroundings, desired: &Boundary) -> bool {
     let namespace = &desired.namespace;
     let mut policies = around.policies.iter();
     let astray = policies.any(|(name, held)| {
-        egress::is_of_integration(name, &held.fact) && !held.fact.is_of_sandboxes()
+        egress::is_of_holder(name, &held.fact) && !held.fact.is_of_one_holder()
     });
     !astray
         && holds(

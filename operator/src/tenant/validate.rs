@@ -19,7 +19,7 @@ use kube::ResourceExt;
 
 use super::gather::Inputs;
 use crate::{
-    egress::{self, Opening},
+    egress::{self, Holder, Opening},
     error::Error,
     meta::Owner,
     names,
@@ -53,7 +53,7 @@ pub struct ValidTenant {
     pub nowhere: Vec<String>,
     /// What of the spec the cluster cannot hold with, field and remedy.
     pub fault: Option<String>,
-    /// What the Integrations of the namespace may reach.
+    /// What the Integrations and Workers of the namespace may reach.
     pub openings: Vec<Granted>,
     /// What is in and about the namespace.
     pub around: Arc<Surroundings>,
@@ -81,11 +81,13 @@ impl ValidTenant {
     }
 }
 
-/// What one Integration asks for, and its tenant allows.
+/// What one Integration or Worker asks for, and its tenant allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Granted {
-    /// Name of the Integration.
-    pub integration: String,
+    /// Its kind.
+    pub holder: Holder,
+    /// Its name.
+    pub name: String,
     /// Its identity.
     pub uid: Uid,
     /// Its whole list.
@@ -207,22 +209,33 @@ fn refuse_forbidden(rule: &EgressRule, cluster: &Cluster) -> Result<(), Error> {
     egress::refuse_own(cidr, cluster).map_err(|problem| invalid(FIELD, problem))
 }
 
-/// What Integrations may reach. One of whose list anything is not allowed gets nothing of it: its
-/// own status says why, and nothing of it starts.
+/// What Integrations and Workers may reach. One of whose list anything is not allowed gets nothing
+/// of it: its own status says why, and nothing of it starts. A Worker's policy is there all the
+/// same, and shuts.
 fn openings(object: &Tenant, around: &Surroundings, cluster: &Cluster) -> Vec<Granted> {
     let ceiling = egress::ceiling(&object.spec.isolation.egress_ceiling);
     let tenant = object.name_any();
-    let asked = around.integrations.iter();
-    let granted = asked.filter_map(|(name, held)| {
-        let list = egress::list(&held.fact.egress).ok()?;
+    let allowed = |rules: &[EgressRule]| {
+        let list = egress::list(rules).ok()?;
         let fault = egress::fault(&list, &ceiling, &tenant, cluster);
-        fault.is_none().then(|| Granted {
-            integration: name.to_string(),
+        fault.is_none().then_some(list)
+    };
+    let asked = around.integrations.iter();
+    let integrations = asked.filter_map(|(name, held)| {
+        Some(Granted {
+            holder: Holder::Integration,
+            name: name.to_string(),
             uid: held.fact.uid,
-            list,
+            list: allowed(&held.fact.egress)?,
         })
     });
-    granted.collect()
+    let workers = around.workers.iter().map(|(name, held)| Granted {
+        holder: Holder::Worker,
+        name: name.to_string(),
+        uid: held.fact.uid,
+        list: allowed(&held.fact.egress).unwrap_or_default(),
+    });
+    integrations.chain(workers).collect()
 }
 
 /// Whether pods can have this kernel boundary here.

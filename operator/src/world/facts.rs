@@ -8,6 +8,8 @@ mod integration;
 mod node;
 mod pod;
 mod policy;
+mod worker;
+mod workload;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,6 +38,7 @@ pub use self::{
         BOUNDARY_ANNOTATION, DECOYS_ANNOTATION, LivePod, LiveProbe, NODE_ANNOTATION, REQUEST_OPTION,
     },
     policy::LivePolicy,
+    worker::{LiveDeployment, LiveReplica, LiveWorker, REVISION_LABEL, Trouble},
 };
 use crate::digest;
 
@@ -82,7 +85,7 @@ impl fmt::Debug for Uid {
     }
 }
 
-/// The kinds that a tenant's boundary is made of.
+/// The kinds that a tenant's boundary, and its Workers, are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ChildKind {
     /// Cluster-scoped, named after the tenant.
@@ -101,6 +104,10 @@ pub enum ChildKind {
     ClusterRole,
     /// Cluster-scoped, named after the tenant.
     ClusterRoleBinding,
+    /// In the tenant's namespace, of a Worker.
+    Deployment,
+    /// In the tenant's namespace, of a Worker.
+    PodDisruptionBudget,
 }
 
 impl ChildKind {
@@ -115,6 +122,8 @@ impl ChildKind {
             Self::RoleBinding => "RoleBinding",
             Self::ClusterRole => "ClusterRole",
             Self::ClusterRoleBinding => "ClusterRoleBinding",
+            Self::Deployment => "Deployment",
+            Self::PodDisruptionBudget => "PodDisruptionBudget",
         }
     }
 }
@@ -312,6 +321,10 @@ pub struct Cluster {
     /// Fingerprint of the slices that say so, with their versions. While that is the same,
     /// nobody has seen one of the pods not ready.
     pub decoys_version: u64,
+    /// Address that stands for the canary, whichever of its pods is there.
+    pub canary_service: Option<IpAddr>,
+    /// Address that stands for the decoy.
+    pub decoy_service: Option<IpAddr>,
     /// Names of the runtime classes.
     pub runtime_classes: BTreeSet<String>,
 }

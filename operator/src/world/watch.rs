@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crds::Tenant;
+use crds::{Tenant, Worker};
 use futures::StreamExt;
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -107,17 +107,38 @@ where
     follow_aloud(api, world, |_| {})
 }
 
+/// The same for what carries these labels alone.
+pub fn follow_labelled<K>(
+    api: Api<K>,
+    world: Arc<World>,
+    labels: &str,
+) -> impl Future<Output = ()> + use<K>
+where
+    K: Observed + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let watch = Watch::of(api, world, Some(labels), PATIENCE);
+    keep(watch, |_| {})
+}
+
 /// The same, and `hear` is told each event before the world is.
 pub fn follow_aloud<K, F>(
     api: Api<K>,
     world: Arc<World>,
-    mut hear: F,
+    hear: F,
 ) -> impl Future<Output = ()> + use<K, F>
 where
     F: FnMut(&watcher::Event<K>),
     K: Observed + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let watch = Watch::new(api, world.clone(), PATIENCE);
+    keep(Watch::new(api, world, PATIENCE), hear)
+}
+
+fn keep<K, F>(watch: Watch<K>, mut hear: F) -> impl Future<Output = ()> + use<K, F>
+where
+    F: FnMut(&watcher::Event<K>),
+    K: Observed + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let world = watch.world.clone();
     let within = watch.api.namespace().map(ToOwned::to_owned);
     let mut epoch = 0;
     watch.run(move |event| {
@@ -181,6 +202,29 @@ pub fn follow_tenants(
                 world.wake(&Concerns::Tenant(ObjectRef::from_obj(&tenant).name));
             }
             watcher::Event::InitDone => world.wake(&Concerns::Everyone),
+            watcher::Event::Init | watcher::Event::InitApply(_) => {}
+        }
+    })
+}
+
+/// Follows the Workers: whole in their store, because `status` needs what was said before, and
+/// boiled down for the boundary of their tenants.
+pub fn follow_workers(
+    client: Client,
+    world: Arc<World>,
+    mut writer: Writer<Worker>,
+) -> impl Future<Output = ()> {
+    let told = world.clone();
+    follow_aloud(Api::<Worker>::all(client), world, move |event| {
+        let event = event
+            .clone()
+            .modify(|worker| worker.managed_fields_mut().clear());
+        writer.apply_watcher_event(&event);
+        match event {
+            watcher::Event::Apply(worker) | watcher::Event::Delete(worker) => {
+                told.wake_worker(&worker);
+            }
+            watcher::Event::InitDone => told.wake_workers(&Concerns::Everyone),
             watcher::Event::Init | watcher::Event::InitApply(_) => {}
         }
     })

@@ -250,7 +250,8 @@ impl Sim {
         let of = Of {
             tenant: &owner,
             namespace,
-            integration: name,
+            holder: Holder::Integration,
+            name,
             uid: Uid::of(&object.metadata),
         };
         let list = egress::list(&object.spec.egress).unwrap();

@@ -304,7 +304,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use crate::{
-        egress::{self, Of},
+        egress::{self, Holder, Of},
         gatekeeper::{OPERATOR, refusals},
         meta::Owner,
         tenant::desired::network_policy,
@@ -361,7 +361,8 @@ mod tests {
         let of = Of {
             tenant: &owner,
             namespace: "tenant-acme",
-            integration: "hello",
+            holder: Holder::Integration,
+            name: "hello",
             uid: Uid::parse("00000000-0000-4000-8000-00000000000b"),
         };
         let rules = json!([{"cidr": "203.0.113.0/24", "ports": [{"port": 443, "endPort": 444}]},

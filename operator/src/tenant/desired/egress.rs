@@ -1,8 +1,8 @@
-//! The policies of Integrations: which there must be, and which must go.
+//! The policies of Integrations and Workers: which there must be, and which must go.
 //!
 //! They are no part of the boundary that a probe of the Tenant proves: each concerns the
-//! sandboxes of one Integration and no other pod, and every one of those proves itself. So an
-//! Integration that comes, changes or goes does not cost its tenant the proof.
+//! pods of one Integration or Worker and no other pod, and every one of those proves itself. So
+//! one that comes, changes or goes does not cost its tenant the proof.
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::ResourceExt;
@@ -20,7 +20,7 @@ use crate::{
 /// One policy, and whose child it is.
 #[derive(Clone, Debug)]
 pub struct Opened {
-    /// Identity of the Integration.
+    /// Identity of the Integration or Worker.
     pub owner: Uid,
     /// The policy.
     pub policy: NetworkPolicy,
@@ -36,7 +36,8 @@ pub fn openings(valid: &ValidTenant) -> Vec<Opened> {
                 Of {
                     tenant: &valid.owner,
                     namespace: &valid.namespace,
-                    integration: &granted.integration,
+                    holder: granted.holder,
+                    name: &granted.name,
                     uid: granted.uid,
                 },
                 &granted.list,
@@ -45,13 +46,13 @@ pub fn openings(valid: &ValidTenant) -> Vec<Opened> {
         .collect()
 }
 
-/// Policies of Integrations that are not among these, or of another Integration than they must be.
-/// One by the name of such a policy that is no Integration's is somebody else's, and not ours to
-/// remove.
+/// Policies of Integrations and Workers that are not among these, or of another one than they must
+/// be. One by the name of such a policy that is nobody's of these is somebody else's, and not ours
+/// to remove.
 pub fn withdrawn(around: &Surroundings, kept: &[Opened]) -> Vec<(String, Uid)> {
     let policies = around.policies.iter();
     policies
-        .filter(|(name, held)| is_of_integration(name, &held.fact))
+        .filter(|(name, held)| is_of_holder(name, &held.fact))
         .filter(|(name, held)| {
             let same = |one: &Opened| held.fact.owner == Some(one.owner);
             let mut kept = kept.iter().filter(|one| one.policy.name_any() == ***name);
@@ -61,9 +62,11 @@ pub fn withdrawn(around: &Surroundings, kept: &[Opened]) -> Vec<(String, Uid)> {
         .collect()
 }
 
-/// Whether a policy is one of an Integration's, by its name and by what it says of its owner.
-pub fn is_of_integration(name: &str, policy: &LivePolicy) -> bool {
-    name.starts_with(names::EGRESS_PREFIX) && policy.of_integration
+/// Whether a policy is one of an Integration's or a Worker's, by its name and by what it says of
+/// its owner.
+pub fn is_of_holder(name: &str, policy: &LivePolicy) -> bool {
+    let prefixes = [names::EGRESS_PREFIX, names::WORKER_POLICY_PREFIX];
+    prefixes.iter().any(|prefix| name.starts_with(prefix)) && policy.of_holder
 }
 
 /// Whether a policy of this name stands exactly as one of these must.

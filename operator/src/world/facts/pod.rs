@@ -7,7 +7,7 @@ use crds::well_known::{GVISOR_RUNTIME_CLASS, ROLE_LABEL, ROLE_PROBE};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
-use super::{Uid, controller};
+use super::{LiveReplica, Uid, controller};
 use crate::names;
 
 /// What is kept of a pod in a tenant's namespace.
@@ -32,6 +32,8 @@ pub struct LivePod {
     /// Only of what has the label, the name and an owner like a probe's: what it is there
     /// for and what came of it. Whose it is, [`LivePod::probe_of`] asks.
     pub probe: Option<Box<LiveProbe>>,
+    /// Only of a pod of a Worker.
+    pub replica: Option<Box<LiveReplica>>,
 }
 
 /// What is kept of a probe pod beyond what is kept of any.
@@ -97,6 +99,7 @@ impl LivePod {
                 .is_some_and(|list| !list.is_empty()),
             finished: matches!(phase, Some("Succeeded" | "Failed")),
             probe: owner.map(|owner| Box::new(LiveProbe::of(pod, owner))),
+            replica: LiveReplica::of(pod).map(Box::new),
             labels,
         }
     }

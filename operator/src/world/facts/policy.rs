@@ -1,8 +1,8 @@
 //! What is kept of a network policy, anybody's, in a tenant's namespace.
 
 use crds::{
-    Integration,
-    well_known::{GROUP, INTEGRATION_LABEL, ROLE_LABEL, ROLE_SANDBOX},
+    Integration, Worker,
+    well_known::{GROUP, ROLE_LABEL},
 };
 use k8s_openapi::{
     api::networking::v1::NetworkPolicy,
@@ -11,6 +11,7 @@ use k8s_openapi::{
 use kube::Resource;
 
 use super::{Uid, controller};
+use crate::egress::Holder;
 
 /// A network policy.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
@@ -22,8 +23,8 @@ pub struct LivePolicy {
     pub generation: i64,
     /// Whose it is.
     pub owner: Option<Uid>,
-    /// That is an Integration, or so it says.
-    pub of_integration: bool,
+    /// That is an Integration or a Worker, or so it says.
+    pub of_holder: bool,
     /// Which pods it is about.
     pub selector: LabelSelector,
     /// It is about incoming connections.
@@ -32,6 +33,8 @@ pub struct LivePolicy {
     pub egress: bool,
     /// It lets something in or out.
     pub opens: bool,
+    /// It lets something in.
+    pub lets_in: bool,
 }
 
 impl LivePolicy {
@@ -45,39 +48,51 @@ impl LivePolicy {
             uid: Uid::of(&policy.metadata),
             generation: policy.metadata.generation.unwrap_or_default(),
             owner: controller(&policy.metadata),
-            of_integration: is_of_integration(&policy.metadata),
+            of_holder: is_of_holder(&policy.metadata),
             ingress: spec.policy_types.is_none() || has("Ingress"),
             egress: has("Egress") || spec.policy_types.is_none() && spec.egress.is_some(),
+            lets_in: incoming.clone().next().is_some(),
             opens: incoming.count() + outgoing.count() > 0,
             selector: spec.pod_selector.unwrap_or_default(),
         }
     }
 
-    /// Whether it concerns nothing but what goes out of the sandboxes of one Integration: no
-    /// other pod of the tenant, and so no probe, is reached by whatever it says.
-    pub fn is_of_sandboxes(&self) -> bool {
+    /// Whether it concerns nothing but what goes out of the pods of one Integration or Worker: no
+    /// other pod of the tenant, and so no probe, is reached by whatever it says. That of a Worker
+    /// may shut what comes in, too.
+    pub fn is_of_one_holder(&self) -> bool {
+        [Holder::Integration, Holder::Worker]
+            .into_iter()
+            .any(|holder| self.selects_one(holder))
+            && self.egress
+            && !self.lets_in
+    }
+
+    fn selects_one(&self, holder: Holder) -> bool {
+        let (whose, role) = holder.labels();
         let LabelSelector {
             match_labels,
             match_expressions,
         } = &self.selector;
-        let labels = match_labels.iter().flatten();
-        let mut exact = labels.map(|(key, value)| (key.as_str(), value.as_str()));
-        // Sorted by key, as a map is.
-        let named = matches!(exact.next(), Some((key, name)) if key == INTEGRATION_LABEL && !name.is_empty());
-        named
-            && exact.eq([(ROLE_LABEL, ROLE_SANDBOX)])
+        let label = |key: &str| {
+            let labels = match_labels.as_ref()?;
+            labels.get(key).map(String::as_str)
+        };
+        match_labels.iter().flatten().count() == 2
+            && label(whose).is_some_and(|name| !name.is_empty())
+            && label(ROLE_LABEL) == Some(role)
             && match_expressions.iter().flatten().next().is_none()
-            && self.egress
-            && !self.ingress
+            && (holder == Holder::Worker || !self.ingress)
     }
 }
 
-fn is_of_integration(meta: &ObjectMeta) -> bool {
+fn is_of_holder(meta: &ObjectMeta) -> bool {
     let mut owners = meta.owner_references.iter().flatten();
     let owner = owners.find(|owner| owner.controller == Some(true));
     owner.is_some_and(|owner| {
         let group = owner.api_version.split_once('/').map(|(group, _)| group);
-        owner.kind == Integration::kind(&()) && group == Some(GROUP)
+        let kinds = [Integration::kind(&()), Worker::kind(&())];
+        kinds.contains(&owner.kind.as_str().into()) && group == Some(GROUP)
     })
 }
 
@@ -93,15 +108,30 @@ mod tests {
     }
 
     #[test]
-    fn is_of_sandboxes_only_where_it_selects_those_of_one_integration_going_out() {
+    fn of_a_worker_it_may_shut_what_comes_in_and_let_nothing_in() {
+        let labels = json!({"cloister.dev/role": "worker", "cloister.dev/worker": "poller"});
+        let whole = json!({"podSelector": {"matchLabels": labels},
+            "policyTypes": ["Ingress", "Egress"]});
+        assert!(of(&whole).is_of_one_holder());
+        let mut open = whole.clone();
+        open["ingress"] = json!([{}]);
+        assert!(!of(&open).is_of_one_holder());
+        let mut mixed = whole;
+        mixed["podSelector"]["matchLabels"] =
+            json!({"cloister.dev/role": "sandbox", "cloister.dev/worker": "poller"});
+        assert!(!of(&mixed).is_of_one_holder());
+    }
+
+    #[test]
+    fn is_of_one_integration_only_where_it_selects_its_sandboxes_going_out() {
         let labels = json!({"cloister.dev/role": "sandbox", "cloister.dev/integration": "hello"});
         let whole = json!({"podSelector": {"matchLabels": labels}, "policyTypes": ["Egress"],
             "egress": [{}]});
-        assert!(of(&whole).is_of_sandboxes());
+        assert!(of(&whole).is_of_one_holder());
         let with = |path: &str, value: Value| {
             let mut changed = whole.clone();
             *changed.pointer_mut(path).unwrap() = value;
-            of(&changed).is_of_sandboxes()
+            of(&changed).is_of_one_holder()
         };
         assert!(!with("/policyTypes", json!(["Egress", "Ingress"])));
         assert!(!with("/policyTypes", json!(["Ingress"])));

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use crds::{Integration, well_known};
+use crds::{Integration, Worker, well_known};
 use k8s_openapi::api::{
+    apps::v1::Deployment,
     core::v1::{LimitRange, Namespace, Node, Pod, ResourceQuota, ServiceAccount},
     networking::v1::NetworkPolicy,
     node::v1::RuntimeClass,
+    policy::v1::PodDisruptionBudget,
     rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding},
 };
 use kube::ResourceExt;
@@ -16,7 +18,10 @@ use crate::{
     names,
     world::{
         Concerns, Index,
-        facts::{self, Child, Cluster, LiveChild, LiveIntegration, LiveNode, LivePod, LivePolicy},
+        facts::{
+            self, Child, Cluster, LiveChild, LiveDeployment, LiveIntegration, LiveNode, LivePod,
+            LivePolicy, LiveWorker,
+        },
     },
 };
 
@@ -58,6 +63,8 @@ placed!(ClusterRoleBinding, |binding| names::tenant_of_cluster_role(
 )
 .map(ToOwned::to_owned));
 placed!(NetworkPolicy, |policy| Index::tenant_of(policy));
+placed!(Deployment, |deployment| Index::tenant_of(deployment));
+placed!(PodDisruptionBudget, |budget| Index::tenant_of(budget));
 
 fn child_seen<K: Placed>(object: &K, index: &mut Index, epoch: u32) -> Concerns {
     let Some(tenant) = object.tenant() else {
@@ -107,7 +114,8 @@ observed_as_child!(
     ServiceAccount,
     RoleBinding,
     ClusterRole,
-    ClusterRoleBinding
+    ClusterRoleBinding,
+    PodDisruptionBudget
 );
 
 /// A policy is a child where it is ours, and evidence for or against isolation always.
@@ -147,6 +155,50 @@ impl Observed for NetworkPolicy {
     }
 }
 
+/// A child of a Worker, and how far its pods have come.
+impl Observed for Deployment {
+    fn seen(&self, index: &mut Index, epoch: u32) -> Concerns {
+        let Some(tenant) = self.tenant() else {
+            return Concerns::Nobody;
+        };
+        let as_child = child_seen(self, index, epoch);
+        let deployments = &mut index.around(&tenant).deployments;
+        let stamp = (facts::version(&self.metadata), epoch);
+        let key = self.name_any().into_boxed_str();
+        let changed = note(deployments, key, LiveDeployment::of(self), stamp);
+        concerns(changed || as_child != Concerns::Nobody, tenant)
+    }
+
+    fn gone(&self, index: &mut Index) -> Concerns {
+        let Some(tenant) = self.tenant() else {
+            return Concerns::Nobody;
+        };
+        let (key, version) = (
+            self.name_any().into_boxed_str(),
+            facts::version(&self.metadata),
+        );
+        forget(&mut index.around(&tenant).deployments, &key, version);
+        child_gone(self, index)
+    }
+
+    fn swept(index: &mut Index, epoch: u32, _: Option<&str>) -> Concerns {
+        index.sweep(|around| {
+            let children = keep_listed(&mut around.children, epoch, |(kind, _)| {
+                *kind == <Self as Child>::KIND
+            });
+            keep_listed(&mut around.deployments, epoch, |_| true) && children
+        })
+    }
+}
+
+/// What a pod does that is no Worker's, concerns no Worker.
+fn pod_concerns(changed: bool, tenant: String, of_worker: bool) -> Concerns {
+    match concerns(changed, tenant) {
+        Concerns::Tenant(tenant) if !of_worker => Concerns::TenantAlone(tenant),
+        other => other,
+    }
+}
+
 impl Observed for Pod {
     fn seen(&self, index: &mut Index, epoch: u32) -> Concerns {
         let Some(tenant) = Index::tenant_of(self) else {
@@ -155,9 +207,11 @@ impl Observed for Pod {
         let stamp = (facts::version(&self.metadata), epoch);
         let key = self.name_any().into_boxed_str();
         let pods = &mut index.around(&tenant).pods;
-        let changed = note(pods, key.clone(), LivePod::of(self), stamp);
+        let live = LivePod::of(self);
+        let of_worker = live.replica.is_some();
+        let changed = note(pods, key.clone(), live, stamp);
         index.tally(tenant.clone(), key);
-        concerns(changed, tenant)
+        pod_concerns(changed, tenant, of_worker)
     }
 
     fn gone(&self, index: &mut Index) -> Concerns {
@@ -168,10 +222,13 @@ impl Observed for Pod {
             self.name_any().into_boxed_str(),
             facts::version(&self.metadata),
         );
-        let changed = forget(&mut index.around(&tenant).pods, &key, version);
+        let pods = &mut index.around(&tenant).pods;
+        let held = pods.get(&key);
+        let of_worker = held.is_some_and(|held| held.fact.replica.is_some());
+        let changed = forget(pods, &key, version);
         index.forget_empty(&tenant);
         index.tally(tenant.clone(), key);
-        concerns(changed, tenant)
+        pod_concerns(changed, tenant, of_worker)
     }
 
     fn swept(index: &mut Index, epoch: u32, _: Option<&str>) -> Concerns {
@@ -211,6 +268,39 @@ impl Observed for Integration {
 
     fn swept(index: &mut Index, epoch: u32, _: Option<&str>) -> Concerns {
         index.sweep(|around| keep_listed(&mut around.integrations, epoch, |_| true))
+    }
+}
+
+/// Each is kept, for its policy, and so that its tenant's changes reach it.
+impl Observed for Worker {
+    fn seen(&self, index: &mut Index, epoch: u32) -> Concerns {
+        let Some(live) = LiveWorker::of(self) else {
+            return self.gone(index);
+        };
+        let Some(tenant) = Index::tenant_of(self) else {
+            return Concerns::Nobody;
+        };
+        let stamp = (facts::version(&self.metadata), epoch);
+        let key = self.name_any().into_boxed_str();
+        let workers = &mut index.around(&tenant).workers;
+        concerns(note(workers, key, live, stamp), tenant)
+    }
+
+    fn gone(&self, index: &mut Index) -> Concerns {
+        let Some(tenant) = Index::tenant_of(self) else {
+            return Concerns::Nobody;
+        };
+        let (key, version) = (
+            self.name_any().into_boxed_str(),
+            facts::version(&self.metadata),
+        );
+        let changed = forget(&mut index.around(&tenant).workers, &key, version);
+        index.forget_empty(&tenant);
+        concerns(changed, tenant)
+    }
+
+    fn swept(index: &mut Index, epoch: u32, _: Option<&str>) -> Concerns {
+        index.sweep(|around| keep_listed(&mut around.workers, epoch, |_| true))
     }
 }
 

@@ -1,0 +1,247 @@
+//! What is kept of a Worker for its tenant's boundary, of its Deployment, and of its pods.
+
+use crds::{
+    Worker,
+    tenant::EgressRule,
+    well_known::{ROLE_LABEL, ROLE_WORKER, WORKER_LABEL},
+};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+
+use super::Uid;
+
+/// Label of a pod of a Worker, and of the template it is made from: fingerprint of that.
+pub const REVISION_LABEL: &str = "cloister.dev/revision";
+
+/// A Worker that is not on its way out. The whole of it is in a store of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveWorker {
+    /// Its identity.
+    pub uid: Uid,
+    /// What it asks for; often nothing.
+    pub egress: Vec<EgressRule>,
+}
+
+impl LiveWorker {
+    /// Boils a Worker down. Nothing of one that goes.
+    pub fn of(object: &Worker) -> Option<Self> {
+        let going = object.metadata.deletion_timestamp.is_some();
+        (!going).then(|| Self {
+            uid: Uid::of(&object.metadata),
+            egress: object.spec.egress.clone(),
+        })
+    }
+}
+
+/// What is kept of the Deployment of a Worker beyond what is kept of any child.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LiveDeployment {
+    /// Its template's [`REVISION_LABEL`].
+    pub revision: Box<str>,
+    /// Replicas that it asks for.
+    pub wanted: i32,
+    /// Its controller has not taken note of the newest spec yet.
+    pub behind: bool,
+    /// A new version did not come up in time; the controller's words.
+    pub stuck: Option<Box<str>>,
+    /// No pod can be made; the API server's words.
+    pub failure: Option<Box<str>>,
+}
+
+impl LiveDeployment {
+    /// Boils a Deployment down.
+    pub fn of(object: &Deployment) -> Self {
+        let spec = object.spec.as_ref();
+        let labels = spec.and_then(|spec| spec.template.metadata.as_ref()?.labels.as_ref());
+        let revision = labels.and_then(|labels| labels.get(REVISION_LABEL));
+        let status = object.status.as_ref();
+        let conditions = status.iter().flat_map(|s| s.conditions.iter().flatten());
+        let message = |type_: &str, status: &str, reason: Option<&str>| -> Option<Box<str>> {
+            let mut of_type = conditions.clone().filter(|c| c.type_ == type_);
+            let found = of_type.find(|c| c.status == status)?;
+            let meant = reason.is_none_or(|reason| found.reason.as_deref() == Some(reason));
+            meant.then(|| found.message.clone().unwrap_or_default().into())
+        };
+        Self {
+            revision: revision
+                .map(|text| text.as_str().into())
+                .unwrap_or_default(),
+            wanted: spec.and_then(|spec| spec.replicas).unwrap_or(1),
+            behind: status.and_then(|s| s.observed_generation) < object.metadata.generation,
+            stuck: message("Progressing", "False", Some("ProgressDeadlineExceeded")),
+            failure: message("ReplicaFailure", "True", None),
+        }
+    }
+}
+
+/// What is kept of a pod of a Worker beyond what is kept of any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveReplica {
+    /// Name of the Worker.
+    pub worker: Box<str>,
+    /// [`REVISION_LABEL`] of what it was made from.
+    pub revision: Box<str>,
+    /// By its readiness probe: proven lately, with the command running.
+    pub ready: bool,
+    /// Why it is not, in the scheduler's, the kubelet's or the supervisor's words.
+    pub trouble: Option<Trouble>,
+}
+
+/// Why a pod is not ready.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trouble {
+    /// No node takes it; the scheduler's words.
+    Unschedulable(Box<str>),
+    /// It is not started, or its supervisor ended; the kubelet's words, or the supervisor's.
+    NotStarted(Box<str>),
+}
+
+/// What the kubelet says of a container that is only on its way.
+const ON_ITS_WAY: [&str; 2] = ["ContainerCreating", "PodInitializing"];
+
+impl LiveReplica {
+    /// Boils a pod down, if it is one of a Worker's, by its labels: admission lets nobody but
+    /// the controller of our own Deployments make a pod that carries them.
+    pub fn of(pod: &Pod) -> Option<Self> {
+        let labels = pod.metadata.labels.as_ref()?;
+        let label = |key: &str| labels.get(key).map(String::as_str).unwrap_or_default();
+        let worker = label(WORKER_LABEL);
+        if label(ROLE_LABEL) != ROLE_WORKER || worker.is_empty() {
+            return None;
+        }
+        let conditions = pod
+            .status
+            .iter()
+            .flat_map(|s| s.conditions.iter().flatten());
+        let mut ready = conditions.filter(|c| c.type_ == "Ready");
+        let ready = ready.any(|condition| condition.status == "True");
+        Some(Self {
+            worker: worker.into(),
+            revision: label(REVISION_LABEL).into(),
+            ready,
+            trouble: trouble(pod).filter(|_| !ready),
+        })
+    }
+}
+
+fn trouble(pod: &Pod) -> Option<Trouble> {
+    let status = pod.status.as_ref()?;
+    let mut unmet = status.conditions.iter().flatten();
+    let unplaced = unmet.find(|c| c.type_ == "PodScheduled" && c.status == "False");
+    if let Some(condition) = unplaced {
+        let words = condition.message.clone().unwrap_or_default();
+        return Some(Trouble::Unschedulable(words.into()));
+    }
+    let first = status.init_container_statuses.iter().flatten();
+    let containers = first.chain(status.container_statuses.iter().flatten());
+    let mut said = containers.filter_map(|container| {
+        // What its last end left says more than that it is being started again.
+        let last = container.last_state.as_ref();
+        let now = container.state.as_ref();
+        let ended = now.and_then(|state| state.terminated.as_ref());
+        let ended = ended.or_else(|| last?.terminated.as_ref());
+        let left = ended.filter(|ended| ended.exit_code != 0);
+        let left = left.map(|ended| match ended.message.as_deref().map(str::trim) {
+            Some(message) if !message.is_empty() => message.to_owned(),
+            _ => {
+                let reason = ended.reason.as_deref().unwrap_or("Error");
+                format!("{reason}: exit code {}", ended.exit_code)
+            }
+        });
+        let waiting = now
+            .and_then(|state| state.waiting.as_ref())
+            .and_then(|state| {
+                let reason = state.reason.as_deref().unwrap_or_default();
+                let message = state.message.as_deref();
+                let stopped = !reason.is_empty() && !ON_ITS_WAY.contains(&reason);
+                stopped.then(|| match message {
+                    // It names the pod and how long it waits, which changes from try to try.
+                    Some(message) if reason != "CrashLoopBackOff" => format!("{reason}: {message}"),
+                    _ => reason.to_owned(),
+                })
+            });
+        match (waiting, left) {
+            (Some(waiting), Some(left)) => Some(format!("{waiting}: {left}")),
+            (waiting, left) => waiting.or(left),
+        }
+    });
+    said.next().map(|words| Trouble::NotStarted(words.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn replica(status: &Value) -> Option<LiveReplica> {
+        let labels = json!({"cloister.dev/role": "worker", "cloister.dev/worker": "poller",
+            "cloister.dev/revision": "1"});
+        let pod = json!({"metadata": {"name": "a", "labels": labels}, "status": status});
+        LiveReplica::of(&serde_json::from_value(pod).unwrap())
+    }
+
+    fn said(status: &Value) -> Option<Trouble> {
+        replica(status).unwrap().trouble
+    }
+
+    #[test]
+    fn a_pod_that_is_not_ready_says_why_in_the_words_of_who_keeps_it_from_it() {
+        let scheduled = json!({"conditions": [{"type": "PodScheduled", "status": "False",
+            "reason": "Unschedulable", "message": "0/3 nodes are available"}]});
+        let words = Trouble::Unschedulable("0/3 nodes are available".into());
+        assert_eq!(said(&scheduled), Some(words));
+
+        let container = |state: Value, last: Value| {
+            json!({"containerStatuses": [{"name": "worker", "image": "a", "imageID": "", "ready": false,
+                "restartCount": 0, "state": state, "lastState": last}]})
+        };
+        let waiting = |reason: &str, message: &str| json!({"waiting": {"reason": reason, "message": message}});
+        let pulling = container(waiting("ImagePullBackOff", "no such image"), json!({}));
+        let words = Trouble::NotStarted("ImagePullBackOff: no such image".into());
+        assert_eq!(said(&pulling), Some(words));
+
+        let ended =
+            json!({"terminated": {"exitCode": 70, "reason": "Error", "message": "proof: uid\n"}});
+        let looping = container(waiting("CrashLoopBackOff", "back-off 40s"), ended);
+        let words = Trouble::NotStarted("CrashLoopBackOff: proof: uid".into());
+        assert_eq!(said(&looping), Some(words));
+
+        let creating = container(waiting("ContainerCreating", ""), json!({}));
+        assert_eq!(said(&creating), None);
+    }
+
+    #[test]
+    fn only_a_pod_with_both_labels_is_a_replica_and_a_ready_one_has_no_trouble() {
+        let ready = json!({"conditions": [{"type": "Ready", "status": "True"},
+            {"type": "PodScheduled", "status": "False", "message": "old"}]});
+        let found = replica(&ready).unwrap();
+        assert!(found.ready && found.trouble.is_none());
+        let pod = json!({"metadata": {"labels": {"cloister.dev/role": "worker"}}});
+        assert_eq!(LiveReplica::of(&serde_json::from_value(pod).unwrap()), None);
+    }
+
+    #[test]
+    fn a_deployment_says_what_keeps_it() {
+        let of = |conditions: Value| {
+            let object = json!({"metadata": {"generation": 2},
+                "spec": {"replicas": 3, "selector": {}, "template": {"metadata": {
+                    "labels": {"cloister.dev/revision": "7"}}}},
+                "status": {"observedGeneration": 2, "conditions": conditions}});
+            LiveDeployment::of(&serde_json::from_value(object).unwrap())
+        };
+        let quiet = of(json!([{"type": "Progressing", "status": "True", "reason": "a"}]));
+        assert_eq!(
+            (&*quiet.revision, quiet.wanted, quiet.behind),
+            ("7", 3, false)
+        );
+        assert_eq!((quiet.stuck, quiet.failure), (None, None));
+        let failing = of(
+            json!([{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate",
+            "message": "exceeded quota"}]),
+        );
+        assert_eq!(failing.failure.as_deref(), Some("exceeded quota"));
+        let late = of(json!([{"type": "Progressing", "status": "False",
+            "reason": "ProgressDeadlineExceeded", "message": "timed out"}]));
+        assert_eq!(late.stuck.as_deref(), Some("timed out"));
+    }
+}

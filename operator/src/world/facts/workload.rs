@@ -1,0 +1,59 @@
+//! What must stay of a Worker's Deployment and budget as Cloister wrote it.
+//!
+//! The API server fills a Deployment with defaults. Those are left out of what is compared, on
+//! both sides, so that what was written and what is read compare equal.
+
+use k8s_openapi::api::{apps::v1::Deployment, policy::v1::PodDisruptionBudget};
+use serde_json::{Value, json};
+
+use super::{Child, ChildKind};
+
+/// Fields, and what the API server puts into them where nothing is said (`apps/v1` and `core/v1`,
+/// `SetDefaults_…`). What it defaults otherwise, Cloister says itself.
+const DEFAULTS: [(&str, &str); 6] = [
+    ("apiVersion", "\"v1\""),
+    ("dnsPolicy", "\"ClusterFirst\""),
+    ("restartPolicy", "\"Always\""),
+    ("schedulerName", "\"default-scheduler\""),
+    ("terminationMessagePath", "\"/dev/termination-log\""),
+    ("successThreshold", "1"),
+];
+
+/// The other name of `serviceAccountName`, which the API server fills with the same.
+const ALIAS: &str = "serviceAccount";
+
+impl Child for Deployment {
+    const KIND: ChildKind = ChildKind::Deployment;
+    const CONTENT: &'static [&'static str] = &["spec"];
+    fn governed(&self) -> Value {
+        let mut spec = json!(self.spec);
+        // An annotation of somebody's (`kubectl rollout restart`) makes another template.
+        strip_defaults(&mut spec);
+        spec
+    }
+}
+
+impl Child for PodDisruptionBudget {
+    const KIND: ChildKind = ChildKind::PodDisruptionBudget;
+    const CONTENT: &'static [&'static str] = &["spec"];
+    fn governed(&self) -> Value {
+        json!(self.spec)
+    }
+}
+
+fn strip_defaults(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|key, held| {
+                let text = held.to_string();
+                let default = DEFAULTS
+                    .iter()
+                    .any(|(field, default)| field == key && *default == text);
+                !default && key != ALIAS && !held.is_null()
+            });
+            map.values_mut().for_each(strip_defaults);
+        }
+        Value::Array(items) => items.iter_mut().for_each(strip_defaults),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
