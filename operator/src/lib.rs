@@ -27,6 +27,7 @@ pub mod room;
 pub mod rules;
 pub mod runtime;
 pub mod session;
+pub mod supervised;
 pub mod telemetry;
 pub mod tenant;
 pub mod world;

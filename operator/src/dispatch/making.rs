@@ -12,10 +12,9 @@ use super::{
     book::Book,
     line::{Key, Trouble},
     pod::{self, Mold},
-    sandbox::HOST_ADDRESS,
     turn::View,
 };
-use crate::{probe::targets, world::facts::Uid};
+use crate::{probe::targets, supervised::HOST_ADDRESS, world::facts::Uid};
 
 /// Pods being posted at once, over all tenants: refilling must not keep statuses waiting.
 const POSTING: usize = 8;

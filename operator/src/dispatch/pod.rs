@@ -3,10 +3,7 @@
 //! It knows nothing of any run: what to run it is told in its session, once it has proven
 //! itself. So whatever of an Integration is not said here can change without a new pod.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use contract::{
     ProbeRequest,
@@ -23,19 +20,17 @@ use crds::{
 };
 use k8s_openapi::{
     api::core::v1::{
-        Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, ImageVolumeSource,
-        ObjectFieldSelector, Pod, PodSecurityContext, PodSpec, ProjectedVolumeSource,
-        ResourceRequirements, ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
+        Container, Pod, PodSecurityContext, PodSpec, ProjectedVolumeSource,
+        ServiceAccountTokenProjection, Volume, VolumeProjection,
     },
-    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use serde::Serialize;
 
 use super::{
-    contract::processes,
     line::{Key, Terms},
     placement::affinity,
-    sandbox::{CONFIG_OPTION, MOLD_ANNOTATION},
+    sandbox::MOLD_ANNOTATION,
 };
 use crate::{
     digest,
@@ -45,17 +40,15 @@ use crate::{
         Confinement, Place,
         pod::{NOBODY, as_nobody, confined},
     },
+    supervised::{
+        self, CONFIG_OPTION, ENTRYPOINT, SUPERVISOR, TMP, WORK, bringer, in_memory, mount,
+        resources,
+    },
     world::facts::Uid,
 };
 
-/// Where the supervisor lies.
-pub const SUPERVISOR: &str = "/cloister";
 /// Where the token lies. No command may read below it.
 pub const TOKEN: &str = "/run/cloister";
-/// Where a command starts, and may write.
-pub const WORK: &str = "/work";
-/// Where it may write, too.
-pub const TMP: &str = "/tmp";
 
 /// Where something is mounted for a sandbox. Whatever else it finds mounted, it is not one.
 pub const PLACES: [Place; 4] = [
@@ -69,8 +62,6 @@ pub const PLACES: [Place; 4] = [
 const TOKEN_SECONDS: i64 = 3600;
 /// Between two looks of a sandbox that waits.
 pub const PROOF_INTERVAL_MS: u32 = 30_000;
-/// Name of the environment variable that becomes [`super::sandbox::HOST_ADDRESS`].
-const HOST_VARIABLE: &str = "HOST_ADDRESS";
 
 /// Everything that sandboxes of one Integration have in common, and that a sandbox cannot
 /// change in its life. One of another mold is not used any more.
@@ -133,9 +124,7 @@ impl Mold {
         Self {
             image: image.clone(),
             supervisor: workshop.supervisor.clone(),
-            // The kernel maps the users of a file system only where that can do it, and the
-            // overlay that an image volume is cannot (mount_setattr(2), MOUNT_ATTR_IDMAP).
-            image_volumes: workshop.image_volumes && !user_namespace,
+            image_volumes: supervised::by_image_volume(workshop.image_volumes, user_namespace),
             authorities: workshop.authorities.clone(),
             resources: [cpu, memory, scratch].map(Amount::to_string),
             gvisor,
@@ -192,7 +181,7 @@ pub fn pod(order: &Order<'_>) -> Pod {
         ..PodSpec::default()
     };
     if !mold.image_volumes {
-        spec.init_containers = Some(vec![bringer(mold)]);
+        spec.init_containers = Some(vec![bringer(&mold.supervisor)]);
     }
     Pod {
         metadata: metadata(order),
@@ -240,7 +229,7 @@ fn container(order: &Order<'_>) -> Container {
         token: format!("{TOKEN}/token"),
         probe,
         probe_interval_ms: PROOF_INTERVAL_MS,
-        processes: processes(mold.user_namespace),
+        processes: supervised::processes(mold.user_namespace),
     };
     // Plain data; one that cannot be written would be refused by the supervisor.
     let config = serde_json::to_string(&config).unwrap_or_default();
@@ -249,19 +238,9 @@ fn container(order: &Order<'_>) -> Container {
         name: "sandbox".to_owned(),
         image: Some(mold.image.clone()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
-        command: Some(vec![format!("{SUPERVISOR}/cloister-sandbox")]),
+        command: Some(vec![ENTRYPOINT.to_owned()]),
         args: Some(vec!["serve".to_owned(), CONFIG_OPTION.to_owned(), config]),
-        env: Some(vec![EnvVar {
-            name: HOST_VARIABLE.to_owned(),
-            value_from: Some(EnvVarSource {
-                field_ref: Some(ObjectFieldSelector {
-                    field_path: "status.hostIP".to_owned(),
-                    api_version: None,
-                }),
-                ..EnvVarSource::default()
-            }),
-            ..EnvVar::default()
-        }]),
+        env: Some(vec![supervised::host_address()]),
         resources: Some(resources(cpu, memory)),
         security_context: Some(confined()),
         volume_mounts: Some(
@@ -276,69 +255,8 @@ fn container(order: &Order<'_>) -> Container {
     }
 }
 
-/// Copies the supervisor where the sandbox finds it, on a cluster without image volumes.
-fn bringer(mold: &Mold) -> Container {
-    Container {
-        name: "supervisor".to_owned(),
-        image: Some(mold.supervisor.clone()),
-        image_pull_policy: Some("IfNotPresent".to_owned()),
-        command: Some(vec!["/cloister-sandbox".to_owned()]),
-        args: Some(vec![
-            "install".to_owned(),
-            format!("{SUPERVISOR}/cloister-sandbox"),
-        ]),
-        resources: Some(resources("100m", "32Mi")),
-        security_context: Some(confined()),
-        volume_mounts: Some(vec![mount("supervisor", SUPERVISOR, false)]),
-        ..Container::default()
-    }
-}
-
-/// What is used at most is set aside: a sandbox that is ready must not be the one that a node
-/// under pressure takes away.
-fn resources(cpu: &str, memory: &str) -> ResourceRequirements {
-    let both: BTreeMap<String, Quantity> = [("cpu", cpu), ("memory", memory)]
-        .map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned())))
-        .into();
-    ResourceRequirements {
-        limits: Some(both.clone()),
-        requests: Some(both),
-        claims: None,
-    }
-}
-
-fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
-    VolumeMount {
-        name: name.to_owned(),
-        mount_path: path.to_owned(),
-        read_only: read_only.then_some(true),
-        ..VolumeMount::default()
-    }
-}
-
 fn volumes(mold: &Mold) -> Vec<Volume> {
     let scratch = &mold.resources[2];
-    // In memory, where the kernel itself holds it to its size, and gone with the pod.
-    let in_memory = |name: &str, size: &str| Volume {
-        name: name.to_owned(),
-        empty_dir: Some(EmptyDirVolumeSource {
-            medium: Some("Memory".to_owned()),
-            size_limit: Some(Quantity(size.to_owned())),
-        }),
-        ..Volume::default()
-    };
-    let supervisor = if mold.image_volumes {
-        Volume {
-            name: "supervisor".to_owned(),
-            image: Some(ImageVolumeSource {
-                reference: Some(mold.supervisor.clone()),
-                pull_policy: Some("IfNotPresent".to_owned()),
-            }),
-            ..Volume::default()
-        }
-    } else {
-        in_memory("supervisor", "16Mi")
-    };
     let token = Volume {
         name: "token".to_owned(),
         projected: Some(ProjectedVolumeSource {
@@ -355,7 +273,7 @@ fn volumes(mold: &Mold) -> Vec<Volume> {
         ..Volume::default()
     };
     vec![
-        supervisor,
+        supervised::supervisor(&mold.supervisor, mold.image_volumes),
         token,
         in_memory("work", scratch),
         in_memory("tmp", scratch),

@@ -18,22 +18,18 @@ use kube::ResourceExt;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
-    contract::processes,
     line::{Key, Trouble},
     pod::PLACES,
 };
 use crate::{
     names,
     probe::{Confinement, Wanted},
+    supervised::{self, CONFIG_OPTION, HOST_ADDRESS},
     world::facts::{self, Uid},
 };
 
 /// Annotation of a sandbox: fingerprint of what it was made from.
 pub const MOLD_ANNOTATION: &str = "cloister.dev/mold";
-/// Option of the supervisor; the argument after it is its configuration.
-pub const CONFIG_OPTION: &str = "--config";
-/// What stands for the node's address in that, until the kubelet fills it in.
-pub const HOST_ADDRESS: &str = "$(HOST_ADDRESS)";
 
 /// A sandbox.
 #[derive(Debug)]
@@ -198,7 +194,7 @@ impl Asked {
             confinement,
             places: &PLACES,
             memory: Some(memory),
-            processes: processes(own_user),
+            processes: supervised::processes(own_user),
         }
     }
 }

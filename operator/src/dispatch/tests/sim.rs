@@ -25,7 +25,7 @@ use crate::{
         sandbox::Facts,
         turn::View,
     },
-    egress::{self, Of},
+    egress::{self, Holder, Of},
     error::Error,
     meta::Owner,
     probe::ProbeSettings,
