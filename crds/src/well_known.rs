@@ -90,6 +90,11 @@ pub const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
 pub const CANARY: &str = "cloister-canary";
 /// Name of the decoy's Deployment and Service in [`DECOY_NAMESPACE`].
 pub const DECOY: &str = "cloister-decoy";
+/// Headless Service of the canary's pods, in [`SYSTEM_NAMESPACE`]: its addresses are those of
+/// the pods that are ready.
+pub const CANARY_PODS: &str = "cloister-canary-pods";
+/// The same of the decoy's, in [`DECOY_NAMESPACE`].
+pub const DECOY_PODS: &str = "cloister-decoy-pods";
 /// Port of the canary that every tenant may reach: the positive control.
 pub const CANARY_PERMITTED_PORT: u16 = 7001;
 /// Port of the canary that no tenant may reach, on the very same pods.

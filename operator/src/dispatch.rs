@@ -39,7 +39,11 @@ mod turn;
 
 use std::net::{IpAddr, SocketAddr};
 
-pub use self::reach::is_about_egress;
+pub use self::{
+    line::{amount, span},
+    reach::is_about_egress,
+    tenant::{Landlord, Shut},
+};
 
 /// How Executions are to be run, as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]

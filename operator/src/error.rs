@@ -17,6 +17,20 @@ pub enum Error {
         /// What is wrong, and what to do.
         problem: String,
     },
+    /// A field of the spec cannot be read, or contradicts another one.
+    #[error("{problem}")]
+    Unreadable {
+        /// Path of the field, what is wrong, and what to do.
+        problem: String,
+    },
+    /// The object is not where a tenant is.
+    #[error(
+        "namespace {namespace} is not a tenant's; create it in the namespace of one, tenant-<name>"
+    )]
+    NoTenant {
+        /// The namespace.
+        namespace: String,
+    },
     /// The namespace that a tenant needs belongs to somebody else.
     #[error(
         "namespace {namespace} exists and is not this Tenant's; \
@@ -122,7 +136,8 @@ impl Error {
     /// A finite name, for events and metric labels.
     pub const fn reason(&self) -> &'static str {
         match self {
-            Self::Invalid { .. } => "InvalidSpec",
+            Self::Invalid { .. } | Self::Unreadable { .. } => "InvalidSpec",
+            Self::NoTenant { .. } => "NoTenant",
             Self::NamespaceTaken { .. } => "NamespaceTaken",
             Self::Foreign { .. } => "ForeignObject",
             Self::StillDeleting { .. } => "StillDeleting",
@@ -136,9 +151,11 @@ impl Error {
     /// Who can help.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Invalid { .. } | Self::NamespaceTaken { .. } | Self::Foreign { .. } => {
-                Retry::OnChange
-            }
+            Self::Invalid { .. }
+            | Self::Unreadable { .. }
+            | Self::NoTenant { .. }
+            | Self::NamespaceTaken { .. }
+            | Self::Foreign { .. } => Retry::OnChange,
             Self::Write { source, .. } if conflicts(source) => Retry::AtOnce,
             Self::StillDeleting { .. }
             | Self::Unrepaired { .. }

@@ -30,4 +30,5 @@ pub mod session;
 pub mod supervised;
 pub mod telemetry;
 pub mod tenant;
+pub mod worker;
 pub mod world;

@@ -48,6 +48,7 @@ struct Log {
     refuse: Option<(String, Value)>,
     tenant: Value,
     lists: BTreeMap<String, Value>,
+    known: Vec<(String, Value)>,
     count: u32,
 }
 
@@ -79,6 +80,11 @@ impl Recording {
     pub fn list(&self, path: &str, items: Value) {
         let mut log = self.0.lock().unwrap();
         log.lists.insert(path.to_owned(), items);
+    }
+
+    /// Answers writes to paths that hold this text with this object.
+    pub fn know(&self, text: &str, object: Value) {
+        self.0.lock().unwrap().known.push((text.to_owned(), object));
     }
 
     /// What came in since the last time, events aside.
@@ -139,6 +145,10 @@ impl Recording {
         }
         if path.contains("/tenants/") {
             return (200, log.tenant.clone());
+        }
+        let known = log.known.iter().find(|(text, _)| path.contains(text));
+        if let Some((_, object)) = known {
+            return (200, object.clone());
         }
         let mut object = body;
         object["metadata"]["uid"] = json!(format!(

@@ -7,8 +7,8 @@ use std::{
     time::Duration,
 };
 
-use crds::{Tenant, TenantStatus, tenant::TenantCondition};
-use k8s_openapi::api::core::v1::ObjectReference;
+use crds::{Tenant, TenantStatus, Worker, WorkerStatus, tenant::TenantCondition};
+use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{
     Client, Resource, ResourceExt,
     runtime::events::{Event, EventType, Recorder, Reporter},
@@ -173,7 +173,18 @@ impl Report {
         for repair in repairs.iter().filter(|_| stood) {
             self.repaired(tenant, repair).await;
         }
-        self.turns(tenant, status).await;
+        let before = tenant.status.as_ref();
+        let before = before.map(|status| status.conditions.as_slice());
+        self.turns(tenant, before.unwrap_or_default(), &status.conditions)
+            .await;
+    }
+
+    /// Tells which condition of a Worker turned.
+    pub async fn worker(&self, worker: &Worker, status: &WorkerStatus) {
+        let before = worker.status.as_ref();
+        let before = before.map(|status| status.conditions.as_slice());
+        self.turns(worker, before.unwrap_or_default(), &status.conditions)
+            .await;
     }
 
     /// Events that are alike but for their note count as one for some minutes, so each
@@ -217,13 +228,12 @@ impl Report {
         self.publish(tenant, event).await;
     }
 
-    async fn turns(&self, tenant: &Tenant, status: &TenantStatus) {
-        let before = tenant
-            .status
-            .as_ref()
-            .map(|status| status.conditions.as_slice());
-        for condition in &status.conditions {
-            let previous = crds::condition::find(before.unwrap_or_default(), &condition.type_);
+    async fn turns<K>(&self, object: &K, before: &[Condition], now: &[Condition])
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        for condition in now {
+            let previous = crds::condition::find(before, &condition.type_);
             // A first word is no turn, unless it is bad news: status says it anyway.
             let turned = previous.map_or(condition.status == "False", |previous| {
                 previous.status != condition.status
@@ -254,16 +264,16 @@ impl Report {
                 "{}",
                 condition.message
             );
-            self.publish(tenant, event).await;
+            self.publish(object, event).await;
         }
     }
 
     /// Cut to what the API takes.
-    async fn publish(&self, tenant: &Tenant, mut event: Event) {
+    async fn publish<K: Resource<DynamicType = ()>>(&self, object: &K, mut event: Event) {
         let cut = |text: &str, most: usize| text.chars().take(most).collect::<String>();
         event.note = event.note.map(|note| cut(&note, 1000));
         event.action = cut(&event.action, 128);
-        let reference = tenant.object_ref(&());
+        let reference = object.object_ref(&());
         if let Err(error) = self.recorder.publish(&event, &reference).await {
             tracing::debug!(%error, "event not written");
         }

@@ -176,6 +176,17 @@ async fn settle<R: Room>(context: &Context, object: &R::Kind) -> Result<Action, 
     Ok(Action::requeue(R::requeue(&observed, now)))
 }
 
+/// One pass over one object of which nothing is left that does not go with it.
+///
+/// # Errors
+/// Whatever a step ran into; the status says it too.
+pub async fn keep<R: Room>(object: Arc<R::Kind>, context: Arc<Context>) -> Result<Action, Error> {
+    if object.meta().deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    settle::<R>(&context, &object).await
+}
+
 /// One pass over one object that has a teardown.
 ///
 /// # Errors

@@ -9,6 +9,7 @@
 //! sees, nobody leads until somebody does, and what was claimed has been taken back.
 
 mod heard;
+mod rooms;
 
 use std::{
     future::Future,
@@ -18,23 +19,21 @@ use std::{
 };
 
 use crds::{
-    Execution, Tenant,
-    well_known::{DECOY_NAMESPACE, ROLE_LABEL, ROLE_SANDBOX, SYSTEM_NAMESPACE},
+    Execution, Tenant, Worker,
+    well_known::{DECOY_NAMESPACE, ROLE_LABEL, ROLE_SANDBOX, SYSTEM_NAMESPACE, WORKER_LABEL},
 };
-use futures::{
-    StreamExt,
-    channel::{mpsc, oneshot},
-};
+use futures::channel::oneshot;
 use k8s_openapi::api::{
+    apps::v1::Deployment,
     core::v1::{LimitRange, Namespace, Node, Pod, ResourceQuota, ServiceAccount},
     discovery::v1::EndpointSlice,
     node::v1::RuntimeClass,
+    policy::v1::PodDisruptionBudget,
     rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding},
 };
 use kube::{
     Api, Client, ResourceExt,
     runtime::{
-        controller::{self, Action, applier},
         reflector::{self, store::Writer},
         watcher,
     },
@@ -44,7 +43,6 @@ use tokio::{
     sync::mpsc::UnboundedSender,
     task::JoinSet,
 };
-use tracing::Instrument;
 
 use crate::{
     admin::{self, Admin},
@@ -52,21 +50,15 @@ use crate::{
     cli::Settings,
     deadline,
     dispatch::desk::{self, Desk},
-    error::Error as PassError,
     lease::Candidate,
     report::Report,
-    retry::Failures,
-    room::{self, Context, Room, Teardown},
+    room::Context,
     session::{self, Authority},
-    tenant::TenantRoom,
     world::{
         World,
-        watch::{follow, follow_tenants, tell},
+        watch::{follow, follow_labelled, follow_tenants, follow_workers, tell},
     },
 };
-
-/// Passes under way at once. Each waits for the API server most of its time.
-const CONCURRENCY: u16 = 24;
 
 /// How long passes that are under way may take to end at shutdown.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -124,13 +116,14 @@ pub async fn serve(
 ) -> Result<(), Error> {
     let client = deadline::around(client, deadline::ANSWER);
     let (store, writer) = reflector::store::<Tenant>();
-    let world = Arc::new(World::new(store));
+    let (workers, of_workers) = reflector::store::<Worker>();
+    let world = Arc::new(World::with_workers(store, workers));
     let mut candidate = Candidate::new(client.clone(), &settings.namespace, &settings.name);
     let writing = candidate.fence().around(client.clone());
     let report = Report::new(writing.clone(), &settings.name);
     let mut tasks = JoinSet::new();
     let (desk, heard) = tokio::sync::mpsc::unbounded_channel();
-    watches(&mut tasks, &client, &world, writer, &desk);
+    watches(&mut tasks, &client, &world, (writer, of_workers), &desk);
     let admin = Admin {
         report: report.clone(),
         world: world.clone(),
@@ -220,7 +213,7 @@ async fn lead(
             tracing::error!("no sight for long; the lease is for one who sees");
             Error::Ended("the sight")
         }
-        () = reconcile_all(context.clone(), stopped) => Error::Ended("the tenant room"),
+        () = rooms::reconcile_all(context, stopped) => Error::Ended("a room"),
         () = dispatch(context, desk) => Error::Ended("the dispatch"),
     }
 }
@@ -264,64 +257,12 @@ async fn dispatch_once(
     session::listen(settings.listen, authority, client.clone(), told).await
 }
 
-/// The tenant room's queue: everything once, then whatever the world says.
-async fn reconcile_all(context: Arc<Context>, stopped: oneshot::Receiver<()>) {
-    let (sender, wakes) = mpsc::unbounded();
-    context.world.wake_through(sender);
-    let queue = wakes
-        .map(Ok::<_, std::convert::Infallible>)
-        .take_until(stopped);
-    let store = context.world.tenants().clone();
-    let config = controller::Config::default().concurrency(CONCURRENCY);
-    let failures = Failures::default();
-    applier(
-        |tenant: Arc<Tenant>, context: Arc<Context>| Box::pin(pass::<TenantRoom>(tenant, context)),
-        |tenant: Arc<Tenant>, error: &PassError, _| {
-            Action::requeue(failures.one_more(&tenant.name_any(), error.retry()))
-        },
-        context,
-        store,
-        queue,
-        config,
-    )
-    .for_each(|ended| {
-        match ended {
-            Ok((well, _)) => failures.forget(&well.name),
-            Err(controller::Error::ObjectNotFound(gone)) => failures.forget(&gone.name),
-            Err(_) => {}
-        }
-        std::future::ready(())
-    })
-    .await;
-}
-
-/// One pass, in a span of its own, counted.
-async fn pass<R>(object: Arc<R::Kind>, context: Arc<Context>) -> Result<Action, PassError>
-where
-    R: Room + Teardown,
-{
-    let span = tracing::info_span!("pass", room = R::NAME, object = object.name_any());
-    let report = context.report.clone();
-    async move {
-        let begun = std::time::Instant::now();
-        let result = room::reconcile::<R>(object, context).await;
-        let outcome = result.as_ref().map_or_else(PassError::reason, |_| "ok");
-        report.pass(R::NAME, outcome, begun.elapsed());
-        if let Err(error) = &result {
-            tracing::warn!(%error, reason = error.reason(), "pass failed");
-        }
-        result
-    }
-    .instrument(span)
-    .await
-}
-
 /// Starts every watch. The three slices are in namespaces that Cloister may read.
 fn watches(
     tasks: &mut JoinSet<Error>,
     client: &Client,
     world: &Arc<World>,
-    writer: Writer<Tenant>,
+    (writer, of_workers): (Writer<Tenant>, Writer<Worker>),
     desk: &UnboundedSender<desk::Event>,
 ) {
     macro_rules! everywhere {
@@ -346,6 +287,16 @@ fn watches(
         let slices = Api::<EndpointSlice>::namespaced(client.clone(), namespace);
         tasks.spawn(named("EndpointSlice", follow(slices, world.clone())));
     }
+    let workers = follow_workers(client.clone(), world.clone(), of_workers);
+    tasks.spawn(named("Worker", workers));
+    macro_rules! of_workers {
+        ($($kind:ty),+) => { $(
+            let all = Api::<$kind>::all(client.clone());
+            let followed = follow_labelled(all, world.clone(), WORKER_LABEL);
+            tasks.spawn(named(stringify!($kind), followed));
+        )+ };
+    }
+    of_workers!(Deployment, PodDisruptionBudget);
     heard::watches(tasks, client, world, desk);
     macro_rules! told {
         ($($kind:ty, $labels:expr => $event:path),+) => { $({

@@ -17,7 +17,7 @@ use crds::{Tenant, TenantStatus};
 use jiff::Timestamp;
 
 pub use self::apply::Repair;
-pub use self::validate::ValidTenant;
+pub use self::validate::{ValidTenant, allows, has_runtime};
 use self::{apply::Applied, desired::Desired, gather::Inputs, observe::Observed};
 use crate::{
     error::Error,

@@ -159,7 +159,11 @@ pub fn count(field: &str, value: i32) -> Result<usize, String> {
     usize::try_from(value).map_err(|_| format!("{field}: must not be negative"))
 }
 
-fn amount(field: &str, text: &str) -> Result<Amount, String> {
+/// Reads a quantity.
+///
+/// # Errors
+/// Field and problem, for people.
+pub fn amount(field: &str, text: &str) -> Result<Amount, String> {
     text.parse().map_err(|error| format!("{field}: {error}"))
 }
 

@@ -6,7 +6,8 @@ use contract::{Check, Expect, ProbeRequest, Target, VERSION};
 use crds::{
     reserved::METADATA,
     well_known::{
-        CANARY, CANARY_FORBIDDEN_PORT, CANARY_PERMITTED_PORT, DECOY_PORT, SYSTEM_NAMESPACE,
+        CANARY, CANARY_FORBIDDEN_PORT, CANARY_PERMITTED_PORT, CANARY_PODS, DECOY_NAMESPACE,
+        DECOY_PODS, DECOY_PORT, SYSTEM_NAMESPACE,
     },
 };
 
@@ -103,7 +104,50 @@ pub fn request_from(
     peers: Peers,
     hosts: &[String],
 ) -> ProbeRequest {
+    let api_servers = api_servers(cluster);
     let Peers { canary, decoy } = peers;
+    let peers = Named {
+        canary: &|port| SocketAddr::new(canary, port).to_string(),
+        decoy: &|port| SocketAddr::new(decoy, port).to_string(),
+        api_servers: &api_servers,
+    };
+    request_of(settings, &peers, hosts)
+}
+
+/// What to ask a pod that outlives those that it dials: it looks them up by the names of headless
+/// Services. The API server has an address that it keeps for as long as the pod does.
+pub fn lasting_request(
+    settings: &ProbeSettings,
+    api_servers: &[String],
+    host: &str,
+) -> ProbeRequest {
+    let peers = Named {
+        canary: &|port| format!("{CANARY_PODS}.{SYSTEM_NAMESPACE}.svc:{port}"),
+        decoy: &|port| format!("{DECOY_PODS}.{DECOY_NAMESPACE}.svc:{port}"),
+        api_servers,
+    };
+    request_of(settings, &peers, &[host.to_owned()])
+}
+
+/// Addresses of the API server, as many as are looked at.
+pub fn api_servers(cluster: &Cluster) -> Vec<String> {
+    let all = cluster.api_servers.iter().take(MAX_API_SERVERS);
+    all.map(ToString::to_string).collect()
+}
+
+/// Whom to dial, at which port.
+struct Named<'a> {
+    canary: &'a dyn Fn(u16) -> String,
+    decoy: &'a dyn Fn(u16) -> String,
+    api_servers: &'a [String],
+}
+
+fn request_of(settings: &ProbeSettings, peers: &Named<'_>, hosts: &[String]) -> ProbeRequest {
+    let Named {
+        canary,
+        decoy,
+        api_servers,
+    } = peers;
     let at = |address: IpAddr, port: u16| SocketAddr::new(address, port).to_string();
     let shut = |check: Check, address: String| Target {
         check,
@@ -117,9 +161,9 @@ pub fn request_from(
     };
     let mut targets = vec![
         open(Check::Dns, format!("{CANARY}.{SYSTEM_NAMESPACE}.svc")),
-        open(Check::PermittedCanary, at(canary, CANARY_PERMITTED_PORT)),
-        shut(Check::ForbiddenCanary, at(canary, CANARY_FORBIDDEN_PORT)),
-        shut(Check::OtherTenant, at(decoy, DECOY_PORT)),
+        open(Check::PermittedCanary, canary(CANARY_PERMITTED_PORT)),
+        shut(Check::ForbiddenCanary, canary(CANARY_FORBIDDEN_PORT)),
+        shut(Check::OtherTenant, decoy(DECOY_PORT)),
     ];
     let kubelets = hosts.iter().map(|host| match host.parse::<IpAddr>() {
         Ok(address) => at(address, KUBELET_PORT),
@@ -127,8 +171,11 @@ pub fn request_from(
     });
     targets.extend(kubelets.map(|address| shut(Check::Kubelet, address)));
     targets.extend(metadata().map(|(check, address)| shut(check, at(address, METADATA_PORT))));
-    let api_servers = cluster.api_servers.iter().take(MAX_API_SERVERS);
-    targets.extend(api_servers.map(|a| shut(Check::ApiServerEndpoint, a.to_string())));
+    targets.extend(
+        api_servers
+            .iter()
+            .map(|a| shut(Check::ApiServerEndpoint, a.clone())),
+    );
     let service = settings.api_service.iter();
     targets.extend(service.map(|a| shut(Check::ApiServerService, a.to_string())));
     let outside = settings.outside.iter();

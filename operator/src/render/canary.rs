@@ -6,8 +6,8 @@
 use std::io;
 
 use crds::well_known::{
-    CANARY, CANARY_FORBIDDEN_PORT, CANARY_PERMITTED_PORT, DECOY, DECOY_NAMESPACE, DECOY_PORT,
-    SANDBOX_SERVICE_ACCOUNT, SYSTEM_NAMESPACE,
+    CANARY, CANARY_FORBIDDEN_PORT, CANARY_PERMITTED_PORT, CANARY_PODS, DECOY, DECOY_NAMESPACE,
+    DECOY_PODS, DECOY_PORT, SANDBOX_SERVICE_ACCOUNT, SYSTEM_NAMESPACE,
 };
 use k8s_openapi::{
     api::core::v1::{Container, Probe, ServiceAccount, TCPSocketAction},
@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::{
     SANDBOX_IMAGE, meta,
-    workload::{Workload, container_port, disruption_budget, resources, service},
+    workload::{Workload, container_port, disruption_budget, headless, resources, service},
     yaml::value,
 };
 
@@ -45,9 +45,19 @@ pub fn objects() -> io::Result<Vec<Value>> {
         value(&canary.deployment())?,
         value(&disruption_budget(SYSTEM_NAMESPACE, CANARY))?,
         value(&service(SYSTEM_NAMESPACE, CANARY, &CANARY_PORTS))?,
+        value(&headless(
+            (SYSTEM_NAMESPACE, CANARY_PODS),
+            CANARY,
+            &CANARY_PORTS,
+        ))?,
         value(&service_account(DECOY_NAMESPACE, SANDBOX_SERVICE_ACCOUNT))?,
         value(&decoy.deployment())?,
         value(&service(DECOY_NAMESPACE, DECOY, &DECOY_PORTS))?,
+        value(&headless(
+            (DECOY_NAMESPACE, DECOY_PODS),
+            DECOY,
+            &DECOY_PORTS,
+        ))?,
     ])
 }
 

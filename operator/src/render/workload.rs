@@ -124,6 +124,21 @@ pub fn service(namespace: &str, name: &str, ports: &[(&str, u16)]) -> Service {
     }
 }
 
+/// A Service without an address of its own: its name stands for the pods of `component` that are
+/// ready, whichever these are.
+pub fn headless(
+    (namespace, name): (&str, &str),
+    component: &str,
+    ports: &[(&str, u16)],
+) -> Service {
+    let mut service = service(namespace, component, ports);
+    service.metadata = meta::namespaced(namespace, name);
+    if let Some(spec) = &mut service.spec {
+        spec.cluster_ip = Some("None".to_owned());
+    }
+    service
+}
+
 /// A named port of a container.
 pub fn container_port(name: &str, number: u16) -> ContainerPort {
     ContainerPort {

@@ -133,7 +133,10 @@ fn ready(observed: &Observed) -> Finding<TenantCondition, TenantReason> {
 
 fn of_error(error: &Error) -> (Verdict, TenantReason) {
     match error {
-        Error::Invalid { .. } => (Verdict::False, TenantReason::InvalidSpec),
+        // A Tenant is in no namespace; the two are of other kinds.
+        Error::Invalid { .. } | Error::Unreadable { .. } | Error::NoTenant { .. } => {
+            (Verdict::False, TenantReason::InvalidSpec)
+        }
         Error::NamespaceTaken { .. } => (Verdict::False, TenantReason::NamespaceTaken),
         Error::Foreign { .. } => (Verdict::False, TenantReason::ForeignObject),
         Error::StillDeleting { .. }

@@ -321,10 +321,15 @@ pub struct Cluster {
     /// Fingerprint of the slices that say so, with their versions. While that is the same,
     /// nobody has seen one of the pods not ready.
     pub decoys_version: u64,
-    /// Address that stands for the canary, whichever of its pods is there.
-    pub canary_service: Option<IpAddr>,
-    /// Address that stands for the decoy.
-    pub decoy_service: Option<IpAddr>,
     /// Names of the runtime classes.
     pub runtime_classes: BTreeSet<String>,
+}
+
+impl Cluster {
+    /// Whether the API server listens on this `address:port`.
+    pub fn has_api_server(&self, address: &str) -> bool {
+        self.api_servers
+            .iter()
+            .any(|one| one.to_string() == address)
+    }
 }

@@ -1,5 +1,6 @@
 //! What is kept of a Worker for its tenant's boundary, of its Deployment, and of its pods.
 
+use contract::{Check, work::WorkConfig};
 use crds::{
     Worker,
     tenant::EgressRule,
@@ -8,6 +9,7 @@ use crds::{
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 
 use super::Uid;
+use crate::supervised::CONFIG_OPTION;
 
 /// Label of a pod of a Worker, and of the template it is made from: fingerprint of that.
 pub const REVISION_LABEL: &str = "cloister.dev/revision";
@@ -37,6 +39,8 @@ impl LiveWorker {
 pub struct LiveDeployment {
     /// Its template's [`REVISION_LABEL`].
     pub revision: Box<str>,
+    /// Addresses of the API server that its pods were told to look at.
+    pub api_servers: Vec<String>,
     /// Replicas that it asks for.
     pub wanted: i32,
     /// Its controller has not taken note of the newest spec yet.
@@ -65,12 +69,24 @@ impl LiveDeployment {
             revision: revision
                 .map(|text| text.as_str().into())
                 .unwrap_or_default(),
+            api_servers: api_servers(object).unwrap_or_default(),
             wanted: spec.and_then(|spec| spec.replicas).unwrap_or(1),
             behind: status.and_then(|s| s.observed_generation) < object.metadata.generation,
             stuck: message("Progressing", "False", Some("ProgressDeadlineExceeded")),
             failure: message("ReplicaFailure", "True", None),
         }
     }
+}
+
+/// Addresses of the API server in what the supervisors of a Deployment are told.
+fn api_servers(object: &Deployment) -> Option<Vec<String>> {
+    let pod = object.spec.as_ref()?.template.spec.as_ref()?;
+    let arguments = pod.containers.first()?.args.as_deref()?;
+    let option = arguments.iter().position(|one| one == CONFIG_OPTION)?;
+    let config: WorkConfig = serde_json::from_str(arguments.get(option + 1)?).ok()?;
+    let targets = config.probe.targets.into_iter();
+    let of_api = targets.filter(|target| target.check == Check::ApiServerEndpoint);
+    Some(of_api.map(|target| target.address).collect())
 }
 
 /// What is kept of a pod of a Worker beyond what is kept of any.
