@@ -13,7 +13,7 @@ const MOST_LINES: usize = 400;
 
 /// Steps without a client, without waiting, without a clock: everything comes in as an
 /// argument. A folder stands for every file in it.
-const PURE: [&str; 56] = [
+const PURE: [&str; 65] = [
     "operator/src/conditions.rs",
     "operator/src/digest.rs",
     "operator/src/dispatch/book.rs",
@@ -48,12 +48,21 @@ const PURE: [&str; 56] = [
     "operator/src/probe",
     "operator/src/render",
     "operator/src/rules.rs",
+    "operator/src/rules/members.rs",
+    "operator/src/supervised.rs",
     "operator/src/tenant/desired",
     "operator/src/tenant/isolation.rs",
     "operator/src/tenant/observe.rs",
     "operator/src/tenant/status.rs",
     "operator/src/tenant/validate.rs",
     "sandbox-runtime/src/output/spool.rs",
+    "operator/src/worker/desired",
+    "operator/src/worker/desired.rs",
+    "operator/src/worker/observe.rs",
+    "operator/src/worker/ready.rs",
+    "operator/src/worker/status.rs",
+    "operator/src/worker/validate.rs",
+    "operator/src/worker/zones.rs",
     "sandbox-runtime/contract/src/judge.rs",
     "sandbox-runtime/contract/src/judge",
     "sandbox-runtime/contract/src/work.rs",

@@ -4,8 +4,11 @@
 //! install manifests. Least privilege: a rule that nothing uses is a fault, and so is one
 //! that is broader than its reason.
 
-use crds::well_known::{ADMIN_ROLE, DISPATCH, GROUP, OWN_VERB, OWNER_ROLE, USER_ROLE};
+mod members;
 
+use crds::well_known::{ADMIN_ROLE, DISPATCH, GROUP, OWNER_ROLE, USER_ROLE};
+
+pub use self::members::{admin, owner, user};
 use crate::lease;
 
 /// One right, and what it is for.
@@ -27,9 +30,6 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 
 const READ: &[&str] = &["get", "list", "watch"];
 
-/// What members run, and each time it does.
-const RUNS: &[&str] = &["executions", "integrations"];
-
 /// What it takes to know of everything there is. No `get`: what is known, the watch brought.
 const FOLLOW: &[&str] = &["list", "watch"];
 
@@ -42,7 +42,15 @@ const KEEP_AND_REMOVE: &[&str] = &["list", "watch", "create", "patch", "delete"]
 
 /// What the operator may do in the whole cluster.
 pub fn operator() -> Vec<Rule> {
-    [tenants(), children(), binding(), placement(), executions()].concat()
+    [
+        tenants(),
+        children(),
+        binding(),
+        placement(),
+        executions(),
+        workers(),
+    ]
+    .concat()
 }
 
 fn tenants() -> Vec<Rule> {
@@ -94,8 +102,8 @@ fn children() -> Vec<Rule> {
             resources: &["networkpolicies"],
             verbs: KEEP_AND_REMOVE,
             names: &[],
-            why: "children of a Tenant, and of its Integrations that ask for egress; those of others \
-                  are read, to name the ones that widen access",
+            why: "children of a Tenant, of its Workers, and of its Integrations that ask for egress; \
+                  those of others are read, to name the ones that widen access",
         },
         Rule {
             group: "",
@@ -199,6 +207,40 @@ fn executions() -> Vec<Rule> {
     ]
 }
 
+fn workers() -> Vec<Rule> {
+    vec![
+        Rule {
+            group: GROUP,
+            resources: &["workers"],
+            verbs: FOLLOW,
+            names: &[],
+            why: "to know what is to run all the time, and what it may reach",
+        },
+        Rule {
+            group: GROUP,
+            resources: &["workers/status"],
+            verbs: &["patch"],
+            names: &[],
+            why: "to answer",
+        },
+        Rule {
+            group: "apps",
+            resources: &["deployments"],
+            verbs: KEEP,
+            names: &[],
+            why: "a Worker's pods, which go with it; the admission policy cloister-operator asks for \
+                  the Worker and what may be in them",
+        },
+        Rule {
+            group: "policy",
+            resources: &["poddisruptionbudgets"],
+            verbs: KEEP,
+            names: &[],
+            why: "how many of a Worker a drain must leave",
+        },
+    ]
+}
+
 /// What the operator may do in its own namespace.
 pub fn operator_in_system() -> Vec<Rule> {
     [leading(), dispatching()].concat()
@@ -284,99 +326,4 @@ fn endpoints(why: &'static str) -> Rule {
         names: &[],
         why,
     }
-}
-
-/// What a tenant's Users may do in its namespace: look. No Secret, no config map (they hold
-/// secrets often enough), and nothing that runs or reaches into a pod.
-pub fn user() -> Vec<Rule> {
-    vec![
-        Rule {
-            group: "",
-            resources: &[
-                "events",
-                "limitranges",
-                "pods",
-                "resourcequotas",
-                "serviceaccounts",
-                "services",
-            ],
-            verbs: READ,
-            names: &[],
-            why: "to see what runs, and what it may use",
-        },
-        Rule {
-            group: "",
-            resources: &["pods/log"],
-            verbs: &["get"],
-            names: &[],
-            why: "to see what it says",
-        },
-        Rule {
-            group: "events.k8s.io",
-            resources: &["events"],
-            verbs: READ,
-            names: &[],
-            why: "the same events by their newer group",
-        },
-        Rule {
-            group: "networking.k8s.io",
-            resources: &["networkpolicies"],
-            verbs: READ,
-            names: &[],
-            why: "to see the boundary",
-        },
-        Rule {
-            group: GROUP,
-            resources: RUNS,
-            verbs: READ,
-            names: &[],
-            why: "to see what can run, what did, and what came of it",
-        },
-        Rule {
-            group: RBAC,
-            resources: &["rolebindings", "roles"],
-            verbs: READ,
-            names: &[],
-            why: "to see who else has access",
-        },
-    ]
-}
-
-/// What Admins may do in the namespace besides.
-pub fn admin() -> Vec<Rule> {
-    let mut rules = user();
-    rules.push(Rule {
-        group: "",
-        resources: &["secrets"],
-        // Nothing but create. get, list and watch read a Secret; update, patch, delete and
-        // deletecollection answer with the object, so they read it too.
-        verbs: &["create"],
-        names: &[],
-        why: "to hand a credential in, and never to get one out",
-    });
-    rules.push(Rule {
-        group: GROUP,
-        resources: RUNS,
-        // No status: what came of a run, the operator alone says.
-        verbs: &["create", "update", "patch", "delete"],
-        names: &[],
-        why: "to say what can run, to run it, and to end it: of an Execution, only `cancel` ever \
-              changes, by a rule of its CRD",
-    });
-    rules
-}
-
-/// What Owners may do in the namespace besides.
-pub fn owner() -> Vec<Rule> {
-    let mut rules = admin();
-    rules.push(Rule {
-        group: GROUP,
-        resources: &["tenants"],
-        // No verb of the API: the admission policy cloister-tenants asks for it, with the
-        // tenant's namespace, before it lets anyone change who the Owners are.
-        verbs: &[OWN_VERB],
-        names: &[],
-        why: "to add, change and remove Owners",
-    });
-    rules
 }

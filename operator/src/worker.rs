@@ -61,7 +61,7 @@ impl Room for WorkerRoom {
         valid: &ValidWorker,
         desired: Desired,
     ) -> Result<Applied, Error> {
-        apply::apply(context, valid, desired).await
+        Box::pin(apply::apply(context, valid, desired)).await
     }
 
     fn observe(valid: ValidWorker, applied: Applied) -> Observed {

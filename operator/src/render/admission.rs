@@ -15,6 +15,7 @@ mod reach;
 #[cfg(test)]
 mod sandboxes;
 mod tenants;
+mod workers;
 
 use std::{collections::BTreeMap, io};
 
@@ -39,6 +40,7 @@ pub fn objects() -> io::Result<Vec<Value>> {
     let policies = [
         pods::policy(),
         probes::policy(),
+        workers::policy(),
         reach::services(),
         reach::tokens(),
         reach::token_secrets(),

@@ -50,7 +50,7 @@ pub(super) async fn reconcile_all(context: &Arc<Context>, stopped: oneshot::Rece
         wakes.take_until(stopped),
         |object, context| Box::pin(room::keep::<WorkerRoom>(object, context)),
     );
-    futures::join!(tenants, workers);
+    futures::join!(Box::pin(tenants), Box::pin(workers));
 }
 
 type Pass<R> = fn(

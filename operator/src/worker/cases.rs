@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
 use crds::{Tenant, Worker};
 use k8s_openapi::api::{
     apps::v1::Deployment, core::v1::Node, core::v1::Pod, discovery::v1::EndpointSlice,
-    networking::v1::NetworkPolicy, node::v1::RuntimeClass,
+    networking::v1::NetworkPolicy, node::v1::RuntimeClass, policy::v1::PodDisruptionBudget,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::WorkerRoom;
 use crate::{
     egress::{self, Holder, Of},
+    gatekeeper::{OPERATOR, refusals},
     meta::Owner,
     recording::{Recording, UID},
     room,
@@ -34,9 +35,9 @@ struct Case {
     /// Fields of the Tenant's spec beyond its one member.
     #[serde(default)]
     tenant: BTreeMap<String, Value>,
-    /// There is no Tenant.
+    /// What is not there of `tenant` and its `policy`.
     #[serde(default)]
-    no_tenant: bool,
+    lacks: Vec<String>,
     /// What the Tenant's status says of its isolation.
     #[serde(default = "proven")]
     isolation: String,
@@ -49,15 +50,15 @@ struct Case {
     /// Those of them that take nothing.
     #[serde(default)]
     cordoned: Vec<String>,
-    /// The Tenant room's pass has made the policy.
-    #[serde(default = "yes")]
-    policy: bool,
     /// An earlier pass has made everything.
     #[serde(default)]
     kept: bool,
     /// Fields of the spec that were different then.
     #[serde(default)]
     before: BTreeMap<String, Value>,
+    /// Fields of the Tenant's spec that are different since.
+    #[serde(default)]
+    since: BTreeMap<String, Value>,
     /// Addresses of the API server since then.
     #[serde(default)]
     api_servers: Vec<String>,
@@ -100,10 +101,6 @@ fn proven() -> String {
     "True".to_owned()
 }
 
-const fn yes() -> bool {
-    true
-}
-
 fn nodes() -> BTreeMap<String, String> {
     ["a", "b", "c"]
         .map(|letter| (format!("node-{letter}"), format!("zone-{letter}")))
@@ -118,16 +115,20 @@ fn parsed<K: serde::de::DeserializeOwned>(object: &Value) -> K {
     serde_json::from_value(object.clone()).unwrap_or_else(|error| panic!("{object}: {error}"))
 }
 
-fn tenant(case: &Case) -> Tenant {
+fn tenant(case: &Case, earlier: bool) -> Tenant {
     let mut spec = json!({"members": [{"kind": "User", "name": "ada", "role": "Owner"}]});
     for (field, value) in &case.tenant {
         spec[field] = value.clone();
     }
+    for (field, value) in case.since.iter().filter(|_| !earlier) {
+        spec[field] = value.clone();
+    }
+    let isolation = if earlier { "True" } else { &case.isolation };
     parsed(&json!({
         "metadata": {"name": "acme", "uid": UID, "generation": 1, "resourceVersion": "1"},
         "spec": spec,
         "status": {"namespace": "tenant-acme", "conditions": [{"type": "IsolationVerified",
-            "status": case.isolation, "reason": "X", "message": "as the probes say",
+            "status": isolation, "reason": "X", "message": "as the probes say",
             "observedGeneration": 1, "lastTransitionTime": "2026-01-01T00:00:00Z"}]},
     }))
 }
@@ -182,7 +183,7 @@ fn serve(world: &World, addresses: &[String], moment: u32) {
 /// The Worker, and its policy as the Tenant room makes it.
 fn place(world: &World, case: &Case, worker: &Worker) {
     world.see(worker);
-    if !case.policy {
+    if case.lacks.iter().any(|what| what == "policy") {
         return;
     }
     let owner = Owner {
@@ -248,13 +249,36 @@ fn pod(number: usize, replica: &Replica, revision: &str) -> Pod {
     }))
 }
 
+/// What an earlier pass has made; the revision of its pods.
+async fn earlier(world: &World, case: &Case) -> String {
+    let (tenant, worker) = (tenant(case, true), worker(case, true));
+    let server = Recording::of(&tenant);
+    server.know("/workers/", json!(worker));
+    let context = Arc::new(server.context(&tenant));
+    surround(&context.world, case);
+    place(&context.world, case, &worker);
+    let passed = Box::pin(room::keep::<WorkerRoom>(Arc::new(worker), context)).await;
+    passed.unwrap();
+    let mut revision = None;
+    for write in server.take() {
+        if write.what.ends_with("/deployments") {
+            revision = Some(note(world, &write.body, &case.controller));
+        } else if write.what.ends_with("/poddisruptionbudgets") {
+            let mut budget = write.body;
+            budget["metadata"]["uid"] = json!("00000000-0000-4000-8000-000000000010");
+            world.see(&parsed::<PodDisruptionBudget>(&budget));
+        }
+    }
+    revision.expect("an earlier pass makes a Deployment")
+}
+
 /// Runs a case and says what came of it.
 async fn run(case: &Case) -> Value {
-    let (tenant, worker) = (tenant(case), worker(case, false));
+    let (tenant, worker) = (tenant(case, false), worker(case, false));
     let server = Recording::of(&tenant);
     server.know("/workers/", json!(worker));
     let mut known = tenant.clone();
-    if case.no_tenant {
+    if case.lacks.iter().any(|what| what == "tenant") {
         known.metadata.name = Some("another".to_owned());
     }
     let context = Arc::new(server.context(&known));
@@ -263,14 +287,7 @@ async fn run(case: &Case) -> Value {
     place(world, case, &worker);
     let mut revision = String::new();
     if case.kept {
-        let earlier = Arc::new(self::worker(case, true));
-        room::keep::<WorkerRoom>(earlier, context.clone())
-            .await
-            .unwrap();
-        let writes = server.take().into_iter();
-        let mut made = writes.filter(|write| write.what.ends_with("/deployments"));
-        let made = made.next().expect("an earlier pass makes a Deployment");
-        revision = note(world, &made.body, &case.controller);
+        revision = Box::pin(earlier(world, case)).await;
     }
     if !case.api_servers.is_empty() {
         serve(world, &case.api_servers, 2);
@@ -283,8 +300,8 @@ async fn run(case: &Case) -> Value {
             "reason": "AlreadyExists", "message": "it is there"});
         server.refuse_with("/deployments", refusal);
     }
-    let passed = room::keep::<WorkerRoom>(Arc::new(worker), context.clone()).await;
-    let mut told = told(&server, &case.show);
+    let passed = Box::pin(room::keep::<WorkerRoom>(Arc::new(worker), context.clone())).await;
+    let mut told = told(case, &server);
     told["outcome"] = match passed {
         Ok(action) => json!(format!("{action:?}").replace("Action ", "ok ")),
         Err(error) => json!(error.reason()),
@@ -292,8 +309,64 @@ async fn run(case: &Case) -> Value {
     told
 }
 
+/// Admission takes what the operator writes, and the pods that come of it.
+fn admitted(case: &Case, object: &Value) {
+    let residency = &case.tenant.get("residency").cloned().unwrap_or_default();
+    let listed = |field: &str| match residency[field].as_array() {
+        Some(names) => {
+            let names: Vec<_> = names.iter().filter_map(Value::as_str).collect();
+            names.join(",")
+        }
+        None => "*".to_owned(),
+    };
+    let isolation = case.tenant.get("isolation").cloned().unwrap_or_default();
+    let runtime = isolation["runtime"].as_str().unwrap_or("Hardened");
+    let namespace = json!({"metadata": {
+        "labels": {"cloister.dev/tenant": "acme", "cloister.dev/state": "Active"},
+        "annotations": {"cloister.dev/runtime": runtime, "cloister.dev/regions": listed("regions"),
+            "cloister.dev/zones": listed("zones")}}});
+    let asked = |user: &str, kind: &str, object: &Value| {
+        let resource = format!("{}s", kind.to_lowercase());
+        let request = json!({"operation": "CREATE", "userInfo": {"username": user},
+            "kind": {"kind": kind}, "resource": {"resource": resource},
+            "namespace": "tenant-acme", "name": object["metadata"]["name"]});
+        let context = json!({"request": request, "object": object, "namespaceObject": namespace});
+        let policies = [
+            "cloister-operator",
+            "cloister-workers",
+            "cloister-pods",
+            "cloister-probes",
+        ];
+        let of_others = |policy: &str| !matches!(policy, "cloister-pods" | "cloister-probes");
+        let asked = policies
+            .iter()
+            .filter(|policy| kind == "Pod" || of_others(policy));
+        asked
+            .flat_map(|policy| refusals(policy, &context))
+            .collect::<Vec<_>>()
+    };
+    let kind = object["kind"].as_str().unwrap();
+    assert_eq!(asked(OPERATOR, kind, object), [""; 0]);
+    if kind != "Deployment" {
+        return;
+    }
+    let mut pod = object["spec"]["template"].clone();
+    pod["metadata"]["generateName"] = json!("worker-poller-1-");
+    pod["metadata"]["ownerReferences"] = json!([{"kind": "ReplicaSet", "name": "worker-poller-1",
+        "apiVersion": "apps/v1", "uid": "1", "controller": true}]);
+    let controller = "system:serviceaccount:kube-system:replicaset-controller";
+    assert_eq!(asked(controller, "Pod", &pod), [""; 0]);
+    // Nothing of it is for anybody but the supervisor: no token, and none but its own volumes.
+    let text = pod.to_string();
+    assert!(
+        !text.contains("projected") && !text.contains("secret"),
+        "{text}"
+    );
+    assert_eq!(pod["spec"]["automountServiceAccountToken"], json!(false));
+}
+
 /// What was written, the status apart, and what the status says.
-fn told(server: &Recording, show: &[String]) -> Value {
+fn told(case: &Case, server: &Recording) -> Value {
     let (mut writes, mut shown, mut status) = (Vec::new(), Vec::new(), json!({}));
     for write in server.take() {
         if write.what.ends_with("/workers/poller/status") {
@@ -307,8 +380,9 @@ fn told(server: &Recording, show: &[String]) -> Value {
             }
             continue;
         }
+        admitted(case, &write.body);
         writes.push(write.what.clone());
-        if show.iter().any(|kind| write.body["kind"] == **kind) {
+        if case.show.iter().any(|kind| write.body["kind"] == **kind) {
             shown.push(write.body);
         }
     }
@@ -316,7 +390,7 @@ fn told(server: &Recording, show: &[String]) -> Value {
 }
 
 /// So that none gets lost.
-const CASES: usize = 30;
+const CASES: usize = 33;
 
 #[tokio::test]
 async fn every_case_is_as_expected() {
@@ -328,7 +402,7 @@ async fn every_case_is_as_expected() {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let case: Case = serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
         let input = text.split("\nexpect:\n").next().unwrap_or_default();
-        let told = serde_saphyr::to_string(&json!({"expect": run(&case).await})).unwrap();
+        let told = serde_saphyr::to_string(&json!({"expect": Box::pin(run(&case)).await})).unwrap();
         let whole = format!("{}\n{}\n", input.trim_end(), told.trim_end());
         #[expect(clippy::disallowed_methods, reason = "the switch of a golden test")]
         if std::env::var("UPDATE_GOLDEN").is_ok() {

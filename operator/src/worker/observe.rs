@@ -81,7 +81,7 @@ pub fn observe(valid: &ValidWorker, applied: &Applied) -> Observed {
 fn of_worker<'a>(pod: &'a LivePod, worker: &str, revision: &str) -> Option<Pod<'a>> {
     let replica = pod.replica.as_ref()?;
     (*replica.worker == *worker && !pod.finished).then(|| Pod {
-        pod,
+        live: pod,
         ready: replica.ready && pod.deleting.is_none(),
         newest: *replica.revision == *revision,
     })

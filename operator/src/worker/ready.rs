@@ -67,25 +67,22 @@ fn is_whole(valid: &ValidWorker, progress: &Progress<'_>) -> bool {
 fn obstacle(valid: &ValidWorker, progress: &Progress<'_>) -> (WorkerReason, String) {
     let newest = progress.pods.iter().filter(|pod| pod.newest);
     // The least of all words, so that they stay the same while several say several things.
-    let trouble = newest.filter_map(|pod| pod.pod.replica.as_ref()?.trouble.as_ref());
+    let trouble = newest.filter_map(|pod| pod.live.replica.as_ref()?.trouble.as_ref());
     let trouble = trouble.min();
     let live = valid.deployment();
     let failure = live.and_then(|live| live.failure.as_deref()).map(lasting);
     let stuck = live.and_then(|live| live.stuck.as_deref());
     let old_serves = progress.pods.iter().any(|pod| !pod.newest && pod.ready);
-    let (reason, words) = match (failure, trouble, stuck, &valid.lacking) {
-        (Some(words), ..) => (WorkerReason::Unavailable, words.to_owned()),
-        (None, Some(Trouble::Unschedulable(_)), _, Some(lacking)) => {
-            (WorkerReason::InvalidSpec, lacking.clone())
-        }
-        (None, Some(Trouble::Unschedulable(words)), ..) => {
-            (WorkerReason::Unschedulable, words.to_string())
-        }
-        (None, Some(Trouble::NotStarted(words)), ..) => {
-            (WorkerReason::Unavailable, words.to_string())
-        }
-        (None, None, Some(words), _) => (WorkerReason::Unavailable, words.to_owned()),
-        (None, None, None, _) => {
+    // No pod can be made: that is why, whatever those say that are there.
+    let trouble = trouble.filter(|_| failure.is_none());
+    let (reason, words) = match (trouble, failure.or(stuck)) {
+        (Some(Trouble::Unschedulable(words)), _) => match &valid.lacking {
+            Some(lacking) => (WorkerReason::InvalidSpec, lacking.clone()),
+            None => (WorkerReason::Unschedulable, words.to_string()),
+        },
+        (Some(Trouble::NotStarted(words)), _) => (WorkerReason::Unavailable, words.to_string()),
+        (None, Some(words)) => (WorkerReason::Unavailable, words.to_owned()),
+        (None, None) => {
             let message = "some are on their way";
             return (WorkerReason::Progressing, message.to_owned());
         }

@@ -19,7 +19,7 @@ const MAX_ZONES: usize = 64;
 /// One pod of the Worker that has not ended.
 pub struct Pod<'a> {
     /// As the watch brings it.
-    pub pod: &'a LivePod,
+    pub live: &'a LivePod,
     /// Proven lately, with the command running, and not asked to go.
     pub ready: bool,
     /// Made from what the Deployment says now.
@@ -39,18 +39,18 @@ pub fn zones(valid: &ValidWorker, pods: &[Pod<'_>]) -> Vec<ZoneStatus> {
             zones.entry(node.zone.clone()).or_default().nodes += i32::from(node.usable);
         }
     }
-    for Pod { pod, ready, .. } in pods {
-        let Some(node) = &pod.node else { continue };
+    for Pod { live, ready, .. } in pods {
+        let Some(node) = &live.node else { continue };
         let place = valid.cluster.nodes.get(&**node);
         let zone = place.map(|node| node.zone.clone()).unwrap_or_default();
         let zone = zones.entry(zone).or_default();
         zone.running += 1;
         zone.ready += i32::from(*ready);
     }
-    let named = zones
+    let listed = zones
         .into_iter()
         .map(|(zone, status)| ZoneStatus { zone, ..status });
-    named.take(MAX_ZONES).collect()
+    listed.take(MAX_ZONES).collect()
 }
 
 /// Zones with what is ready in each, for people.

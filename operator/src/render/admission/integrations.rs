@@ -1,5 +1,5 @@
-//! Policy `cloister-integrations`: what would hold an Integration or an Execution in place, or
-//! leave its sandboxes behind, nobody writes. They are the first objects that a tenant's members
+//! Policy `cloister-integrations`: what would hold an Integration, an Execution or a Worker in
+//! place, or leave its pods behind, nobody writes. They are the first objects that a tenant's members
 //! both make and delete, and a namespace goes only when the last of them has gone.
 //!
 //! In: names. Out: the policy. Their specs are for the rules of the CRDs.
@@ -12,12 +12,12 @@ use super::{Policy, Scope, condition, must, operator_user, rule};
 pub fn policy() -> Policy {
     Policy {
         name: "cloister-integrations",
-        description: "No Integration or Execution of a tenant has finalizers, or goes without its \
-                      sandboxes.",
+        description: "No Integration, Execution or Worker of a tenant has finalizers, or goes \
+                      without its pods.",
         rules: vec![rule(
             GROUP,
             "v1alpha1",
-            &["executions", "integrations"],
+            &["executions", "integrations", "workers"],
             &["CREATE", "UPDATE", "DELETE"],
         )],
         scope: Scope::TenantNamespaces,
@@ -41,8 +41,8 @@ pub fn policy() -> Policy {
                 request.operation != 'DELETE' ||
                 request.?options.?propagationPolicy.orValue('Background') != 'Orphan' &&
                 !request.?options.?orphanDependents.orValue(false)",
-                "propagationPolicy: must not be Orphan, because sandboxes would be left behind that \
-                 belong to nothing",
+                "propagationPolicy: must not be Orphan, because pods would be left behind that belong to \
+                 nothing",
             ),
         ],
     }

@@ -10,13 +10,15 @@
 use crds::reserved::RESERVED;
 use crds::well_known::{
     ADMIN_ROLE, DISPATCH, GROUP, INTEGRATION_LABEL, NAMESPACE_PREFIX, OWNER_ROLE,
-    POD_SECURITY_VERSION, ROLE_LABEL, ROLE_PROBE, ROLE_SANDBOX, SCHEDULED_TIME_ANNOTATION,
-    SYSTEM_NAMESPACE, TENANT_LABEL, USER_ROLE,
+    POD_SECURITY_VERSION, ROLE_LABEL, ROLE_PROBE, ROLE_SANDBOX, ROLE_WORKER,
+    SCHEDULED_TIME_ANNOTATION, SYSTEM_NAMESPACE, TENANT_LABEL, USER_ROLE, WORKER_LABEL,
 };
 use k8s_openapi::api::admissionregistration::v1::{NamedRuleWithOperations, Validation};
 
 use super::{Policy, Scope, condition, must, operator_user, rule, variable};
-use crate::names::{EGRESS_PREFIX, POLICIES, PROBE_PREFIX, SANDBOX_PREFIX};
+use crate::names::{
+    EGRESS_PREFIX, POLICIES, PROBE_PREFIX, SANDBOX_PREFIX, WORKER_POLICY_PREFIX, WORKER_PREFIX,
+};
 
 /// What the names of the cluster roles of a tenant begin with.
 const ROLE_PREFIX: &str = "cloister:tenant:";
@@ -48,7 +50,16 @@ pub fn policy() -> Policy {
                 "variables.resource in ['endpointslices', 'secrets']",
             ),
         ],
-        validations: [places(), dispatch(), pods(), openings(), runs(), grants()].concat(),
+        validations: [
+            places(),
+            dispatch(),
+            pods(),
+            workers(),
+            openings(),
+            runs(),
+            grants(),
+        ]
+        .concat(),
     }
 }
 
@@ -70,6 +81,8 @@ fn rules() -> Vec<NamedRuleWithOperations> {
         rule("discovery.k8s.io", "v1", &["endpointslices"], verbs),
         rule(GROUP, "v1alpha1", &["executions"], &["CREATE"]),
         rule("networking.k8s.io", "v1", &["networkpolicies"], verbs),
+        rule("apps", "v1", &["deployments"], verbs),
+        rule("policy", "v1", &["poddisruptionbudgets"], verbs),
         rule(RBAC, "v1", bindings, verbs),
     ]
 }
@@ -175,23 +188,63 @@ fn pods() -> Vec<Validation> {
             ),
         ),
         // RBAC keeps the tenant's Secrets from it. A pod with an image of its choice would not.
-        must(
+        given(
+            "variables.resource != 'pods' || request.operation != 'CREATE'",
+            "dyn(object).spec",
+        ),
+        given(
+            "variables.resource != 'deployments' || !variables.grants",
+            "dyn(object).spec.template.spec",
+        ),
+    ]
+}
+
+/// Nothing of the tenant's is in a pod of this spec, unless the request is about another kind.
+fn given(unless: &str, spec: &str) -> Validation {
+    must(
+        &format!(
             "
-            variables.resource != 'pods' || request.operation != 'CREATE' ||
-            dyn(object).spec.?volumes.orValue([]).all(v,
+            {unless} ||
+            {spec}.?volumes.orValue([]).all(v,
               has(v.emptyDir) || has(v.image) ||
               v.?projected.?sources.orValue([]).size() > 0 &&
               v.projected.sources.all(s, has(s.serviceAccountToken))) &&
-            (dyn(object).spec.containers + dyn(object).spec.?initContainers.orValue([])).all(c,
+            ({spec}.containers + {spec}.?initContainers.orValue([])).all(c,
               c.?envFrom.orValue([]).size() == 0 &&
               c.?env.orValue([]).all(e,
                 !e.?valueFrom.?secretKeyRef.hasValue() &&
-                !e.?valueFrom.?configMapKeyRef.hasValue()))",
-            "the operator of Cloister may make no pod that is given anything of the tenant's: its \
-             volumes are of kind emptyDir, image, or projected with nothing but tokens, and its \
-             environment is from no Secret and no ConfigMap",
+                !e.?valueFrom.?configMapKeyRef.hasValue()))"
         ),
-    ]
+        "the operator of Cloister may make no pod that is given anything of the tenant's: its \
+         volumes are of kind emptyDir, image, or projected with nothing but tokens, and its \
+         environment is from no Secret and no ConfigMap",
+    )
+}
+
+/// What Workers are made of: a Deployment and a budget each, by name, of the Worker that they are
+/// about and of no other pods.
+fn workers() -> Vec<Validation> {
+    let of_worker = format!(
+        "
+        dyn(object).metadata.?ownerReferences.orValue([]).exists(o,
+          o.?controller.orValue(false) && o.kind == 'Worker' &&
+          o.apiVersion.startsWith('{GROUP}/') && request.name == '{WORKER_PREFIX}' + o.name &&
+          o.name == dyn(object).spec.?selector.?matchLabels[?'{WORKER_LABEL}'].orValue('')) &&
+        dyn(object).spec.?selector.?matchLabels[?'{ROLE_LABEL}'].orValue('') == '{ROLE_WORKER}'"
+    );
+    vec![must(
+        &format!(
+            "
+            !(variables.resource in ['deployments', 'poddisruptionbudgets']) || !variables.grants ||
+            {}",
+            of_worker.trim()
+        ),
+        &format!(
+            "the operator of Cloister may write no Deployment and no PodDisruptionBudget but \
+             {WORKER_PREFIX}<name> of a Worker, with that as controller, which selects pods of that \
+             alone"
+        ),
+    )]
 }
 
 /// What its network policies open: those that every tenant has, by name, and for the sandboxes of
@@ -199,22 +252,24 @@ fn pods() -> Vec<Validation> {
 /// writes, and in the first one what somebody else has put beside its fields is still there.
 fn openings() -> Vec<Validation> {
     let (fixed, reserved) = (POLICIES.join("', '"), RESERVED.join("', '"));
+    let of_integration = of_one(
+        EGRESS_PREFIX,
+        "Integration",
+        INTEGRATION_LABEL,
+        ROLE_SANDBOX,
+    );
+    let of_worker = of_one(WORKER_POLICY_PREFIX, "Worker", WORKER_LABEL, ROLE_WORKER);
     vec![must(
         &format!(
             "
             variables.resource != 'networkpolicies' || !variables.grants ||
             request.name in ['{fixed}'] ||
-            request.name.startsWith('{EGRESS_PREFIX}') &&
-            dyn(object).metadata.?ownerReferences.orValue([]).exists(o,
-              o.?controller.orValue(false) && o.kind == 'Integration' &&
-              o.apiVersion.startsWith('{GROUP}/') &&
-              o.name ==
-                dyn(object).spec.?podSelector.?matchLabels[?'{INTEGRATION_LABEL}'].orValue('')) &&
-            dyn(object).spec.?podSelector.?matchLabels[?'{ROLE_LABEL}'].orValue('') ==
-              '{ROLE_SANDBOX}' &&
+            ({of_integration} &&
+              dyn(object).spec.?policyTypes.orValue([]) == ['Egress'] ||
+            {of_worker} &&
+              dyn(object).spec.?policyTypes.orValue([]) == ['Ingress', 'Egress']) &&
             dyn(object).spec.?podSelector.?matchLabels.orValue({{}}).size() == 2 &&
             dyn(object).spec.?podSelector.?matchExpressions.orValue([]).size() == 0 &&
-            dyn(object).spec.?policyTypes.orValue([]) == ['Egress'] &&
             (dyn(object).spec.?ingress.orValue([]).size() == 0 ||
               request.operation == 'UPDATE' &&
               dyn(object).spec.?ingress.orValue([]) ==
@@ -228,10 +283,24 @@ fn openings() -> Vec<Validation> {
         ),
         &format!(
             "the operator of Cloister may write no network policy but those that every tenant has, \
-             and one that begins with {EGRESS_PREFIX}, has its Integration as controller, selects \
-             the sandboxes of that alone, and opens ports of public addresses, outgoing"
+             and one that begins with {EGRESS_PREFIX} or {WORKER_POLICY_PREFIX}, has its Integration \
+             or Worker as controller, selects the pods of that alone, and opens ports of public \
+             addresses, outgoing"
         ),
     )]
+}
+
+/// An expression: the policy is of one object of this kind, by its name, its controller and the
+/// pods that it selects.
+fn of_one(prefix: &str, kind: &str, label: &str, role: &str) -> String {
+    format!(
+        "request.name.startsWith('{prefix}') &&
+            dyn(object).metadata.?ownerReferences.orValue([]).exists(o,
+              o.?controller.orValue(false) && o.kind == '{kind}' &&
+              o.apiVersion.startsWith('{GROUP}/') &&
+              o.name == dyn(object).spec.?podSelector.?matchLabels[?'{label}'].orValue('')) &&
+            dyn(object).spec.?podSelector.?matchLabels[?'{ROLE_LABEL}'].orValue('') == '{role}'"
+    )
 }
 
 /// What runs by its word: what the schedule of an Integration has due, without an input of its
@@ -371,6 +440,22 @@ mod tests {
         json!(egress::policy(of, &egress::list(&rules).unwrap()))
     }
 
+    /// The same for a Worker `poller`, which asks for nothing.
+    fn shutting() -> Value {
+        let owner = Owner {
+            tenant: "acme".to_owned(),
+            uid: Uid::parse("00000000-0000-4000-8000-00000000000a"),
+        };
+        let of = Of {
+            tenant: &owner,
+            namespace: "tenant-acme",
+            holder: Holder::Worker,
+            name: "poller",
+            uid: Uid::parse("00000000-0000-4000-8000-00000000000b"),
+        };
+        json!(egress::policy(of, &[]))
+    }
+
     fn opened(policy: &Value) -> Vec<String> {
         let name = policy["metadata"]["name"].as_str().unwrap();
         said("networkpolicies", ("tenant-acme", name), policy)
@@ -379,12 +464,93 @@ mod tests {
     #[test]
     fn accepts_every_policy_that_is_made_here() {
         assert_eq!(opened(&opening()), [""; 0]);
+        assert_eq!(opened(&shutting()), [""; 0]);
         let owner = Owner {
             tenant: "acme".to_owned(),
             uid: Uid::parse("00000000-0000-4000-8000-00000000000a"),
         };
         for policy in network_policy::all(&owner, "tenant-acme") {
             assert_eq!(opened(&json!(policy)), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn rejects_a_policy_of_a_worker_that_lets_anything_in_or_is_about_other_pods() {
+        for (path, value) in [
+            ("/metadata/ownerReferences/0/kind", json!("Integration")),
+            ("/metadata/ownerReferences/0/name", json!("another")),
+            ("/spec/ingress", json!([{}])),
+            ("/spec/egress", json!([{}])),
+            ("/spec/policyTypes", json!(["Egress"])),
+            (
+                "/spec/podSelector/matchLabels/cloister.dev~1role",
+                json!("sandbox"),
+            ),
+            (
+                "/spec/podSelector/matchLabels/cloister.dev~1worker",
+                json!("another"),
+            ),
+        ] {
+            let mut policy = shutting();
+            policy["spec"]["ingress"] = json!([]);
+            policy["spec"]["egress"] = json!([]);
+            *policy.pointer_mut(path).unwrap() = value;
+            let said = opened(&policy);
+            assert!(
+                matches!(&*said, [one] if one.contains("may write no network policy but")),
+                "{path}: {said:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn rejects_a_deployment_or_a_budget_that_is_of_no_worker_or_holds_what_is_the_tenants() {
+        let owner = json!([{"apiVersion": "cloister.dev/v1alpha1", "kind": "Worker",
+            "name": "poller", "uid": "1", "controller": true}]);
+        let labels = json!({"cloister.dev/role": "worker", "cloister.dev/worker": "poller"});
+        let whole = json!({"metadata": {"name": "worker-poller", "ownerReferences": owner},
+            "spec": {"selector": {"matchLabels": labels},
+                "template": {"spec": {"containers": [{"name": "a", "env": []}], "volumes": []}}}});
+        let place = ("tenant-acme", "worker-poller");
+        for resource in ["deployments", "poddisruptionbudgets"] {
+            assert_eq!(said(resource, place, &whole), [""; 0]);
+            assert_eq!(said(resource, ("tenant-acme", "other"), &whole).len(), 1);
+            for (path, value) in [
+                ("/metadata/ownerReferences/0/kind", json!("Integration")),
+                ("/metadata/ownerReferences/0/name", json!("another")),
+                ("/metadata/ownerReferences/0/controller", json!(false)),
+                (
+                    "/spec/selector/matchLabels/cloister.dev~1role",
+                    json!("sandbox"),
+                ),
+                ("/spec/selector/matchLabels", json!({})),
+            ] {
+                let mut object = whole.clone();
+                *object.pointer_mut(path).unwrap() = value;
+                let said = said(resource, place, &object);
+                assert!(
+                    matches!(&*said, [one] if one.contains("may write no Deployment")),
+                    "{resource} {path}: {said:?}"
+                );
+            }
+        }
+        let pod = "/spec/template/spec";
+        let secret = json!({"name": "A", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}}});
+        for (path, value) in [
+            (
+                "volumes",
+                json!([{"name": "a", "secret": {"secretName": "a"}}]),
+            ),
+            ("volumes", json!([{"name": "a", "hostPath": {"path": "/"}}])),
+            ("containers/0/env", json!([secret])),
+        ] {
+            let mut object = whole.clone();
+            *object.pointer_mut(&format!("{pod}/{path}")).unwrap() = value;
+            let said = said("deployments", place, &object);
+            assert!(
+                matches!(&*said, [one] if one.contains("is given anything of the tenant's")),
+                "{path}: {said:?}"
+            );
         }
     }
 

@@ -9,8 +9,8 @@ use crds::{
     tenant::{Runtime, State},
     well_known::{
         ANYWHERE, DISPATCH_AUDIENCE, GVISOR_RUNTIME_CLASS, REGION_LABEL, REGIONS_ANNOTATION,
-        ROLE_LABEL, ROLE_PROBE, ROLE_SANDBOX, RUNTIME_ANNOTATION, SANDBOX_SERVICE_ACCOUNT,
-        STATE_LABEL, ZONE_LABEL, ZONES_ANNOTATION,
+        ROLE_LABEL, ROLE_PROBE, ROLE_SANDBOX, ROLE_WORKER, RUNTIME_ANNOTATION,
+        SANDBOX_SERVICE_ACCOUNT, STATE_LABEL, ZONE_LABEL, ZONES_ANNOTATION,
     },
 };
 use k8s_openapi::api::admissionregistration::v1::{Validation, Variable};
@@ -265,14 +265,16 @@ fn placement() -> Vec<Validation> {
     let (hardened, gvisor) = (Runtime::Hardened.as_str(), Runtime::GVisor.as_str());
     vec![
         // No other than what probes look from: a class of its own could be any runtime. An
-        // Integration may ask for gVisor where its tenant does not; its sandbox sees for itself.
+        // Integration or a Worker may ask for gVisor where its tenant does not; its pods see for
+        // themselves.
         must_or_name(
             &format!(
                 "
                 variables.runtime == '{hardened}' && variables.runtimeClass == '' ||
                 variables.runtimeClass == '{GVISOR_RUNTIME_CLASS}' && (
                   variables.runtime == '{gvisor}' || variables.runtime == '{hardened}' &&
-                  object.metadata.?labels[?'{ROLE_LABEL}'].orValue('') == '{ROLE_SANDBOX}')"
+                  object.metadata.?labels[?'{ROLE_LABEL}'].orValue('') in
+                    ['{ROLE_SANDBOX}', '{ROLE_WORKER}'])"
             ),
             &format!(
                 "spec.runtimeClassName: must be {GVISOR_RUNTIME_CLASS} where spec.isolation.runtime \

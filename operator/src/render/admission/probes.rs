@@ -1,14 +1,18 @@
-//! Policy `cloister-probes`: what marks a pod of a tenant as Cloister's own, a probe or a
-//! sandbox, only the operator writes. They are known by their labels: what a probe reports is
-//! believed, and a sandbox may dial the operator.
+//! Policy `cloister-probes`: what marks a pod of a tenant as Cloister's own, a probe, a sandbox
+//! or a Worker's, only the operator writes. They are known by their labels: what a probe reports is
+//! believed, and a sandbox may dial the operator. A Worker's are made by the controller of
+//! `ReplicaSets`, from what the operator wrote; [`workers`](super::workers) sees to that.
 //!
 //! In: names. Out: the policy. What leaves labels and annotations alone (the kubelet's
 //! status, finalizers) passes, so nothing can get stuck here.
 
-use crds::well_known::GROUP;
+use crds::well_known::{GROUP, ROLE_LABEL, ROLE_WORKER};
 
-use super::{Policy, Scope, begins, condition, kept, must, operator_user, rule, variable};
-use crate::names::{PROBE_PREFIX, SANDBOX_PREFIX};
+use super::{
+    Policy, Scope, begins, condition, kept, must, operator_user, rule, variable,
+    workers::REPLICA_SETS,
+};
+use crate::names::{PROBE_PREFIX, SANDBOX_PREFIX, WORKER_PREFIX};
 
 /// The policy.
 pub fn policy() -> Policy {
@@ -35,10 +39,13 @@ pub fn policy() -> Policy {
             &["CREATE", "UPDATE"],
         )],
         scope: Scope::TenantNamespaces,
-        conditions: vec![condition(
-            "by-others",
-            &format!("request.userInfo.username != '{}'", operator_user()),
-        )],
+        conditions: vec![
+            condition(
+                "by-others",
+                &format!("request.userInfo.username != '{}'", operator_user()),
+            ),
+            condition("not-of-a-worker", &not_of_a_worker()),
+        ],
         variables: vec![
             marks("labelsKept", "labels"),
             marks("annotationsKept", "annotations"),
@@ -73,6 +80,21 @@ pub fn policy() -> Policy {
             ),
         ],
     }
+}
+
+/// The request does not make a pod of a Worker on behalf of its `ReplicaSet`.
+fn not_of_a_worker() -> String {
+    format!(
+        "
+        !(request.operation == 'CREATE' && request.kind.kind == 'Pod' &&
+          request.?subResource.orValue('') == '' &&
+          request.userInfo.username in ['{}'] &&
+          object.metadata.?labels[?'{ROLE_LABEL}'].orValue('') == '{ROLE_WORKER}' &&
+          object.metadata.?generateName.orValue('').startsWith('{WORKER_PREFIX}') &&
+          object.metadata.?ownerReferences.orValue([]).exists(o,
+            o.?controller.orValue(false) && o.kind == 'ReplicaSet'))",
+        REPLICA_SETS.join("', '")
+    )
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ use crate::{
 const SECRETS: u32 = 100;
 /// Most Integrations of a tenant; each may hold 0.8 MiB, by the bounds of its spec.
 const INTEGRATIONS: u32 = 500;
+/// Most Workers of a tenant; each may hold as much.
+const WORKERS: u32 = 100;
 
 /// The quota: the tenant's limits, and room for one probe, which finds a place also when the
 /// tenant uses all of its own. Nothing reserves that room: a tenant that takes it too is not
@@ -34,9 +36,10 @@ pub fn resource_quota(owner: &Owner, namespace: &str, quota: Quota) -> ResourceQ
     let integrations = Amount::count(INTEGRATIONS);
     let hard = [
         ("count/executions.cloister.dev", Amount::count(executions)),
-        // These two fill the store that all tenants share, and no member can delete a Secret.
+        // These three fill the store that all tenants share, and no member can delete a Secret.
         ("count/integrations.cloister.dev", integrations),
         ("count/secrets", Amount::count(SECRETS)),
+        ("count/workers.cloister.dev", Amount::count(WORKERS)),
         ("limits.cpu", cpu),
         ("limits.memory", memory),
         ("pods", Amount::count(pods.saturating_add(1))),
