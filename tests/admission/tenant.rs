@@ -35,6 +35,7 @@ async fn accepts_the_examples() {
         "tenant-minimal.yaml",
         "integration.yaml",
         "execution.yaml",
+        "worker.yaml",
     ] {
         let path = format!(
             "{}/../manifests/examples/{file}",

@@ -13,6 +13,7 @@ use crate::{
     in_process::{Operator, pretend_probes},
     teardown::run,
     tenants::{self, LIMIT, path, proven, says, tenant, with},
+    workers::{self, worker},
 };
 
 /// Rights that no request shows, and why each is held all the same.
@@ -68,6 +69,7 @@ async fn live(plane: &ControlPlane) {
     plane.apply(&tenant(name)).await.unwrap();
     proven(plane, name).await;
     drift(plane, name).await;
+    work(plane, name).await;
     // The next one finds the lease taken, and then given back.
     operator.kill().await;
     let _operator = Operator::start(plane);
@@ -88,6 +90,16 @@ fn reason(tenant: &Value) -> &'static str {
         "Suspended"
     } else {
         "Provisioned"
+    }
+}
+
+/// A Worker is made, and then another one of it.
+async fn work(plane: &ControlPlane, tenant: &str) {
+    let this = format!("/apis/cloister.dev/v1alpha1/namespaces/tenant-{tenant}/workers/poller");
+    for replicas in [3, 6] {
+        let worker = worker(tenant, "poller", &json!({"replicas": replicas}));
+        plane.apply(&worker).await.unwrap();
+        workers::says(plane, &this, "Ready", ("False", "Progressing")).await;
     }
 }
 

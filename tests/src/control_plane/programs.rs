@@ -52,7 +52,8 @@ const CONTROLLER_MANAGER: &str = "kube-controller-manager --kubeconfig {dir}/con
     --bind-address 127.0.0.1 --secure-port {manager} --cert-dir {dir}/certificates \
     --service-account-private-key-file {dir}/sa.key --use-service-account-credentials --leader-elect=false \
     --kube-api-qps 1000 --kube-api-burst 2000 \
-    --controllers=namespace-controller,garbage-collector-controller,serviceaccount-controller,resourcequota-controller";
+    --controllers=namespace-controller,garbage-collector-controller,serviceaccount-controller,resourcequota-controller,\
+    deployment-controller,replicaset-controller,disruption-controller";
 
 /// Where each of the programs listens.
 pub struct Ports {

@@ -10,12 +10,13 @@ use super::{Child, ChildKind};
 
 /// Fields, and what the API server puts into them where nothing is said (`apps/v1` and `core/v1`,
 /// `SetDefaults_…`). What it defaults otherwise, Cloister says itself.
-const DEFAULTS: [(&str, &str); 6] = [
+const DEFAULTS: [(&str, &str); 7] = [
     ("apiVersion", "\"v1\""),
     ("dnsPolicy", "\"ClusterFirst\""),
     ("restartPolicy", "\"Always\""),
     ("schedulerName", "\"default-scheduler\""),
     ("terminationMessagePath", "\"/dev/termination-log\""),
+    ("terminationMessagePolicy", "\"File\""),
     ("successThreshold", "1"),
 ];
 
@@ -55,5 +56,47 @@ fn strip_defaults(value: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(strip_defaults),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(fill: impl FnOnce(&mut Value)) -> Deployment {
+        let mut object = json!({"metadata": {"name": "worker-a"}, "spec": {"replicas": 3,
+            "selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {}, "spec": {
+                "serviceAccountName": "cloister-sandbox",
+                "containers": [{"name": "worker", "env": [{"name": "A", "valueFrom": {"fieldRef":
+                    {"fieldPath": "status.hostIP"}}}], "readinessProbe": {"periodSeconds": 5}}]}}}});
+        fill(&mut object);
+        serde_json::from_value(object).unwrap()
+    }
+
+    #[test]
+    fn what_the_api_server_fills_in_is_no_change_and_what_somebody_adds_is() {
+        let ours = with(|_| ()).fingerprint();
+        let filled = with(|object| {
+            let pod = &mut object["spec"]["template"]["spec"];
+            pod["serviceAccount"] = json!("cloister-sandbox");
+            pod["restartPolicy"] = json!("Always");
+            pod["dnsPolicy"] = json!("ClusterFirst");
+            pod["schedulerName"] = json!("default-scheduler");
+            let container = &mut pod["containers"][0];
+            container["terminationMessagePath"] = json!("/dev/termination-log");
+            container["terminationMessagePolicy"] = json!("File");
+            container["readinessProbe"]["successThreshold"] = json!(1);
+            container["env"][0]["valueFrom"]["fieldRef"]["apiVersion"] = json!("v1");
+        });
+        assert_eq!(filled.fingerprint(), ours);
+        let others: [fn(&mut Value); 4] = [
+            |object| object["spec"]["replicas"] = json!(2),
+            |object| object["spec"]["paused"] = json!(true),
+            |object| object["spec"]["template"]["spec"]["hostNetwork"] = json!(true),
+            |object| object["spec"]["template"]["spec"]["dnsPolicy"] = json!("Default"),
+        ];
+        for other in others {
+            assert_ne!(with(other).fingerprint(), ours);
+        }
     }
 }
