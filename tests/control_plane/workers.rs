@@ -199,8 +199,13 @@ async fn a_worker_is_made_let_in_spread_counted_and_guarded() {
 
     // One may go; the second waits for it to be made up for.
     evict(&plane, &made[0]).await.unwrap();
-    let refusal = evict(&plane, &made[1]).await.unwrap_err();
-    assert_eq!(refusal.code, 429, "{refusal:?}");
+    eventually(LIMIT, async || match evict(&plane, &made[1]).await {
+        Err(refusal) if refusal.code == 429 => Ok(()),
+        // A server that is slow says that it was.
+        Err(refusal) if refusal.code == 504 => Err(refusal.message),
+        other => panic!("the second is not refused: {other:?}"),
+    })
+    .await;
     says(&plane, &this, "ZoneRedundant", ("False", "ZoneNeeded")).await;
 
     // Nobody but the operator says what its pods are.

@@ -13,6 +13,7 @@
 pub mod executions;
 pub mod pods;
 pub mod system;
+pub mod workers;
 
 use std::time::{Duration, Instant};
 
