@@ -41,8 +41,6 @@ pub struct LiveDeployment {
     pub revision: Box<str>,
     /// Addresses of the API server that its pods were told to look at.
     pub api_servers: Vec<String>,
-    /// Replicas that it asks for.
-    pub wanted: i32,
     /// Its controller has not taken note of the newest spec yet.
     pub behind: bool,
     /// A new version did not come up in time; the controller's words.
@@ -70,7 +68,6 @@ impl LiveDeployment {
                 .map(|text| text.as_str().into())
                 .unwrap_or_default(),
             api_servers: api_servers(object).unwrap_or_default(),
-            wanted: spec.and_then(|spec| spec.replicas).unwrap_or(1),
             behind: status.and_then(|s| s.observed_generation) < object.metadata.generation,
             stuck: message("Progressing", "False", Some("ProgressDeadlineExceeded")),
             failure: message("ReplicaFailure", "True", None),
@@ -246,10 +243,7 @@ mod tests {
             LiveDeployment::of(&serde_json::from_value(object).unwrap())
         };
         let quiet = of(json!([{"type": "Progressing", "status": "True", "reason": "a"}]));
-        assert_eq!(
-            (&*quiet.revision, quiet.wanted, quiet.behind),
-            ("7", 3, false)
-        );
+        assert_eq!((&*quiet.revision, quiet.behind), ("7", false));
         assert_eq!((quiet.stuck, quiet.failure), (None, None));
         let failing = of(
             json!([{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate",
