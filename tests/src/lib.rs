@@ -5,5 +5,6 @@ pub mod cluster;
 pub mod control_plane;
 pub mod crash;
 pub mod live;
+pub mod measure;
 pub mod rights;
 pub mod server;
