@@ -1,0 +1,76 @@
+//! Cold: bare pod, bare Job and Execution in turn, so that all meet the same machine.
+
+use std::time::Duration;
+
+use tests::{
+    live::{Live, pause},
+    measure::Spread,
+};
+
+use crate::{
+    floor::{bare_job, bare_pod},
+    scene::{Kernel, one, put_away, ready, tenant},
+};
+
+/// The same of many: when they began, when they ended.
+#[derive(Default)]
+struct Both {
+    begun: Spread,
+    ended: Spread,
+}
+
+impl Both {
+    fn add(&mut self, times: crate::scene::Times) {
+        self.begun.add(times.begun);
+        self.ended.add(times.ended);
+    }
+}
+
+pub(crate) async fn measure(live: &Live, kernel: Kernel, count: usize) {
+    let tenant = tenant(live, "cold", kernel).await;
+    ready(live, &tenant, "cold", (kernel, 0)).await;
+    let (mut pods, mut jobs, mut cold) = (Both::default(), Both::default(), Both::default());
+    for number in 0..count {
+        eprintln!("  {} of {count}", number + 1);
+        pods.add(bare_pod(live, &tenant, &format!("bare-{number}"), kernel).await);
+        pause(Duration::from_secs(1)).await;
+        jobs.add(bare_job(live, &tenant, &format!("job-{number}"), kernel).await);
+        pause(Duration::from_secs(1)).await;
+        cold.add(one(live, &tenant, "cold").await);
+        pause(Duration::from_secs(1)).await;
+    }
+    let print = |what: &str, one: &Spread, floor: &Spread| {
+        one.print_beside(&format!("{kernel}, {what}"), floor);
+    };
+    print(
+        "bare pod: create -> first instruction",
+        &pods.begun,
+        &pods.begun,
+    );
+    print(
+        "bare Job: create -> first instruction",
+        &jobs.begun,
+        &pods.begun,
+    );
+    print(
+        "cold Execution: create -> first instruction",
+        &cold.begun,
+        &pods.begun,
+    );
+    print(
+        "bare pod: create -> Succeeded seen",
+        &pods.ended,
+        &pods.ended,
+    );
+    print(
+        "bare Job: create -> Complete seen",
+        &jobs.ended,
+        &pods.ended,
+    );
+    print(
+        "cold Execution: create -> Succeeded",
+        &cold.ended,
+        &pods.ended,
+    );
+    put_away(live, &tenant, "cold").await;
+}
