@@ -23,7 +23,7 @@ use http::{Method, Request};
 use kube::{Client, Config, config::AuthInfo};
 use serde_json::{Value, json};
 
-use self::programs::{ADMIN, OPERATOR};
+use self::programs::{ADMIN, NODE, OPERATOR};
 use crate::cluster;
 
 mod programs;
@@ -95,9 +95,24 @@ impl ControlPlane {
         connect(&self.server, OPERATOR)
     }
 
+    /// As a node, for whoever stands for a kubelet.
+    pub fn node(&self) -> Client {
+        connect(&self.server, NODE)
+    }
+
+    /// What an operator in a process of its own is given as `$KUBECONFIG`.
+    pub fn operator_kubeconfig(&self) -> PathBuf {
+        self.directory.join(programs::OPERATOR_KUBECONFIG)
+    }
+
+    /// Where the audit log is; beside it, what was rotated out of it.
+    pub fn audit_log(&self) -> PathBuf {
+        self.directory.join("audit.log")
+    }
+
     /// Every line of the audit log so far.
     pub fn audit(&self) -> Vec<Value> {
-        let text = fs::read_to_string(self.directory.join("audit.log")).unwrap_or_default();
+        let text = fs::read_to_string(self.audit_log()).unwrap_or_default();
         text.lines()
             .filter_map(|line| serde_json::from_str(line).ok())
             .collect()

@@ -19,6 +19,10 @@ use serde_json::json;
 pub const ADMIN: &str = "admin";
 /// The operator's service account.
 pub const OPERATOR: &str = "operator";
+/// Whoever stands for a kubelet: it may do everything, and counts as a node where admission asks.
+pub const NODE: &str = "node";
+/// File that makes a process of its own the operator.
+pub const OPERATOR_KUBECONFIG: &str = "operator.kubeconfig";
 /// The controllers.
 const CONTROLLERS: &str = "controllers";
 
@@ -104,22 +108,29 @@ pub fn prepare(directory: &Path, port: u16) {
     let tokens = format!(
         "{ADMIN},admin,1,\"system:masters\"\n\
          {CONTROLLERS},system:kube-controller-manager,2\n\
+         {NODE},system:node:made-up,4,\"system:nodes,system:masters\"\n\
          {OPERATOR},system:serviceaccount:{SYSTEM_NAMESPACE}:{OPERATOR_SERVICE_ACCOUNT},3,\
          \"system:serviceaccounts,system:serviceaccounts:{SYSTEM_NAMESPACE}\"\n"
     );
-    let kubeconfig = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "here",
-        "clusters": [{"name": "here", "cluster": {
-            "server": format!("https://127.0.0.1:{port}"), "insecure-skip-tls-verify": true}}],
-        "users": [{"name": "me", "user": {"token": CONTROLLERS}}],
-        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
-    });
+    let kubeconfig = |token: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "here",
+            "clusters": [{"name": "here", "cluster": {
+                "server": format!("https://127.0.0.1:{port}"), "insecure-skip-tls-verify": true}}],
+            "users": [{"name": "me", "user": {"token": token}}],
+            "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
+        })
+    };
     fs::create_dir_all(directory)
         .unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
     for (name, text) in [
         ("tokens", tokens),
         ("audit-policy.yaml", AUDIT_POLICY.to_owned()),
-        ("controllers.kubeconfig", kubeconfig.to_string()),
+        (
+            "controllers.kubeconfig",
+            kubeconfig(CONTROLLERS).to_string(),
+        ),
+        (OPERATOR_KUBECONFIG, kubeconfig(OPERATOR).to_string()),
     ] {
         fs::write(directory.join(name), text).unwrap_or_else(|error| panic!("{name}: {error}"));
     }

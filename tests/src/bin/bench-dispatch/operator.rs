@@ -1,0 +1,157 @@
+//! One real operator, in a process of its own, with the rights of its service account.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::PathBuf,
+    pin::pin,
+    process::Stdio,
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tests::control_plane::{ControlPlane, pause};
+use tokio::{
+    process::{Child, Command},
+    time::timeout,
+};
+
+use super::Anything;
+
+/// Before another one is started, in milliseconds.
+const AGAIN: u64 = 2000;
+/// Address of nobody, which it says that sandboxes reach it at: endpoints may not be on the
+/// loopback. The stand-ins know better.
+const NOBODY: &str = "192.0.2.50";
+/// How long it may take to end when it is asked to.
+const END: Duration = Duration::from_secs(20);
+
+/// How it is started, again and again.
+#[derive(Debug)]
+pub(crate) struct Recipe {
+    program: PathBuf,
+    kubeconfig: PathBuf,
+    log: PathBuf,
+    admin: SocketAddr,
+    /// Where sandboxes dial it.
+    pub(crate) dispatch: SocketAddr,
+}
+
+impl Recipe {
+    /// `program`, or what was built beside this one.
+    pub(crate) fn new(program: Option<PathBuf>, plane: &ControlPlane) -> Result<Self, Anything> {
+        let beside =
+            || Ok::<_, std::io::Error>(std::env::current_exe()?.with_file_name("cloister"));
+        let program = program.map_or_else(beside, Ok)?;
+        if !program.is_file() {
+            return Err(format!(
+                "{} is not there: run `make build`, or say --operator PATH",
+                program.display()
+            )
+            .into());
+        }
+        let [admin, dispatch] = free_addresses()?;
+        Ok(Self {
+            program,
+            kubeconfig: plane.operator_kubeconfig(),
+            log: plane.audit_log().with_file_name("operator.log"),
+            admin,
+            dispatch,
+        })
+    }
+
+    /// Starts it. Nobody probes on a clock meanwhile.
+    pub(crate) fn start(&self) -> Result<Operator, Anything> {
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.log)?;
+        let (admin, dispatch) = (self.admin.to_string(), self.dispatch.to_string());
+        let child = Command::new(&self.program)
+            .args(["operator", "--name", "operator-0", "--admin", &admin])
+            .args(["--dispatch", &dispatch, "--probe-interval", "24h"])
+            .args(["--image-volumes", "false", "--pod-ip", NOBODY])
+            .env("KUBECONFIG", &self.kubeconfig)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()?;
+        Ok(Operator { child })
+    }
+
+    /// Does some work while one runs. If that ends by itself, as on a machine that starves it, another
+    /// one follows, as Kubernetes would have it: for what is not measured.
+    pub(crate) async fn run_for<T>(
+        &self,
+        work: impl Future<Output = Result<T, Anything>>,
+    ) -> Result<T, Anything> {
+        let mut work = pin!(work);
+        loop {
+            let mut operator = self.start()?;
+            tokio::select! {
+                done = work.as_mut() => {
+                    operator.stop().await?;
+                    return done;
+                }
+                ended = operator.child.wait() => {
+                    eprintln!("the operator ended by itself ({}); starting it again", ended?);
+                    pause(AGAIN).await;
+                }
+            }
+        }
+    }
+
+    /// What it said last.
+    pub(crate) fn said(&self) -> String {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(12)..].join("\n")
+    }
+}
+
+/// Two that are free now, held at once so that they differ.
+fn free_addresses() -> Result<[SocketAddr; 2], Anything> {
+    let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let held = [bind()?, bind()?];
+    Ok([held[0].local_addr()?, held[1].local_addr()?])
+}
+
+/// While it runs; dropped, it is killed.
+#[derive(Debug)]
+pub(crate) struct Operator {
+    child: Child,
+}
+
+impl Operator {
+    /// Does some work that it has to live for.
+    pub(crate) async fn during<T>(
+        &mut self,
+        work: impl Future<Output = Result<T, Anything>>,
+    ) -> Result<T, Anything> {
+        tokio::select! {
+            done = work => done,
+            ended = self.child.wait() => {
+                Err(format!("the operator ended by itself: {}", ended?).into())
+            }
+        }
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> Result<i32, Anything> {
+        Ok(i32::try_from(self.child.id().ok_or("the operator ended")?)?)
+    }
+
+    /// Asks it to end, so that it gives its lease back.
+    pub(crate) async fn stop(mut self) -> Result<(), Anything> {
+        let pid = Pid::from_raw(self.pid()?).ok_or("no process")?;
+        kill_process(pid, Signal::TERM)?;
+        match timeout(END, self.child.wait()).await {
+            Ok(ended) => {
+                ended?;
+            }
+            Err(_) => self.child.kill().await?,
+        }
+        Ok(())
+    }
+}
