@@ -128,7 +128,7 @@ impl Sandbox {
                     run_of(run)?.into_iter().try_for_each(tell)?;
                 }
                 // What is to be ended has ended.
-                Some(order::Kind::Cancel(_)) | None => {}
+                Some(order::Kind::Cancel(_) | order::Kind::Heard(_)) | None => {}
             }
         }
     }
