@@ -65,24 +65,35 @@ impl Missing {
     }
 }
 
+/// Canaries that one probe dials, at most: with the node of one, its zone may be lost.
+const MAX_CANARIES: usize = 2;
+
 /// Pods that stand for all others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peers {
-    canary: IpAddr,
+    canaries: Vec<IpAddr>,
     decoy: IpAddr,
 }
 
-/// Whom probes of this tenant dial. Tenants are spread over the canary's pods.
+/// Whom probes of this tenant dial. Tenants are spread over the canary's pods; of two, one has to
+/// answer.
 ///
 /// # Errors
 /// [`Missing`] if something that every probe needs is not there.
 pub fn peers(cluster: &Cluster, tenant: Uid) -> Result<Peers, Missing> {
-    let canary = chosen(&cluster.canaries, tenant).ok_or(Missing::Canary)?;
-    let decoy = chosen(&cluster.decoys, tenant).ok_or(Missing::Decoy)?;
+    let canaries: Vec<IpAddr> = chosen(&cluster.canaries, tenant)
+        .take(MAX_CANARIES)
+        .collect();
+    if canaries.is_empty() {
+        return Err(Missing::Canary);
+    }
+    let decoy = chosen(&cluster.decoys, tenant)
+        .next()
+        .ok_or(Missing::Decoy)?;
     if cluster.api_servers.is_empty() {
         return Err(Missing::ApiServer);
     }
-    Ok(Peers { canary, decoy })
+    Ok(Peers { canaries, decoy })
 }
 
 /// What to ask a probe that is sent to `node`. Every address is told here and none is left
@@ -105,9 +116,10 @@ pub fn request_from(
     hosts: &[String],
 ) -> ProbeRequest {
     let api_servers = api_servers(cluster);
-    let Peers { canary, decoy } = peers;
+    let Peers { canaries, decoy } = peers;
+    let at = |port: u16| move |canary: &IpAddr| SocketAddr::new(*canary, port).to_string();
     let peers = Named {
-        canary: &|port| SocketAddr::new(canary, port).to_string(),
+        canaries: &|port| canaries.iter().map(at(port)).collect(),
         decoy: &|port| SocketAddr::new(decoy, port).to_string(),
         api_servers: &api_servers,
     };
@@ -122,7 +134,7 @@ pub fn lasting_request(
     host: &str,
 ) -> ProbeRequest {
     let peers = Named {
-        canary: &|port| format!("{CANARY_PODS}.{SYSTEM_NAMESPACE}.svc:{port}"),
+        canaries: &|port| vec![format!("{CANARY_PODS}.{SYSTEM_NAMESPACE}.svc:{port}")],
         decoy: &|port| format!("{DECOY_PODS}.{DECOY_NAMESPACE}.svc:{port}"),
         api_servers,
     };
@@ -137,14 +149,14 @@ pub fn api_servers(cluster: &Cluster) -> Vec<String> {
 
 /// Whom to dial, at which port.
 struct Named<'a> {
-    canary: &'a dyn Fn(u16) -> String,
+    canaries: &'a dyn Fn(u16) -> Vec<String>,
     decoy: &'a dyn Fn(u16) -> String,
     api_servers: &'a [String],
 }
 
 fn request_of(settings: &ProbeSettings, peers: &Named<'_>, hosts: &[String]) -> ProbeRequest {
     let Named {
-        canary,
+        canaries,
         decoy,
         api_servers,
     } = peers;
@@ -159,12 +171,12 @@ fn request_of(settings: &ProbeSettings, peers: &Named<'_>, hosts: &[String]) -> 
         address,
         expect: Expect::Reachable,
     };
-    let mut targets = vec![
-        open(Check::Dns, format!("{CANARY}.{SYSTEM_NAMESPACE}.svc")),
-        open(Check::PermittedCanary, canary(CANARY_PERMITTED_PORT)),
-        shut(Check::ForbiddenCanary, canary(CANARY_FORBIDDEN_PORT)),
-        shut(Check::OtherTenant, decoy(DECOY_PORT)),
-    ];
+    let mut targets = vec![open(Check::Dns, format!("{CANARY}.{SYSTEM_NAMESPACE}.svc"))];
+    let permitted = canaries(CANARY_PERMITTED_PORT).into_iter();
+    targets.extend(permitted.map(|address| open(Check::PermittedCanary, address)));
+    let forbidden = canaries(CANARY_FORBIDDEN_PORT).into_iter();
+    targets.extend(forbidden.map(|address| shut(Check::ForbiddenCanary, address)));
+    targets.push(shut(Check::OtherTenant, decoy(DECOY_PORT)));
     let kubelets = hosts.iter().map(|host| match host.parse::<IpAddr>() {
         Ok(address) => at(address, KUBELET_PORT),
         Err(_) => format!("{host}:{KUBELET_PORT}"),
@@ -196,9 +208,15 @@ fn kubelets(node: &LiveNode) -> impl Iterator<Item = IpAddr> {
         .flatten()
 }
 
-fn chosen(addresses: &[IpAddr], tenant: Uid) -> Option<IpAddr> {
-    let count = addresses.len().max(1);
-    addresses.get(tenant.spread(count)).copied()
+/// All of them, beginning with the tenant's own.
+fn chosen(addresses: &[IpAddr], tenant: Uid) -> impl Iterator<Item = IpAddr> {
+    let first = tenant.spread(addresses.len());
+    addresses
+        .iter()
+        .cycle()
+        .skip(first)
+        .take(addresses.len())
+        .copied()
 }
 
 #[cfg(test)]
@@ -221,7 +239,7 @@ mod tests {
         };
         let peer = IpAddr::from([192, 0, 2, 1]);
         let peers = Peers {
-            canary: peer,
+            canaries: vec![peer],
             decoy: peer,
         };
         let asked = request(&Cluster::default(), &settings, peers, &node);
@@ -240,5 +258,23 @@ mod tests {
             dialled(&["2001:db8::11", "192.0.2.11", "203.0.113.11"]),
             ["192.0.2.11:10250", "[2001:db8::11]:10250"]
         );
+    }
+
+    #[test]
+    fn two_canaries_are_dialled_where_there_are_as_many() {
+        let cluster = |count: u8| Cluster {
+            canaries: (1..=count).map(|n| IpAddr::from([192, 0, 2, n])).collect(),
+            decoys: vec![IpAddr::from([192, 0, 2, 99])],
+            api_servers: vec![SocketAddr::from(([192, 0, 2, 100], 6443))],
+            ..Cluster::default()
+        };
+        for (count, dialled) in [(1, 1), (2, 2), (3, 2)] {
+            for number in 0..20 {
+                let peers = peers(&cluster(count), Uid::parse(&format!("t{number}"))).unwrap();
+                assert_eq!(peers.canaries.len(), dialled);
+                assert_ne!(peers.canaries.first(), peers.canaries.get(1));
+            }
+        }
+        assert_eq!(peers(&cluster(0), Uid::parse("t")), Err(Missing::Canary));
     }
 }

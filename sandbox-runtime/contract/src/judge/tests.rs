@@ -91,6 +91,44 @@ fn an_opening_is_a_breach_and_is_named() {
 }
 
 #[test]
+fn of_two_canaries_one_has_to_answer() {
+    let mut asked = request();
+    let other = |check: Check, expect: Expect| Target {
+        check,
+        address: "192.0.2.2:1".into(),
+        expect,
+    };
+    asked.targets.extend([
+        other(Check::PermittedCanary, Expect::Reachable),
+        other(Check::ForbiddenCanary, Expect::Blocked),
+    ]);
+    let last = asked.targets.len() - 2;
+    let of_each = |first: Saw, second: Saw| {
+        answered(&asked, |answer| {
+            saw(answer, Check::PermittedCanary, first);
+            answer.checks[last].saw = second;
+        })
+    };
+    for (first, second, verdict) in [
+        (Saw::Connected, Saw::Silence, Verdict::Proven),
+        (Saw::Silence, Saw::Connected, Verdict::Proven),
+        (Saw::Silence, Saw::Silence, Verdict::Doubtful),
+    ] {
+        let judged = of_each(first, second);
+        assert_eq!(
+            judged.verdict, verdict,
+            "{first:?} {second:?}: {}",
+            judged.fault
+        );
+    }
+    // What must be shut has to be, of either.
+    let opened = answered(&asked, |answer| {
+        answer.checks[last + 1].saw = Saw::Connected;
+    });
+    assert_eq!(opened.verdict, Verdict::Open);
+}
+
+#[test]
 fn a_dead_network_proves_nothing() {
     for control in [Check::Dns, Check::PermittedCanary] {
         let dead = judged(|answer| saw(answer, control, Saw::Silence));
