@@ -21,8 +21,11 @@ use self::message::{Answer, Family, MAX_MESSAGE};
 const HOSTS: &str = "/etc/hosts";
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 const PORT: u16 = 53;
-/// A server that has not answered by then is asked again, after all others were.
-const TRY: Duration = Duration::from_millis(700);
+/// A server that has not answered by then is asked again, after all others were, from another
+/// port: behind one address of a cluster's DNS there are several pods, and the one that the question
+/// was handed to may be lost with its zone. Each round waits twice as long, for servers that are slow.
+const FIRST_TRY: Duration = Duration::from_millis(100);
+const LONGEST_TRY: Duration = Duration::from_millis(800);
 
 /// Why there is no address. Perhaps there is one later.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +95,7 @@ fn ask_all(config: &Config, name: &str, deadline: Instant) -> Result<Vec<IpAddr>
 /// Asks one server after the other, round and round, until one knows.
 fn ask_each(servers: &[IpAddr], name: &str, deadline: Instant) -> Result<Vec<IpAddr>, LookupError> {
     let mut trouble = LookupError::Silence;
+    let mut patience = FIRST_TRY;
     loop {
         for server in servers {
             let now = Instant::now();
@@ -101,7 +105,7 @@ fn ask_each(servers: &[IpAddr], name: &str, deadline: Instant) -> Result<Vec<IpA
             match ask(
                 SocketAddr::new(*server, PORT),
                 name,
-                deadline.min(now + TRY),
+                deadline.min(now + patience),
             ) {
                 Ok(found) => return Ok(found),
                 Err(LookupError::Silence) => {}
@@ -112,6 +116,7 @@ fn ask_each(servers: &[IpAddr], name: &str, deadline: Instant) -> Result<Vec<IpA
         if !matches!(trouble, LookupError::Silence) {
             return Err(trouble);
         }
+        patience = LONGEST_TRY.min(2 * patience);
     }
 }
 

@@ -60,7 +60,7 @@ const fn how(check: Check) -> How {
 /// Tries the target for at most `timeout`; for one that is named, and the resolver's time.
 pub fn dial(target: &Target, timeout: Duration) -> Seen {
     let how = match how(target.check) {
-        How::Resolve => return resolve(&target.address, timeout),
+        How::Resolve => return resolve(&target.address, timeout.max(named::WHOLE)),
         How::Connect => connected,
         How::ConnectAndListen => listen,
     };

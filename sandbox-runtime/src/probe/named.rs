@@ -19,11 +19,15 @@ const MOST: usize = 4;
 /// tenth of a processor, takes a good part of it.
 const RESOLVE: Duration = Duration::from_secs(1);
 
-/// How long names take beyond the dials themselves: before, and for the decoy after.
+/// How long it may take to see whether names are resolved at all: some of the servers may be lost.
+pub const WHOLE: Duration = Duration::from_secs(2);
+
+/// How long names take beyond the dials themselves: before, and for the decoy after; or where a
+/// name is all that is asked for.
 pub fn patience(addresses: impl IntoIterator<Item = impl AsRef<str>>) -> Duration {
     let mut addresses = addresses.into_iter();
-    if addresses.any(|address| parse(address.as_ref()).is_some()) {
-        2 * RESOLVE
+    if addresses.any(|address| address.as_ref().parse::<SocketAddr>().is_err()) {
+        WHOLE.max(2 * RESOLVE)
     } else {
         Duration::ZERO
     }
@@ -144,7 +148,8 @@ mod tests {
 
     #[test]
     fn only_names_are_waited_for() {
-        assert_eq!(patience(["192.0.2.1:1", "canary.svc"]), Duration::ZERO);
+        assert_eq!(patience(["192.0.2.1:1", "[2001:db8::1]:1"]), Duration::ZERO);
+        assert_eq!(patience(["192.0.2.1:1", "canary.svc"]), WHOLE);
         assert_eq!(patience(["192.0.2.1:1", "canary.svc:1"]), 2 * RESOLVE);
     }
 

@@ -25,8 +25,11 @@ pub struct Glance {
     pub token: PathBuf,
 }
 
+/// After a look in which something did not answer that must, so that it proves nothing.
+const AGAIN: Duration = Duration::from_secs(2);
+
 /// Starts to look: at once, and then every `interval`, from the beginning of one look to that
-/// of the next, or as soon as one is over that took longer.
+/// of the next, or as soon as one is over that took longer; sooner where one proves nothing.
 pub fn start(
     glance: Glance,
     interval: Duration,
@@ -38,12 +41,22 @@ pub fn start(
         .spawn(move || {
             loop {
                 let at = Instant::now();
-                match look(&glance) {
-                    // Nobody listens any more only when the process is about to end.
-                    Ok(report) => drop(tell.send(Event::Seen { report, at })),
-                    Err(error) => complain(&error),
-                }
-                let left = interval.saturating_sub(at.elapsed());
+                let next = match look(&glance) {
+                    Ok((report, is_answered)) => {
+                        // Nobody listens any more only when the process is about to end.
+                        drop(tell.send(Event::Seen { report, at }));
+                        if is_answered {
+                            interval
+                        } else {
+                            interval.min(AGAIN)
+                        }
+                    }
+                    Err(error) => {
+                        complain(&error);
+                        interval
+                    }
+                };
+                let left = next.saturating_sub(at.elapsed());
                 match kept_up.recv_timeout(left) {
                     Err(RecvTimeoutError::Timeout) => {}
                     Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
@@ -53,9 +66,9 @@ pub fn start(
     Ok(Looking(keep_up))
 }
 
-fn look(glance: &Glance) -> Result<Vec<u8>, ProbeError> {
+fn look(glance: &Glance) -> Result<(Vec<u8>, bool), ProbeError> {
     let look = probe::look_around(&glance.request, Some(&glance.token))?;
-    Ok(look.encode()?.into_bytes())
+    Ok((look.encode()?.into_bytes(), look.is_answered()))
 }
 
 /// The operator sees that no proof comes, and people why.
