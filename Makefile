@@ -49,6 +49,10 @@ test-control-plane: ## Tests on an API server of their own, without a node: cras
 test-cluster: build ## Tests on a real cluster
 	@tests/with-cluster tests/on-cluster
 
+.PHONY: test-zones
+test-zones: build ## Lose every zone in every way, some twenty minutes; `make test` loses one
+	@ZONES=all TARGETS=zones tests/with-cluster tests/on-cluster
+
 .PHONY: bench
 bench: build ## Print the figures of docs/performance.md, floors beside them
 	@tests/with-cluster tests/bench
