@@ -71,8 +71,14 @@ impl Live {
         });
         loop {
             match self.admin.create(&object).await {
-                // Many at once outrun the quota's own bookkeeping, and are asked to come again.
-                Err(refusal) if refusal.code == 409 => pause(Duration::from_millis(20)).await,
+                // Many at once outrun the quota's own bookkeeping, and are asked to come again, or
+                // find a server that had no time for it.
+                Err(refusal)
+                    if refusal.code == 409
+                        || refusal.message.contains("quota evaluation timed out") =>
+                {
+                    pause(Duration::from_millis(20)).await;
+                }
                 made => return text(&must(made, "create the Execution"), "/metadata/name"),
             }
         }
