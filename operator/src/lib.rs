@@ -5,6 +5,8 @@
 
 pub mod admin;
 pub mod apply;
+#[cfg(test)]
+mod cases;
 pub mod cli;
 pub mod conditions;
 pub mod deadline;

@@ -29,6 +29,16 @@ pub mod supervise;
 pub mod sys;
 pub mod work;
 
+/// The version that a text in JSON says it has: all that has to be known before the rest can be
+/// understood.
+fn version_of(text: &str) -> Result<u32, serde_json::Error> {
+    #[derive(serde::Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    serde_json::from_str(text).map(|Versioned { version }| version)
+}
+
 /// An error with all its causes, on one line.
 pub fn with_causes(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();

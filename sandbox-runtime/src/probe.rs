@@ -24,7 +24,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use contract::{Expect, Observation, ProbeReport, ProbeRequest, SeenRuntime, VERSION};
+use contract::judge::is_unanswered;
+use contract::{Observation, ProbeReport, ProbeRequest, SeenRuntime, VERSION};
 
 use self::dial::Seen;
 pub use self::report::{TooLong, write};
@@ -100,12 +101,8 @@ impl Look {
     /// Whether of everything that must answer something did. Where that is not so, nothing is
     /// proven, whatever the rest is.
     pub fn is_answered(&self) -> bool {
-        let open = |one: &&Observation| one.expect == Expect::Reachable;
         let checks = &self.report.checks;
-        checks.iter().filter(open).all(|one| {
-            let mut same = checks.iter().filter(|other| other.check == one.check);
-            same.any(|other| other.saw.satisfies(Expect::Reachable))
-        })
+        !checks.iter().any(|one| is_unanswered(one, checks))
     }
 
     /// The report, JSON.

@@ -70,14 +70,7 @@ async fn hostile_code_gets_nowhere_on_either_kernel() {
 async fn who_takes_all_there_is_ends_alone() {
     Live::run(async |live| {
         let tenant = live.proven("greed", &json!({})).await;
-        live.integrate(
-            &tenant,
-            "hello",
-            &["neighbour"],
-            &json!({"warm": {"min": 1}}),
-        )
-        .await;
-        live.until_warm(&tenant, "hello", LIMIT).await;
+        live.neighbour(&tenant, LIMIT).await;
         for what in ["processes", "disk", "files", "output"] {
             let spec =
                 json!({"timeout": "30s", "resources": {"memory": "128Mi", "scratch": "32Mi"}});

@@ -121,14 +121,7 @@ async fn where_logs_are_off_there_is_nothing() {
 async fn a_flood_is_counted_and_delays_nobody() {
     Live::run(async |live| {
         let tenant = live.proven("flood", &json!({})).await;
-        live.integrate(
-            &tenant,
-            "hello",
-            &["neighbour"],
-            &json!({"warm": {"min": 1}}),
-        )
-        .await;
-        live.until_warm(&tenant, "hello", LIMIT).await;
+        live.neighbour(&tenant, LIMIT).await;
         live.integrate(
             &tenant,
             "flood",

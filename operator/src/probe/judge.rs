@@ -220,8 +220,8 @@ fn evidence(probe: &LiveProbe, uid: String, judged: &Judged, now: Timestamp) -> 
 #[cfg(test)]
 mod tests {
     use contract::{
-        Check, Expect, Observation, ProbeReport, Saw, Target, VERSION,
-        judge::{REQUIRED, sound},
+        Check, ProbeReport, Saw,
+        judge::{REQUIRED, sound, sound_answer, whole_request},
     };
     use crds::tenant::Runtime;
 
@@ -233,44 +233,9 @@ mod tests {
         user_namespace: true,
     });
 
-    /// A request for everything that is required.
-    fn request() -> ProbeRequest {
-        let targets = REQUIRED.map(|check| {
-            let open = matches!(check, Check::Dns | Check::PermittedCanary);
-            Target {
-                check,
-                address: "192.0.2.1:1".into(),
-                expect: if open {
-                    Expect::Reachable
-                } else {
-                    Expect::Blocked
-                },
-            }
-        });
-        ProbeRequest {
-            version: VERSION,
-            timeout_ms: 1,
-            targets: targets.into(),
-            places: vec![],
-        }
-    }
-
     /// A report in which everything is as it must be, then changed.
     fn answered(asked: &ProbeRequest, change: impl FnOnce(&mut ProbeReport)) -> Judged {
-        let observe = |target: &Target| Observation {
-            check: target.check,
-            address: target.address.clone(),
-            expect: target.expect,
-            saw: match target.expect {
-                Expect::Reachable => Saw::Connected,
-                Expect::Blocked => Saw::Silence,
-            },
-        };
-        let mut answer = ProbeReport {
-            version: VERSION,
-            checks: asked.targets.iter().map(observe).collect(),
-            inside: sound(),
-        };
+        let mut answer = sound_answer(asked, sound());
         change(&mut answer);
         report(&serde_json::to_string(&answer).unwrap(), asked, HARDENED)
     }
@@ -284,7 +249,7 @@ mod tests {
     }
 
     fn judged(change: impl FnOnce(&mut ProbeReport)) -> Judged {
-        answered(&request(), change)
+        answered(&whole_request(), change)
     }
 
     fn saw(answer: &mut ProbeReport, check: Check, saw: Saw) {
@@ -329,7 +294,7 @@ mod tests {
         ] {
             let asked = ProbeRequest {
                 places,
-                ..request()
+                ..whole_request()
             };
             let judged = report(&as_text(&asked), &asked, wanted);
             assert_eq!(
@@ -349,7 +314,7 @@ mod tests {
             decoys_version: version,
             ..Cluster::default()
         };
-        let asked = request();
+        let asked = whole_request();
         let judged =
             |text: &str, decoys: &Decoys| of_sandbox(text, &asked, HARDENED, (decoys, at(100)));
         let text = as_text(&asked);

@@ -3,7 +3,7 @@
 //! One YAML file each, beside this one. What stands under `expect` is what the room does;
 //! `UPDATE_GOLDEN=1 cargo test -p operator cases` rewrites it, and the diff is to be read.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use crds::{
     Integration, Tenant, TenantStatus,
@@ -25,6 +25,7 @@ use serde_json::{Value, json};
 
 use super::{TenantRoom, isolation};
 use crate::{
+    cases,
     probe::targets,
     recording::{Recording, UID, now},
     room::{self, Context, Room},
@@ -142,10 +143,6 @@ const fn yes() -> bool {
 
 fn uid() -> String {
     UID.to_owned()
-}
-
-fn folder() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src/tenant/cases"))
 }
 
 fn ago(seconds: i64) -> jiff::Timestamp {
@@ -425,12 +422,7 @@ fn told(server: &Recording, show: &[String]) -> Value {
     let (mut writes, mut shown, mut conditions) = (Vec::new(), Vec::new(), json!({}));
     for write in server.take() {
         if write.what.ends_with("/tenants/acme/status") {
-            let list = write.body["status"]["conditions"].as_array().cloned();
-            for one in list.unwrap_or_default() {
-                let text = |key: &str| one[key].as_str().unwrap_or_default().to_owned();
-                let said = format!("{} {}: {}", text("status"), text("reason"), text("message"));
-                conditions[text("type")] = json!(said);
-            }
+            conditions = cases::conditions(&write.body["status"]);
             continue;
         }
         let name = write.body["metadata"]["name"].as_str();
@@ -446,29 +438,7 @@ fn told(server: &Recording, show: &[String]) -> Value {
     json!({"writes": writes, "conditions": conditions, "shown": shown})
 }
 
-/// So that none gets lost.
-const CASES: usize = 60;
-
 #[tokio::test]
 async fn every_case_is_as_expected() {
-    let mut failures = Vec::new();
-    let mut count = 0;
-    for entry in fs::read_dir(folder()).unwrap().flatten() {
-        let path = entry.path();
-        let text = fs::read_to_string(&path).unwrap();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let case: Case = serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let input = text.split("\nexpect:\n").next().unwrap_or_default();
-        let told = serde_saphyr::to_string(&json!({"expect": run(&case).await})).unwrap();
-        let whole = format!("{}\n{}\n", input.trim_end(), told.trim_end());
-        #[expect(clippy::disallowed_methods, reason = "the switch of a golden test")]
-        if std::env::var("UPDATE_GOLDEN").is_ok() {
-            fs::write(&path, &whole).unwrap();
-        } else if whole != text {
-            failures.push(format!("{name}: is now\n{told}"));
-        }
-        count += 1;
-    }
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
-    assert_eq!(count, CASES, "cases were found");
+    cases::each("tenant/cases", 60, run).await;
 }

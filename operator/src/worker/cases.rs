@@ -3,7 +3,7 @@
 //! One YAML file each, beside this one. What stands under `expect` is what the room does;
 //! `UPDATE_GOLDEN=1 cargo test -p operator worker::cases` rewrites it, and the diff is to be read.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use crds::{Tenant, Worker};
 use k8s_openapi::api::{
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::WorkerRoom;
 use crate::{
+    cases,
     egress::{self, Holder, Of},
     gatekeeper::{OPERATOR, refusals},
     meta::Owner,
@@ -105,10 +106,6 @@ fn nodes() -> BTreeMap<String, String> {
     ["a", "b", "c"]
         .map(|letter| (format!("node-{letter}"), format!("zone-{letter}")))
         .into()
-}
-
-fn folder() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src/worker/cases"))
 }
 
 fn parsed<K: serde::de::DeserializeOwned>(object: &Value) -> K {
@@ -371,13 +368,7 @@ fn told(case: &Case, server: &Recording) -> Value {
     for write in server.take() {
         if write.what.ends_with("/workers/poller/status") {
             status = write.body["status"].clone();
-            let list = status["conditions"].take();
-            status["conditions"] = json!({});
-            for one in list.as_array().into_iter().flatten() {
-                let text = |key: &str| one[key].as_str().unwrap_or_default().to_owned();
-                let said = format!("{} {}: {}", text("status"), text("reason"), text("message"));
-                status["conditions"][text("type")] = json!(said);
-            }
+            status["conditions"] = cases::conditions(&status);
             continue;
         }
         admitted(case, &write.body);
@@ -389,29 +380,7 @@ fn told(case: &Case, server: &Recording) -> Value {
     json!({"writes": writes, "status": status, "shown": shown})
 }
 
-/// So that none gets lost.
-const CASES: usize = 33;
-
 #[tokio::test]
 async fn every_case_is_as_expected() {
-    let mut failures = Vec::new();
-    let mut count = 0;
-    for entry in fs::read_dir(folder()).unwrap().flatten() {
-        let path = entry.path();
-        let text = fs::read_to_string(&path).unwrap();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let case: Case = serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let input = text.split("\nexpect:\n").next().unwrap_or_default();
-        let told = serde_saphyr::to_string(&json!({"expect": Box::pin(run(&case)).await})).unwrap();
-        let whole = format!("{}\n{}\n", input.trim_end(), told.trim_end());
-        #[expect(clippy::disallowed_methods, reason = "the switch of a golden test")]
-        if std::env::var("UPDATE_GOLDEN").is_ok() {
-            fs::write(&path, &whole).unwrap();
-        } else if whole != text {
-            failures.push(format!("{name}: is now\n{told}"));
-        }
-        count += 1;
-    }
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
-    assert_eq!(count, CASES, "cases were found");
+    cases::each("worker/cases", 33, run).await;
 }

@@ -5,10 +5,14 @@
 //! what it sees itself. Who may have been silent because it was dead is the caller's to know.
 
 mod confinement;
+mod exemplar;
 #[cfg(test)]
 mod tests;
 
-pub use self::confinement::{Bolt, Wanted, findings, sound};
+pub use self::{
+    confinement::{Bolt, Wanted, findings},
+    exemplar::{sound, sound_answer, whole_request},
+};
 use crate::{Check, Expect, Observation, ProbeReport, ProbeRequest, Saw, Target, VERSION};
 
 /// Checks without which no report counts.
@@ -176,14 +180,9 @@ fn conclusion(seen: &[Observation], inside: &[Finding]) -> (Verdict, String, Str
         let fault = format!("{check}: expected {expected}, saw {saw}");
         return (Verdict::Loose, check.clone(), fault);
     }
-    // One of several canaries may be lost with its zone: while another one answers, the network
-    // is not dead. The silence of the lost one proves nothing, and nothing hangs on it.
-    let answers =
-        |one: &Observation| one.check == Check::PermittedCanary && one.saw.satisfies(one.expect);
-    let one_answers = seen.iter().any(answers);
-    let fails = |one: &&Observation| {
-        let excused = one.check == Check::PermittedCanary && one_answers;
-        !one.saw.satisfies(one.expect) && !excused
+    let fails = |one: &&Observation| match one.expect {
+        Expect::Reachable => is_unanswered(one, seen),
+        Expect::Blocked => !one.saw.satisfies(one.expect),
     };
     if let Some(one) = seen.iter().find(fails) {
         return (Verdict::Doubtful, format!("{:?}", one.check), sentence(one));
@@ -197,6 +196,16 @@ fn conclusion(seen: &[Observation], inside: &[Finding]) -> (Verdict, String, Str
         ),
         None => (Verdict::Proven, String::new(), String::new()),
     }
+}
+
+/// Whether this is of something that must answer, and neither it did nor another one of its check.
+///
+/// One of several canaries may be lost with its zone: while another one answers, the network is not
+/// dead. The silence of the lost one proves nothing, and nothing hangs on it.
+pub fn is_unanswered(one: &Observation, seen: &[Observation]) -> bool {
+    let answers =
+        |other: &Observation| other.check == one.check && other.saw.satisfies(Expect::Reachable);
+    one.expect == Expect::Reachable && !seen.iter().any(answers)
 }
 
 fn sentence(one: &Observation) -> String {

@@ -1,7 +1,6 @@
 //! JSON, or a [`ProbeRequest`] → a [`Checked`] one, or what is wrong with it. Pure.
 
 use contract::{MAX_REPORT_BYTES, ProbeRequest, VERSION};
-use serde::Deserialize;
 
 use super::report;
 
@@ -36,12 +35,6 @@ pub enum RequestError {
         "a report on it can take {0} bytes, and {MAX_REPORT_BYTES} is the most; ask for fewer targets"
     )]
     TooMuchToReport(usize),
-}
-
-/// Only what has to be known before the rest can be understood.
-#[derive(Deserialize)]
-struct Versioned {
-    version: u32,
 }
 
 /// A request that can be served; only [`parse`] and [`Checked::new`] make one.
@@ -80,7 +73,7 @@ impl Checked {
 /// Reads and checks a request.
 pub fn parse(text: &str) -> Result<Checked, RequestError> {
     // First alone: the fields of another version would be reported as unknown fields.
-    let Versioned { version } = serde_json::from_str(text)?;
+    let version = crate::version_of(text)?;
     if version != VERSION {
         return Err(RequestError::Version(version));
     }

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use contract::serve::{SERVE_VERSION, ServeConfig};
-use serde::Deserialize;
 
 use super::dial::{Dispatch, DispatchError};
 use crate::probe::{Checked, RequestError};
@@ -48,16 +47,10 @@ pub enum ConfigError {
     Probe(#[from] RequestError),
 }
 
-/// Only what has to be known before the rest can be understood.
-#[derive(Deserialize)]
-struct Versioned {
-    version: u32,
-}
-
 /// Reads and checks a configuration.
 pub fn parse(text: &str) -> Result<Config, ConfigError> {
     // First alone: the fields of another version would be reported as unknown fields.
-    let Versioned { version } = serde_json::from_str(text)?;
+    let version = crate::version_of(text)?;
     if version != SERVE_VERSION {
         return Err(ConfigError::Version(version));
     }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use contract::judge::Wanted;
 use contract::run::RunContract;
 use contract::work::{WORK_VERSION, WorkConfig};
-use serde::Deserialize;
 
 use super::course::Pace;
 use crate::probe::{Checked, RequestError};
@@ -61,16 +60,10 @@ pub enum ConfigError {
     Probe(#[from] RequestError),
 }
 
-/// Only what has to be known before the rest can be understood.
-#[derive(Deserialize)]
-struct Versioned {
-    version: u32,
-}
-
 /// Reads and checks a configuration.
 pub fn parse(text: &str) -> Result<Config, ConfigError> {
     // First alone: the fields of another version would be reported as unknown fields.
-    let Versioned { version } = serde_json::from_str(text)?;
+    let version = crate::version_of(text)?;
     if version != WORK_VERSION {
         return Err(ConfigError::Version(version));
     }

@@ -58,6 +58,14 @@ impl Live {
         until(&format!("{name} is warm"), limit, check).await.1
     }
 
+    /// Has an Integration `hello` in a tenant with one sandbox that is warm: the neighbour of
+    /// whoever is greedy.
+    pub async fn neighbour(&self, tenant: &str, limit: Duration) {
+        let warm = json!({"warm": {"min": 1}});
+        self.integrate(tenant, "hello", &["neighbour"], &warm).await;
+        self.until_warm(tenant, "hello", limit).await;
+    }
+
     /// Creates an Execution; gives its name.
     pub async fn execute(&self, tenant: &str, integration: &str, spec: &Value) -> String {
         let mut whole = json!({"integration": integration});

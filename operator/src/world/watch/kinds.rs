@@ -238,71 +238,49 @@ impl Observed for Pod {
     }
 }
 
-/// Only those that ask for egress are kept, for the policies that open it.
-impl Observed for Integration {
-    fn seen(&self, index: &mut Index, epoch: u32) -> Concerns {
-        let Some(live) = LiveIntegration::of(self) else {
-            return self.gone(index);
-        };
-        let Some(tenant) = Index::tenant_of(self) else {
-            return Concerns::Nobody;
-        };
-        let stamp = (facts::version(&self.metadata), epoch);
-        let key = self.name_any().into_boxed_str();
-        let integrations = &mut index.around(&tenant).integrations;
-        concerns(note(integrations, key, live, stamp), tenant)
-    }
+/// What is kept of what tenants ask for, and where; what is not kept any more is gone.
+macro_rules! observed_as_request {
+    ($($kind:ty => $live:ty, $shelf:ident);+ $(;)?) => { $(
+        impl Observed for $kind {
+            fn seen(&self, index: &mut Index, epoch: u32) -> Concerns {
+                let Some(live) = <$live>::of(self) else {
+                    return self.gone(index);
+                };
+                let Some(tenant) = Index::tenant_of(self) else {
+                    return Concerns::Nobody;
+                };
+                let stamp = (facts::version(&self.metadata), epoch);
+                let key = self.name_any().into_boxed_str();
+                let held = &mut index.around(&tenant).$shelf;
+                concerns(note(held, key, live, stamp), tenant)
+            }
 
-    fn gone(&self, index: &mut Index) -> Concerns {
-        let Some(tenant) = Index::tenant_of(self) else {
-            return Concerns::Nobody;
-        };
-        let (key, version) = (
-            self.name_any().into_boxed_str(),
-            facts::version(&self.metadata),
-        );
-        let changed = forget(&mut index.around(&tenant).integrations, &key, version);
-        index.forget_empty(&tenant);
-        concerns(changed, tenant)
-    }
+            fn gone(&self, index: &mut Index) -> Concerns {
+                let Some(tenant) = Index::tenant_of(self) else {
+                    return Concerns::Nobody;
+                };
+                let (key, version) = (
+                    self.name_any().into_boxed_str(),
+                    facts::version(&self.metadata),
+                );
+                let changed = forget(&mut index.around(&tenant).$shelf, &key, version);
+                index.forget_empty(&tenant);
+                concerns(changed, tenant)
+            }
 
-    fn swept(index: &mut Index, epoch: u32, _: Option<&str>) -> Concerns {
-        index.sweep(|around| keep_listed(&mut around.integrations, epoch, |_| true))
-    }
+            fn swept(index: &mut Index, epoch: u32, _: Option<&str>) -> Concerns {
+                index.sweep(|around| keep_listed(&mut around.$shelf, epoch, |_| true))
+            }
+        }
+    )+ };
 }
 
-/// Each is kept, for its policy, and so that its tenant's changes reach it.
-impl Observed for Worker {
-    fn seen(&self, index: &mut Index, epoch: u32) -> Concerns {
-        let Some(live) = LiveWorker::of(self) else {
-            return self.gone(index);
-        };
-        let Some(tenant) = Index::tenant_of(self) else {
-            return Concerns::Nobody;
-        };
-        let stamp = (facts::version(&self.metadata), epoch);
-        let key = self.name_any().into_boxed_str();
-        let workers = &mut index.around(&tenant).workers;
-        concerns(note(workers, key, live, stamp), tenant)
-    }
-
-    fn gone(&self, index: &mut Index) -> Concerns {
-        let Some(tenant) = Index::tenant_of(self) else {
-            return Concerns::Nobody;
-        };
-        let (key, version) = (
-            self.name_any().into_boxed_str(),
-            facts::version(&self.metadata),
-        );
-        let changed = forget(&mut index.around(&tenant).workers, &key, version);
-        index.forget_empty(&tenant);
-        concerns(changed, tenant)
-    }
-
-    fn swept(index: &mut Index, epoch: u32, _: Option<&str>) -> Concerns {
-        index.sweep(|around| keep_listed(&mut around.workers, epoch, |_| true))
-    }
-}
+observed_as_request!(
+    // Only those that ask for egress are kept, for the policies that open it.
+    Integration => LiveIntegration, integrations;
+    // Each is kept, for its policy, and so that its tenant's changes reach it.
+    Worker => LiveWorker, workers;
+);
 
 /// Changes what every tenant shares; wakes all of them only if it really changed.
 pub(super) fn shared(index: &mut Index, change: impl FnOnce(&mut Cluster)) -> Concerns {

@@ -166,29 +166,10 @@ fn finding(bolt: Bolt, expected: &str, saw: String, holds: bool) -> Finding {
     }
 }
 
-/// What a process says of itself that is as it must be, on the node's kernel: for tests of either side.
-pub fn sound() -> Inside {
-    Inside {
-        runtime: SeenRuntime::Host,
-        uid: 65532,
-        gid: 65532,
-        no_new_privs: true,
-        capabilities: 0,
-        seccomp: 2,
-        user_namespace: true,
-        root_read_only: true,
-        foreign_mounts: Strays::default(),
-        unmasked: Strays::default(),
-        foreign_devices: Strays::default(),
-        tokens: Strays::default(),
-        memory_limit: Limit::At(1 << 20),
-        process_limit: Limit::At(1),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::judge::sound;
 
     const SANDBOX: Wanted = Wanted {
         runtime: SeenRuntime::Host,

@@ -1,6 +1,5 @@
 //! What a report means, each fault by itself.
 
-use super::confinement::sound;
 use super::*;
 use crate::{SeenRuntime, Strays};
 
@@ -11,44 +10,9 @@ const HARDENED: Wanted = Wanted {
     processes: None,
 };
 
-/// A request for everything that is required.
-fn request() -> ProbeRequest {
-    let targets = REQUIRED.map(|check| {
-        let open = matches!(check, Check::Dns | Check::PermittedCanary);
-        Target {
-            check,
-            address: "192.0.2.1:1".into(),
-            expect: if open {
-                Expect::Reachable
-            } else {
-                Expect::Blocked
-            },
-        }
-    });
-    ProbeRequest {
-        version: VERSION,
-        timeout_ms: 1,
-        targets: targets.into(),
-        places: vec![],
-    }
-}
-
 /// A report in which everything is as it must be, then changed.
 fn answered(asked: &ProbeRequest, change: impl FnOnce(&mut ProbeReport)) -> Judged {
-    let observe = |target: &Target| Observation {
-        check: target.check,
-        address: target.address.clone(),
-        expect: target.expect,
-        saw: match target.expect {
-            Expect::Reachable => Saw::Connected,
-            Expect::Blocked => Saw::Silence,
-        },
-    };
-    let mut answer = ProbeReport {
-        version: VERSION,
-        checks: asked.targets.iter().map(observe).collect(),
-        inside: sound(),
-    };
+    let mut answer = sound_answer(asked, sound());
     change(&mut answer);
     read(&serde_json::to_string(&answer).unwrap(), asked, &HARDENED)
 }
@@ -62,7 +26,7 @@ fn as_text(asked: &ProbeRequest) -> String {
 }
 
 fn judged(change: impl FnOnce(&mut ProbeReport)) -> Judged {
-    answered(&request(), change)
+    answered(&whole_request(), change)
 }
 
 fn saw(answer: &mut ProbeReport, check: Check, saw: Saw) {
@@ -92,7 +56,7 @@ fn an_opening_is_a_breach_and_is_named() {
 
 #[test]
 fn of_two_canaries_one_has_to_answer() {
-    let mut asked = request();
+    let mut asked = whole_request();
     let other = |check: Check, expect: Expect| Target {
         check,
         address: "192.0.2.2:1".into(),
@@ -152,7 +116,7 @@ fn what_was_not_looked_at_is_not_proven() {
     });
     assert_eq!(partial.verdict, Verdict::Doubtful);
     assert!(partial.fault.contains("not looked at"));
-    let empty = read("", &request(), &HARDENED);
+    let empty = read("", &whole_request(), &HARDENED);
     assert_eq!(empty.verdict, Verdict::Doubtful);
     assert_eq!(
         judged(|answer| answer.version += 1).verdict,
@@ -196,7 +160,7 @@ fn an_answer_to_another_question_proves_nothing_and_says_where() {
 
 #[test]
 fn a_request_without_a_required_check_is_no_proof() {
-    let mut asked = request();
+    let mut asked = whole_request();
     asked.targets.pop();
     let partial = answered(&asked, |_| ());
     assert_eq!(partial.verdict, Verdict::Doubtful);
@@ -219,12 +183,12 @@ fn a_loosened_bolt_is_a_breach_and_is_named() {
 
 #[test]
 fn a_report_that_leaves_out_a_fact_proves_nothing() {
-    let whole: serde_json::Value = serde_json::from_str(&as_text(&request())).unwrap();
+    let whole: serde_json::Value = serde_json::from_str(&as_text(&whole_request())).unwrap();
     for field in whole["inside"].as_object().unwrap().keys() {
         let mut partial = whole.clone();
         let inside = partial["inside"].as_object_mut().unwrap();
         inside.remove(field);
-        let judged = read(&partial.to_string(), &request(), &HARDENED);
+        let judged = read(&partial.to_string(), &whole_request(), &HARDENED);
         assert_eq!(judged.verdict, Verdict::Doubtful, "{field}");
         assert!(judged.fault.contains(field), "{}", judged.fault);
     }

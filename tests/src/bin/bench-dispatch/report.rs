@@ -2,8 +2,8 @@
 //! at once. Pure, and made up: nothing was looked at, and nothing ran.
 
 use contract::{
-    Expect, Inside, Limit, Observation, ProbeReport, ProbeRequest, Saw, SeenRuntime, Strays,
-    VERSION,
+    ProbeReport, ProbeRequest,
+    judge::{sound, sound_answer},
     run::{Cause, Ending, Exit, OutputCount, RUN_VERSION, RunReport, RunResult, Usage},
     serve::ServeConfig,
 };
@@ -28,35 +28,7 @@ pub(crate) fn asked(pod: &Value) -> Option<ProbeRequest> {
 
 /// The answer that proves it: all that must answer did, and nothing else.
 pub(crate) fn proof(request: &ProbeRequest) -> ProbeReport {
-    let checks = request.targets.iter().map(|target| Observation {
-        check: target.check,
-        address: target.address.clone(),
-        expect: target.expect,
-        saw: match target.expect {
-            Expect::Reachable => Saw::Connected,
-            Expect::Blocked => Saw::Silence,
-        },
-    });
-    ProbeReport {
-        version: VERSION,
-        checks: checks.collect(),
-        inside: Inside {
-            runtime: SeenRuntime::Host,
-            uid: 65532,
-            gid: 65532,
-            no_new_privs: true,
-            capabilities: 0,
-            seccomp: 2,
-            user_namespace: true,
-            root_read_only: true,
-            foreign_mounts: Strays::default(),
-            unmasked: Strays::default(),
-            foreign_devices: Strays::default(),
-            tokens: Strays::default(),
-            memory_limit: Limit::At(1 << 20),
-            process_limit: Limit::At(1),
-        },
-    }
+    sound_answer(request, sound())
 }
 
 /// A run that ended well, with nothing said.
@@ -81,7 +53,7 @@ pub(crate) fn ended() -> RunReport {
 
 #[cfg(test)]
 mod tests {
-    use contract::{Check, Target};
+    use contract::{Check, Expect, Target, VERSION};
     use serde_json::json;
 
     use super::*;

@@ -1,12 +1,12 @@
 //! The sandboxes of the fake: what each does with what it is told.
 
 use contract::{
-    Inside, Limit, Observation, ProbeReport, Saw,
+    Inside, Limit,
     dispatch::{
         Ended, Heard, Hello, Order, Output, Proof as Shown, Run as Attempt, Started, Stream, order,
         report,
     },
-    judge::sound,
+    judge::{sound, sound_answer},
     run::{Cause, Ending, Exit, Outcome, OutputCount, RUN_VERSION, RunReport, RunResult, Usage},
 };
 use k8s_openapi::api::core::v1::Pod;
@@ -94,20 +94,7 @@ impl Sim {
             return;
         }
         let asked = facts.asked.clone().unwrap();
-        let checks = asked.request.targets.iter().map(|target| Observation {
-            check: target.check,
-            address: target.address.clone(),
-            expect: target.expect,
-            saw: match target.expect {
-                contract::Expect::Reachable => Saw::Connected,
-                contract::Expect::Blocked => Saw::Silence,
-            },
-        });
-        let report = ProbeReport {
-            version: contract::VERSION,
-            checks: checks.collect(),
-            inside: inside(sandbox.fault, asked.memory[0]),
-        };
+        let report = sound_answer(&asked.request, inside(sandbox.fault, asked.memory[0]));
         let report = serde_json::to_vec(&report).unwrap();
         let shown = report::Kind::Proof(Shown { report, age_ms: 0 });
         self.book.said(facts.uid, sandbox.session, shown, self.now);
