@@ -36,7 +36,7 @@ impl Book {
             .is_some_and(|shut| shut.reason == ExecutionReason::IsolationUnverified);
         let mut sandboxes = self.runs_of(key, |line| line.pods.iter().copied().collect());
         // Where there are more than are wanted, those that are not heard go.
-        sandboxes.sort_by_key(|uid| {
+        sandboxes.sort_by_cached_key(|uid| {
             let sandbox = self.sandboxes.get(uid);
             sandbox.is_some_and(|sandbox| self.silence.is_late(sandbox, view.now))
         });
