@@ -27,14 +27,20 @@ demo: build ## Start a three-zone cluster (or use $KUBECONFIG), install, show tw
 .PHONY: test
 test: build ## Everything that CI runs
 	$(MAKE) --jobs=2 --output-sync=none lint deny test-units test-local-cluster
-	$(MAKE) --jobs=2 --output-sync=none test-control-plane test-cluster
+	$(MAKE) --jobs=2 --output-sync=none test-cluster test-jail test-control-plane
 
 .PHONY: test-units
 test-units: build ## Tests that need no cluster
 	tests/readme check
 	$(OUT)/cluster build helm
 	cargo test $(CARGO_FLAGS) --quiet --lib --bins
-	cargo test $(CARGO_FLAGS) --quiet --test golden --test architecture --test jail
+	cargo test $(CARGO_FLAGS) --quiet --test golden --test architecture
+
+# Not beside `test-local-cluster`, which takes these containers for something left behind.
+.PHONY: test-jail
+test-jail: build ## Tests of the sandbox's supervisor in containers of their own
+	$(OUT)/cluster build runc gvisor
+	cargo test $(CARGO_FLAGS) --quiet --test jail
 
 .PHONY: test-local-cluster
 test-local-cluster: build ## Tests of the tool that makes the three-zone cluster
