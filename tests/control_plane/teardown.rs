@@ -281,15 +281,6 @@ async fn retain_refuses_deletion_and_removes_nothing_even_where_admission_is_mis
     let retained = with(tenant(name), "/spec/deletionPolicy", json!("Retain"));
     plane.apply(&retained).await.unwrap();
     says(&plane, name, "Ready", "True", "Provisioned").await;
-    // A server that has just started may take a moment to hold a policy in force.
-    let try_out = json!({"kind": "DeleteOptions", "apiVersion": "v1", "dryRun": ["All"]});
-    eventually(LIMIT, async || {
-        match plane.delete(&path(name), &try_out).await {
-            Err(_) => Ok(()),
-            Ok(object) => Err(format!("it may be deleted: {object}")),
-        }
-    })
-    .await;
     let refused = plane.delete(&path(name), &Value::Null).await.unwrap_err();
     assert!(
         refused.message.contains("set spec.deletionPolicy to Purge"),

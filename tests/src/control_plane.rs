@@ -26,6 +26,7 @@ use serde_json::{Value, json};
 use self::programs::{ADMIN, NODE, OPERATOR};
 use crate::cluster;
 
+mod admission;
 mod programs;
 
 /// An address of nobody, which the API server says it is reached at.
@@ -151,20 +152,6 @@ impl ControlPlane {
                 self.persist(&object).await;
             }
         }
-    }
-
-    /// Waits until the admission policies are in force, which the server says nowhere.
-    async fn await_admission(&self) {
-        let taken =
-            json!({"metadata": {"name": "tenant-a", "labels": {"cloister.dev/tenant": "a"}}});
-        let path = "/api/v1/namespaces?dryRun=All";
-        eventually(Duration::from_mins(1), async || {
-            match self.post(path, &taken).await {
-                Ok(_) => Err("the admission policies are not in force".to_owned()),
-                Err(_) => Ok(()),
-            }
-        })
-        .await;
     }
 
     async fn persist(&self, object: &Value) {
