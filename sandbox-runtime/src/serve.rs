@@ -7,6 +7,7 @@
 
 mod config;
 mod dial;
+mod fence;
 mod looking;
 mod patience;
 mod session;
@@ -91,6 +92,7 @@ pub fn run(config: &str) -> Result<(), ServeError> {
     let told = session::Told {
         events,
         outlet: outlet.clone(),
+        fence: config.fence,
     };
     session::start(config.dispatch, config.token, desk, told).map_err(ServeError::Start)?;
     let ready = Ready::look().map_err(ServeError::Ready)?;

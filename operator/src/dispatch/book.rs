@@ -23,6 +23,7 @@ use super::{
     reach::{Reach, Standing},
     run::{Ended, Run, Stage},
     sandbox::{Facts, Proof, Sandbox},
+    settle::DELETED,
     silence::Silence,
     talk::Opening,
     tenant::Landlord,
@@ -330,13 +331,19 @@ impl Book {
         let key = sandbox.pod.line.clone();
         self.line(&key).pods.remove(&uid);
         self.touch(&key);
-        let run = sandbox.claimed.and_then(|run| self.runs.get(&run));
+        let fenced = sandbox.is_fenced();
+        let run = sandbox.claimed.and_then(|run| self.runs.get_mut(&run));
         if let Some(run) = run.filter(|run| run.stage == Stage::Bound(uid)) {
-            let outcome = sandbox
-                .pod
-                .end
-                .map_or_else(deleted, |end| Outcome::new(end.reason, end.message));
-            self.conclude(run.uid, outcome);
+            let (run, outcome) = match sandbox.pod.end {
+                Some(end) => (run.uid, Outcome::new(end.reason, end.message)),
+                // Its command may go on where no kubelet is heard, until it ends itself.
+                None if fenced => {
+                    run.silent_since.get_or_insert(now);
+                    return;
+                }
+                None => (run.uid, Outcome::adrift(ExecutionReason::NodeLost, DELETED)),
+            };
+            self.conclude(run, outcome);
         }
     }
 
@@ -349,10 +356,4 @@ impl Book {
             user_namespace: self.workshop.user_namespaces,
         })
     }
-}
-
-/// Somebody took the pod away while it was at work.
-fn deleted() -> Outcome {
-    let message = "the pod was deleted; the command may have run, and nothing is known of its end";
-    Outcome::new(ExecutionReason::NodeLost, message)
 }

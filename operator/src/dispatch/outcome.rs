@@ -18,6 +18,8 @@ pub struct Outcome {
     pub signal: Option<i32>,
     /// What it left.
     pub result: Option<String>,
+    /// The command may still be running where nobody sees it.
+    pub adrift: bool,
 }
 
 impl Outcome {
@@ -29,6 +31,15 @@ impl Outcome {
             exit_code: None,
             signal: None,
             result: None,
+            adrift: false,
+        }
+    }
+
+    /// One of which nobody knows whether its command has ended.
+    pub fn adrift(reason: ExecutionReason, message: impl Into<String>) -> Self {
+        Self {
+            adrift: true,
+            ..Self::new(reason, message)
         }
     }
 
@@ -53,15 +64,17 @@ impl Outcome {
         }
     }
 
-    /// Whether another attempt may be made of it, where the Integration asks for that.
+    /// Whether another attempt may be made of it, where the Integration asks for that. No two of
+    /// them run at once.
     pub const fn may_be_retried(&self) -> bool {
-        matches!(
-            self.reason,
-            ExecutionReason::Failed
-                | ExecutionReason::OOMKilled
-                | ExecutionReason::Evicted
-                | ExecutionReason::NodeLost
-        )
+        !self.adrift
+            && matches!(
+                self.reason,
+                ExecutionReason::Failed
+                    | ExecutionReason::OOMKilled
+                    | ExecutionReason::Evicted
+                    | ExecutionReason::NodeLost
+            )
     }
 }
 
@@ -120,6 +133,7 @@ fn of_ending(ending: Ending) -> Outcome {
         exit_code,
         signal,
         result,
+        adrift: false,
     }
 }
 

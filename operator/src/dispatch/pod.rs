@@ -63,6 +63,10 @@ const TOKEN_SECONDS: i64 = 3600;
 /// Between two looks of a sandbox that waits.
 pub const PROOF_INTERVAL_MS: u32 = 30_000;
 
+/// How long a command may go on without the operator where another attempt may follow. A leader
+/// that is lost is replaced within 10 s, and dialled within 2 s more.
+pub const FENCE_MS: u32 = 25_000;
+
 /// Everything that sandboxes of one Integration have in common, and that a sandbox cannot
 /// change in its life. One of another mold is not used any more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -83,6 +87,10 @@ pub struct Mold {
     pub user_namespace: bool,
     /// Regions and zones.
     pub residency: Option<(Vec<String>, Vec<String>)>,
+    /// Milliseconds after which it ends its command where it is cut off, so that another attempt
+    /// may begin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fence_ms: Option<u32>,
     /// Identity and generation of the policy that opens the Integration's egress. It is no part
     /// of the pod; but what a sandbox has proven under one, it has not under another.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -130,6 +138,7 @@ impl Mold {
             gvisor,
             user_namespace,
             residency: residency.map(|place| (place.regions.clone(), place.zones.clone())),
+            fence_ms: (terms.retries > 0).then_some(FENCE_MS),
             policy,
         }
     }
@@ -230,6 +239,7 @@ fn container(order: &Order<'_>) -> Container {
         probe,
         probe_interval_ms: PROOF_INTERVAL_MS,
         processes: supervised::processes(mold.user_namespace),
+        fence_ms: mold.fence_ms,
     };
     // Plain data; one that cannot be written would be refused by the supervisor.
     let config = serde_json::to_string(&config).unwrap_or_default();
@@ -323,6 +333,7 @@ mod tests {
             gvisor: false,
             user_namespace: true,
             residency: None,
+            fence_ms: None,
             policy: None,
         }
     }

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use contract::{ProbeRequest, dispatch::Order, serve::ServeConfig};
+use contract::{
+    ProbeRequest,
+    dispatch::Order,
+    serve::{EXIT_CUT_OFF, ServeConfig},
+};
 use crds::{
     execution::ExecutionReason,
     scalar::Amount,
@@ -11,7 +15,7 @@ use crds::{
 };
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::core::v1::{Container, ContainerStatus, Pod, PodSpec},
+    api::core::v1::{Container, ContainerStateTerminated, ContainerStatus, Pod, PodSpec},
     apimachinery::pkg::api::resource::Quantity,
 };
 use kube::ResourceExt;
@@ -180,6 +184,8 @@ pub struct Asked {
     pub request: ProbeRequest,
     /// Bytes of memory of its container, and of the whole pod at any time.
     pub memory: [u64; 2],
+    /// It ends its command when it is cut off.
+    pub fenced: bool,
 }
 
 impl Asked {
@@ -211,6 +217,7 @@ fn asked(pod: &Pod) -> Option<Asked> {
     Some(Asked {
         request: config.probe,
         memory: memory(spec)?,
+        fenced: config.fence_ms.is_some(),
     })
 }
 
@@ -276,18 +283,25 @@ fn end(pod: &Pod) -> Option<Trouble> {
                 ended.and_then(|ended| ended.message).unwrap_or_default()
             ),
         ),
-        ("", _) => trouble(
-            ExecutionReason::NodeLost,
-            format!(
-                "the sandbox ended without a report (exit code {})",
-                ended.map_or(-1, |ended| ended.exit_code)
-            ),
-        ),
+        // Nobody on its node says so: the control plane has given the node up.
+        ("", None) if ended.is_none() => return None,
+        ("", _) => trouble(ExecutionReason::NodeLost, without_report(ended.as_ref())),
         (reason, _) => trouble(
             ExecutionReason::NodeLost,
             format!("the sandbox was ended by its node: {reason}: {words}"),
         ),
     })
+}
+
+fn without_report(ended: Option<&ContainerStateTerminated>) -> String {
+    match ended.map_or(-1, |ended| ended.exit_code) {
+        code if code == i32::from(EXIT_CUT_OFF) => {
+            "the sandbox was cut off from the operator, and ended its command for another attempt \
+             to be possible"
+                .to_owned()
+        }
+        code => format!("the sandbox ended without a report (exit code {code})"),
+    }
 }
 
 /// Why a container does not start.
@@ -320,6 +334,11 @@ fn unplaced(pod: &Pod) -> Option<Trouble> {
 }
 
 impl Sandbox {
+    /// It ends its command when it is cut off.
+    pub fn is_fenced(&self) -> bool {
+        self.pod.asked.as_ref().is_some_and(|asked| asked.fenced)
+    }
+
     /// One that has just been seen.
     pub fn new(pod: Facts, now: Timestamp) -> Self {
         Self {
@@ -422,6 +441,7 @@ mod tests {
                 places: vec![],
             },
             memory: [1, 2],
+            fenced: false,
         };
         for (runtime, user_namespace, memory, processes) in [
             (Runtime::Hardened, true, 1, Some(512)),

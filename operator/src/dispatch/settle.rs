@@ -15,6 +15,7 @@ use super::{
     orders,
     outcome::Outcome,
     output::Tail,
+    pod::FENCE_MS,
     run::{Run, Stage},
     sandbox::{Proof, Sandbox},
     status,
@@ -25,10 +26,15 @@ use crate::world::facts::Uid;
 /// How long the sandbox of a run may be silent before it counts as lost. Sessions end within
 /// 10 s of their peer's, and are opened again within 2 s of a new leader.
 const SILENCE: Duration = Duration::from_secs(30);
+/// The same of one that ends its command when it is cut off: 10 s until it knows, and time to do so.
+const FENCED: Duration = Duration::from_secs(FENCE_MS as u64 / 1000 + 15);
 /// Ends being written at once, over all tenants.
 const CLOSING: usize = 32;
 /// What a supervisor may take beyond timeout and grace.
 const OVERTIME: Duration = Duration::from_secs(20);
+/// Of a run whose pod somebody took away.
+pub(super) const DELETED: &str =
+    "the pod was deleted; the command may have run, and nothing is known of its end";
 /// Start deadline without one.
 const DEFAULT_DEADLINE: Duration = Duration::from_mins(5);
 
@@ -306,11 +312,21 @@ fn lost(run: &Run, sandbox: Option<&Sandbox>, now: Timestamp) -> Option<Outcome>
     if let Some(Trouble { reason, message }) = sandbox.and_then(|one| one.pod.end.as_ref()) {
         return Some(Outcome::new(*reason, message.clone()));
     }
-    let silent = run.silent_since.is_some_and(|since| since + SILENCE < now);
-    let node = sandbox.and_then(|one| one.pod.node.as_deref());
-    let node = node.unwrap_or("its node");
-    silent.then(|| {
-        let message = format!("no word from the sandbox on {node} for 30 s; {unknown}");
+    // Of a pod that is gone it is not known.
+    let fenced = sandbox.is_none_or(Sandbox::is_fenced);
+    let limit = if fenced { FENCED } else { SILENCE };
+    if run.silent_since.is_none_or(|since| since + limit >= now) {
+        return None;
+    }
+    let Some(sandbox) = sandbox else {
+        return Some(Outcome::new(ExecutionReason::NodeLost, DELETED));
+    };
+    let node = sandbox.pod.node.as_deref().unwrap_or("its node");
+    let seconds = limit.as_secs();
+    let message = format!("no word from the sandbox on {node} for {seconds} s; {unknown}");
+    Some(if fenced {
         Outcome::new(ExecutionReason::NodeLost, message)
+    } else {
+        Outcome::adrift(ExecutionReason::NodeLost, message)
     })
 }

@@ -12,6 +12,8 @@ pub const DISPATCH_VERSION: u32 = 2;
 /// The oldest one that an operator still speaks: a sandbox that runs when the operator is renewed
 /// is of the version before. Since 1 there is only more: output, and orders that it lets pass.
 pub const OLDEST_DISPATCH_VERSION: u32 = 1;
+/// Exit code of a sandbox that has ended itself because it was cut off from the operator.
+pub const EXIT_CUT_OFF: u8 = 125;
 /// Longest message of a session, either way, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 2 * crate::run::MAX_CONTRACT_BYTES;
 
@@ -37,4 +39,9 @@ pub struct ServeConfig {
     /// Most processes and threads of this sandbox's user, from its start on; `null` where the
     /// kernel would not keep it.
     pub processes: Option<u64>,
+    /// Milliseconds without the operator after which a sandbox whose command runs ends itself, and
+    /// with it everything inside ([`EXIT_CUT_OFF`]): another attempt may begin then. Nothing where
+    /// there is no other attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fence_ms: Option<u32>,
 }

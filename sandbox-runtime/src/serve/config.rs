@@ -25,6 +25,8 @@ pub struct Config {
     pub interval: Duration,
     /// Most processes and threads, if the kernel keeps that.
     pub processes: Option<u64>,
+    /// How long a run may go on without the operator, if there is an end to that.
+    pub fence: Option<Duration>,
 }
 
 /// Why a configuration is refused; asking again changes nothing.
@@ -62,6 +64,7 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
         probe,
         probe_interval_ms,
         processes,
+        fence_ms,
     } = serde_json::from_str(text)?;
     if !(MIN_INTERVAL_MS..=MAX_INTERVAL_MS).contains(&probe_interval_ms) {
         return Err(ConfigError::Interval(probe_interval_ms));
@@ -72,6 +75,7 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
         probe: Checked::new(probe)?,
         interval: Duration::from_millis(probe_interval_ms.into()),
         processes,
+        fence: fence_ms.map(|span| Duration::from_millis(span.into())),
     })
 }
 

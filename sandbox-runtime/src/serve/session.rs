@@ -13,14 +13,16 @@ use std::time::{Duration, Instant};
 
 use contract::dispatch::dispatch_client::DispatchClient;
 use contract::dispatch::{Order, Report};
-use contract::serve::MAX_MESSAGE_BYTES;
+use contract::serve::{EXIT_CUT_OFF, MAX_MESSAGE_BYTES};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 use tokio::time::{Instant as Moment, timeout, timeout_at};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Request, Streaming};
 
 use super::dial::{DialError, Dispatch};
+use super::fence::{self, Standing};
 use super::looking::Looking;
 use super::patience::Patience;
 use super::story::{Deed, Event, Story, Unexpected};
@@ -80,6 +82,8 @@ pub struct Told {
     pub events: UnboundedReceiver<Event>,
     /// What the command says.
     pub outlet: Outlet,
+    /// How long a run may go on without the operator.
+    pub fence: Option<Duration>,
 }
 
 /// Starts the session's thread. It lives as long as the process.
@@ -87,7 +91,11 @@ pub fn start(
     dispatch: Dispatch,
     token: PathBuf,
     desk: Desk,
-    Told { events, outlet }: Told,
+    Told {
+        events,
+        outlet,
+        fence,
+    }: Told,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -95,6 +103,7 @@ pub fn start(
         .max_blocking_threads(RESOLVERS)
         .thread_stack_size(RESOLVER_STACK)
         .build()?;
+    let (standing, seen) = watch::channel(Standing::default());
     let mut talk = Talk {
         dispatch,
         token,
@@ -102,10 +111,19 @@ pub fn start(
         events,
         story: Story::new(outlet.clone()),
         outlet,
+        standing,
         has_complained: false,
     };
     let thread = thread::Builder::new().name("session".to_owned());
-    thread.spawn(move || runtime.block_on(talk.go_on()))?;
+    thread.spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                () = talk.go_on() => {}
+                // The kernel ends with process 1 whatever is left, at once.
+                () = fence::watch(fence, seen) => std::process::exit(EXIT_CUT_OFF.into()),
+            }
+        });
+    })?;
     Ok(())
 }
 
@@ -116,6 +134,7 @@ struct Talk {
     events: UnboundedReceiver<Event>,
     outlet: Outlet,
     story: Story,
+    standing: watch::Sender<Standing>,
     has_complained: bool,
 }
 
@@ -132,6 +151,7 @@ impl Talk {
                 patience.restore();
                 self.has_complained = false;
             }
+            self.stand();
             self.complain(&lost);
             // What happens in the meantime is kept for the next session; nothing is said.
             let _ = timeout(patience.next(), self.keep()).await;
@@ -183,6 +203,7 @@ impl Talk {
                     for report in self.story.happened(event, Instant::now()) {
                         tell(say, report);
                     }
+                    self.stand();
                 }
                 () = self.outlet.news() => {}
                 () = until(due) => {
@@ -195,8 +216,16 @@ impl Talk {
         }
     }
 
+    /// Says where it stands to who watches over that.
+    fn stand(&self) {
+        self.standing.send_replace(self.story.standing());
+    }
+
     fn obey(&mut self, order: Order, say: &UnboundedSender<Report>) -> Result<(), Unexpected> {
-        match self.story.hear(order, Instant::now())? {
+        let deed = self.story.hear(order, Instant::now())?;
+        // Before anything starts.
+        self.stand();
+        match deed {
             Deed::Nothing => {}
             Deed::Say(reports) => reports.into_iter().for_each(|report| tell(say, report)),
             Deed::Begin(contract) => {
@@ -214,6 +243,7 @@ impl Talk {
     async fn keep(&mut self) {
         while let Some(event) = self.events.recv().await {
             self.story.happened(event, Instant::now());
+            self.stand();
         }
         std::future::pending::<()>().await;
     }

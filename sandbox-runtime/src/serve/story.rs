@@ -8,6 +8,7 @@ use contract::dispatch::{
 };
 use contract::serve::DISPATCH_VERSION;
 
+use super::fence::Standing;
 use crate::output::spool::{Piece, Places, Spool};
 use crate::output::{Outlet, Stream};
 
@@ -99,6 +100,14 @@ impl Story {
     /// Whether a run has been given: from there on the pod's log is the command's.
     pub const fn has_run(&self) -> bool {
         self.given.is_some()
+    }
+
+    /// What there is to lose, and to whom it can be told.
+    pub fn standing(&self) -> Standing {
+        Standing {
+            runs: self.given.as_ref().is_some_and(|run| run.ended.is_none()),
+            heard: self.is_welcome,
+        }
     }
 
     /// Takes an order.

@@ -12,6 +12,7 @@ mod bundle;
 mod confinement;
 mod containers;
 mod endings;
+mod fence;
 mod gvisor;
 mod harness;
 mod operator;

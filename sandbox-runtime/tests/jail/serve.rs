@@ -12,7 +12,7 @@ use contract::run::{Cause, Ending, Exit, Outcome, RefusalReason, RunReport};
 use contract::serve::SERVE_VERSION;
 use contract::{ProbeReport, Saw, VERSION};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{Run, alive, eventually};
 use crate::operator::{Authority, Operator, Session};
@@ -29,26 +29,24 @@ pub struct Sandbox {
 impl Sandbox {
     /// For the operator at this address, with a probe of nothing that takes no time.
     pub fn start(run: Run, operator: &Operator, authority: &Authority) -> Self {
-        let targets = json!([]);
-        Self::looking(run, operator, authority, &targets)
+        Self::told(run, operator, authority, &json!({}))
     }
 
-    fn looking(
-        run: Run,
-        operator: &Operator,
-        authority: &Authority,
-        targets: &serde_json::Value,
-    ) -> Self {
+    /// The same, with these fields in its configuration.
+    pub fn told(run: Run, operator: &Operator, authority: &Authority, fields: &Value) -> Self {
         fs::write(run.directory.join("token"), "the-token\n").unwrap();
-        let config = json!({
+        let mut config = json!({
             "version": SERVE_VERSION,
             "dispatch": format!("localhost:{}", operator.address.port()),
             "authorities": authority.pem(),
             "token": run.path("token"),
-            "probe": { "version": VERSION, "timeoutMs": 2000, "targets": targets, "places": [] },
+            "probe": { "version": VERSION, "timeoutMs": 2000, "targets": [], "places": [] },
             "probeIntervalMs": 1000,
             "processes": PROCESSES,
         });
+        for (field, value) in fields.as_object().unwrap() {
+            config[field] = value.clone();
+        }
         let mut command = run.contained();
         command.arg(run.path("bin/cloister-sandbox")).args([
             "serve",
@@ -361,7 +359,7 @@ fn the_command_finds_neither_token_nor_secret_of_its_supervisor() {
     hear_started(&session, &which("a"));
     assert_eq!(hear_ending(&session, &which("a")).exit, Exit::Code(0));
     sandbox.terminate();
-    let verdicts: serde_json::Value = serde_json::from_str(&sandbox.end().1).unwrap();
+    let verdicts: Value = serde_json::from_str(&sandbox.end().1).unwrap();
     for path in [token.as_str(), "/proc/1/mem", "/proc/1/environ"] {
         let verdict = verdicts[path].as_str().unwrap();
         assert!(verdict.contains("os error 13"), "{path}: {verdict}");
@@ -383,7 +381,8 @@ fn a_run_does_not_wait_for_a_look_under_way() {
     let targets = json!([{ "check": "Outside", "address": address, "expect": "Blocked" }]);
     let run = Run::shell("true");
     let contract = run.contract.to_string();
-    let _sandbox = Sandbox::looking(run, &operator, &authority, &targets);
+    let probe = json!({ "version": VERSION, "timeoutMs": 2000, "targets": targets, "places": [] });
+    let _sandbox = Sandbox::told(run, &operator, &authority, &json!({ "probe": probe }));
     let session = welcome(&operator);
     let report::Kind::Proof(proof) = session.hear() else {
         panic!("not a proof");

@@ -8,7 +8,7 @@ use super::{
     sim::{Command, NAMESPACE, Sim},
     warm,
 };
-use crate::dispatch::line::Key;
+use crate::dispatch::{line::Key, pod::FENCE_MS};
 
 #[test]
 fn a_retry_that_waits_long_for_its_sandbox_is_made_once() {
@@ -203,4 +203,46 @@ fn of_two_the_one_that_is_heard_stays() {
     assert!(sim.pass(25));
     assert_eq!(sim.boxes.len(), 1, "who was silent went");
     assert!(!sim.boxes.contains_key(&name));
+}
+
+/// A run of an Integration that asks for so many retries, at work.
+fn at_work_with(retries: i32) -> (Sim, String) {
+    let mut sim = warm(0);
+    sim.integration(NAMESPACE, "hello", &json!({"retries": retries}));
+    sim.command = Command::Waits;
+    sim.execution(NAMESPACE, "one", &json!({}));
+    assert!(sim.settle());
+    let name = at_work(&sim);
+    (sim, name)
+}
+
+#[test]
+fn another_attempt_begins_only_when_the_first_must_have_ended_itself() {
+    // What a sandbox has begun when its session dies is over 10 s later at most, and then the
+    // time that its own end takes.
+    let begins = i64::from(FENCE_MS) / 1000 + 10;
+    for lose in [Sim::silence, Sim::lose_pod] {
+        let (mut sim, name) = at_work_with(1);
+        lose(&mut sim, &name);
+        assert!(sim.pass(begins));
+        assert_eq!(sim.reason("one"), "Running");
+        assert_eq!(sim.started.values().sum::<u32>(), 1);
+        sim.command = Command::Exits(0);
+        assert!(sim.pass(20));
+        assert_eq!(sim.reason("one"), "Completed");
+        assert_eq!(sim.executions["one"]["status"]["attempt"], json!(2));
+    }
+}
+
+#[test]
+fn a_run_that_would_not_end_itself_is_not_made_again() {
+    for lose in [Sim::silence, Sim::lose_pod] {
+        let (mut sim, name) = at_work_with(0);
+        // Asked for when it is too late to tell the sandbox.
+        sim.integration(NAMESPACE, "hello", &json!({"retries": 1}));
+        lose(&mut sim, &name);
+        assert!(sim.pass(60));
+        assert_eq!(sim.reason("one"), "NodeLost");
+        assert_eq!(sim.started.values().sum::<u32>(), 1);
+    }
 }

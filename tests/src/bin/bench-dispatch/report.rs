@@ -96,6 +96,7 @@ mod tests {
             probe: request(),
             probe_interval_ms: 30_000,
             processes: None,
+            fence_ms: None,
         };
         let text = serde_json::to_string(&config).unwrap();
         let pod = json!({"spec": {"containers": [{"args": ["serve", "--config", text]}]}});
