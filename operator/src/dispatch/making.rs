@@ -58,7 +58,9 @@ impl Book {
         ))
     }
 
-    /// Sandboxes that a line should have beyond those that run something.
+    /// Sandboxes that a line should have beyond those that run something: as many as wait for one,
+    /// and if those are fewer than are kept ready, as many as that. What is made ahead would take
+    /// the nodes' time from those who wait.
     pub(super) fn wanted(&self, key: &Key, now: Timestamp) -> usize {
         if self.shut(key).is_some() {
             return 0;
@@ -74,7 +76,7 @@ impl Book {
         let room = terms.limit.saturating_sub(self.occupied(line));
         let open = |uid: &Uid| self.runs.get(uid).is_some_and(|run| run.outcome.is_none());
         let waiting = due.filter(|(_, uid)| open(uid)).take(room).count();
-        waiting + line.ready(now)
+        waiting.max(line.ready(now))
     }
 
     /// Sandboxes of the right mold that nobody has: those that may come up in time, and all.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::sim::{NAMESPACE, Sim};
+use super::sim::{Command, NAMESPACE, Sim};
 
 fn between(min: i32, max: i32) -> Sim {
     let mut sim = Sim::new();
@@ -39,6 +39,7 @@ fn as_many_stand_ready_as_came_at_once_within_the_last_hour() {
 fn a_new_leader_reads_off_the_executions_what_came() {
     let mut sim = between(0, 4);
     burst(&mut sim, "three", 3);
+    assert!(sim.pass(1));
     assert_eq!(sim.boxes.len(), 3);
     sim.restart();
     assert!(sim.settle());
@@ -60,4 +61,19 @@ fn a_pool_is_refilled_however_fast_its_sandboxes_are_given_out() {
         assert_eq!(sim.reason(&name), "Completed");
         assert!(!sim.boxes.is_empty(), "{name} has taken the last one");
     }
+}
+
+#[test]
+fn who_waits_comes_before_what_is_made_ahead() {
+    let mut sim = between(4, 4);
+    sim.command = Command::Waits;
+    for number in 0..10 {
+        sim.execution(NAMESPACE, &format!("crowd-{number}"), &json!({}));
+    }
+    sim.writes.clear();
+    assert!(sim.settle());
+    let made = sim.writes.iter().filter(|write| write.starts_with("Make"));
+    assert_eq!(made.count(), 6, "{:?}", sim.writes);
+    assert!(sim.pass(1));
+    assert_eq!(sim.boxes.len(), 14, "then the pool is full again");
 }

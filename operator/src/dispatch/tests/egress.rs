@@ -157,7 +157,7 @@ fn a_ceiling_that_is_narrowed_stops_what_is_to_come_at_once() {
     sim.open(NAMESPACE, "hello");
     sim.command = Command::Waits;
     sim.execution(NAMESPACE, "one", &json!({}));
-    assert!(sim.settle());
+    assert!(sim.pass(2));
     assert_eq!(sim.boxes.len(), 2);
     let name = at_work(&sim);
     allow(&mut sim, &block("203.0.113.0/28", 80));
