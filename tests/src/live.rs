@@ -61,6 +61,7 @@ pub struct Said {
 impl Live {
     /// Runs a test on whatever cluster there is.
     pub async fn run<T: AsyncFnOnce(&Self)>(test: T) {
+        let begun = Instant::now();
         let nodes = owns_cluster().then(|| match Cluster::current() {
             Ok(cluster) => cluster,
             Err(error) => panic!("CLOISTER_OWN_CLUSTER=1, but: {error}"),
@@ -80,7 +81,14 @@ impl Live {
                 .await;
             std::panic::resume_unwind(panic);
         }
+        let (took, over) = (begun.elapsed(), Instant::now());
         live.put_back().await;
+        println!(
+            "    {}: {:.0} s, and {:.0} s to put back",
+            std::thread::current().name().unwrap_or("a test"),
+            took.as_secs_f64(),
+            over.elapsed().as_secs_f64()
+        );
     }
 
     /// The same, but only where the nodes, and the installation, are ours to break.

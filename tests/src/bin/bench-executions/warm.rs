@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use http::Method;
+use serde_json::json;
 use tests::{
-    live::{Live, pause},
-    measure::Spread,
+    live::{Live, executions::path, must, pause},
+    measure::{Spread, now},
 };
 
 use crate::{
@@ -39,11 +41,41 @@ async fn floor(live: &Live, tenant: &str, kernel: Kernel) -> (Spread, Spread) {
     (begun, ended)
 }
 
+/// What nobody can do without: the creation, and the write that says which sandbox has it. One
+/// after the other, by a bare client, of Executions that nothing runs.
+async fn writes(live: &Live, tenant: &str, count: usize) -> Spread {
+    eprintln!("  the floor: {count} times two bare writes");
+    let executions = path(tenant, "executions");
+    let condition = |kind: &str, status: &str, reason: &str| {
+        json!({"type": kind, "status": status, "reason": reason, "observedGeneration": 1,
+            "message": "written by the bench", "lastTransitionTime": "2026-01-01T00:00:00Z"})
+    };
+    let binds = json!({"status": {"attempt": 1, "observedGeneration": 1, "conditions": [
+        condition("Succeeded", "Unknown", "Starting"),
+        condition("SandboxVerified", "True", "Proven")]}});
+    let mut both = Spread::default();
+    for _ in 0..count {
+        pause(Duration::from_millis(500)).await;
+        let created = now();
+        let name = live.execute(tenant, "nobody", &json!({})).await;
+        let this = format!("{executions}/{name}");
+        let content = "application/merge-patch+json";
+        let status = format!("{this}/status");
+        let bound = live.admin.send(Method::PATCH, &status, content, &binds);
+        must(bound.await, "bind");
+        both.add(now() - created);
+        live.delete(&this).await;
+    }
+    both.print("floor, two bare writes: create, and bind");
+    both
+}
+
 /// One after the other.
 pub(crate) async fn serial(live: &Live, kernel: Kernel, count: usize) {
     let tenant = tenant(live, "serial", kernel).await;
     let floor = floor(live, &tenant, kernel).await;
     ready(live, &tenant, "serial", (kernel, POOL)).await;
+    let least = writes(live, &tenant, count).await;
     let before = Meter::read(live).await;
     let (mut begun, mut ended) = (Spread::default(), Spread::default());
     for number in 0..count {
@@ -59,6 +91,7 @@ pub(crate) async fn serial(live: &Live, kernel: Kernel, count: usize) {
     let after = Meter::read(live).await;
     let what = format!("{kernel}, warm, one by one");
     begun.print_beside(&format!("{what}: create -> first instruction"), &floor.0);
+    begun.print_beside(&format!("{what}: the same, beside two bare writes"), &least);
     ended.print_beside(&format!("{what}: create -> Succeeded"), &floor.1);
     after.print_since(&before, &what, count).await;
     put_away(live, &tenant, "serial").await;
