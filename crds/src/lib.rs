@@ -4,6 +4,7 @@
 //! [`all`], from which the CRD files are rendered. No client, no clock, no I/O.
 
 pub mod condition;
+pub mod drill;
 pub mod execution;
 pub mod integration;
 pub mod reserved;
@@ -16,6 +17,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 
 pub use crate::{
+    drill::{Drill, DrillSpec, DrillStatus},
     execution::{Execution, ExecutionSpec, ExecutionStatus},
     integration::{Integration, IntegrationSpec, IntegrationStatus},
     tenant::{Tenant, TenantSpec, TenantStatus},
@@ -29,5 +31,6 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         Integration::crd(),
         Execution::crd(),
         Worker::crd(),
+        Drill::crd(),
     ]
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use self::status::{
     CheckStatus, Evidence, IsolationStatus, Outcome, TenantCondition, TenantReason, TenantStatus,
 };
-use crate::reserved;
+use crate::{drill::Drills, reserved};
 
 /// One customer: who its members are, where its pods may run and what they may reach.
 /// Cloister keeps a namespace `tenant-<name>` with a boundary around it, and proves in
@@ -82,6 +82,10 @@ pub struct TenantSpec {
     /// The most that the tenant may have at once, of everything together.
     #[serde(default)]
     pub limits: Limits,
+
+    /// Which Drills may run in the tenant. None, if not given.
+    #[serde(default)]
+    pub drills: Drills,
 
     /// Whether anything new may start.
     #[serde(default)]

@@ -57,6 +57,11 @@ pub const RUNTIME_ANNOTATION: &str = "cloister.dev/runtime";
 pub const REGIONS_ANNOTATION: &str = "cloister.dev/regions";
 /// Annotation of a tenant's namespace: zones its pods may run in, comma-separated, or `*`.
 pub const ZONES_ANNOTATION: &str = "cloister.dev/zones";
+/// Annotation of a tenant's namespace: UID of the Drill that a zone is lost to; empty if none is.
+pub const DRILL_ANNOTATION: &str = "cloister.dev/drill";
+/// Annotation of a tenant's namespace: nodes of that zone, comma-separated. Admission places no pod
+/// of the tenant there.
+pub const LOST_NODES_ANNOTATION: &str = "cloister.dev/lost-nodes";
 /// Any region, any zone.
 pub const ANYWHERE: &str = "*";
 
