@@ -25,10 +25,10 @@ use serde_json::json;
 
 pub use self::{
     endpoints::endpoints,
-    look::holds,
+    look::{executions, holds},
     object::{
-        Target, delete, execution, finalizer, release_pod, remove, sandbox, status, status_at,
-        status_of,
+        Target, delete, evict, execution, finalizer, release_pod, remove, sandbox, status,
+        status_at, status_of,
     },
     review::review_token,
     secret::{create_secret, replace_secret},

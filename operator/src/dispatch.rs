@@ -40,8 +40,9 @@ mod turn;
 use std::net::{IpAddr, SocketAddr};
 
 pub use self::{
-    line::{amount, span},
+    line::{MONTH, amount, span},
     reach::is_about_egress,
+    schedule::{Schedule, Step},
     tenant::{Landlord, Shut},
 };
 

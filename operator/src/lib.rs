@@ -12,6 +12,7 @@ pub mod conditions;
 pub mod deadline;
 pub mod digest;
 pub mod dispatch;
+pub mod drill;
 pub mod egress;
 pub mod error;
 #[cfg(test)]

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use crds::{Tenant, TenantStatus, Worker, WorkerStatus, tenant::TenantCondition};
+use crds::{
+    Drill, DrillStatus, Tenant, TenantStatus, Worker, WorkerStatus, drill::DrillReason,
+    tenant::TenantCondition,
+};
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{
     Client, Resource, ResourceExt,
@@ -185,6 +188,38 @@ impl Report {
         let before = before.map(|status| status.conditions.as_slice());
         self.turns(worker, before.unwrap_or_default(), &status.conditions)
             .await;
+    }
+
+    /// Tells that a run of a Drill has begun, and what came of one.
+    pub async fn drill(&self, drill: &Drill, status: &DrillStatus) {
+        let before = drill.status.clone().unwrap_or_default();
+        let tell = async |type_, reason: &str, action: &str, note: String| {
+            tracing::info!(reason, note, "drill");
+            let event = Event {
+                type_,
+                reason: reason.to_owned(),
+                note: Some(note),
+                action: action.to_owned(),
+                secondary: None,
+            };
+            self.publish(drill, event).await;
+        };
+        if let (None, Some(run)) = (&before.run, &status.run) {
+            let note = format!("{} is being taken from the tenant", run.zone);
+            tell(EventType::Normal, "Starting", "Begin", note).await;
+        }
+        let Some(last) = status.results.first() else {
+            return;
+        };
+        if before.results.first() == Some(last) {
+            return;
+        }
+        let type_ = if last.reason == DrillReason::Recovered.as_str() {
+            EventType::Normal
+        } else {
+            EventType::Warning
+        };
+        tell(type_, &last.reason, "Judge", last.message.clone()).await;
     }
 
     /// Events that are alike but for their note count as one for some minutes, so each

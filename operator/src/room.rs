@@ -76,6 +76,9 @@ pub trait Room: 'static {
 
     /// Name in metrics and logs.
     const NAME: &'static str;
+    /// Whether a status counts only for the version of the object that it was computed from: what
+    /// has changed since, the status of an earlier pass included, is looked at anew instead.
+    const EXACT: bool = false;
 
     /// Reads.
     fn gather(context: &Context, object: &Self::Kind) -> Self::Inputs;
@@ -159,7 +162,7 @@ async fn publish<R: Room>(
     if object.status() == Some(status) {
         return Ok(());
     }
-    apply::status(&context.client, object, status).await
+    apply::status(&context.client, object, status, R::EXACT).await
 }
 
 /// Converges once and states the outcome, whatever it is. What is there is kept as well as
@@ -170,7 +173,9 @@ async fn settle<R: Room>(context: &Context, object: &R::Kind) -> Result<Action, 
     let now = (context.now)();
     let status = R::status(object, outcome.as_ref(), now);
     let published = publish::<R>(context, object, &status).await;
-    R::announce(context, object, outcome.as_ref(), &status).await;
+    if published.is_ok() || !R::EXACT {
+        R::announce(context, object, outcome.as_ref(), &status).await;
+    }
     let observed = outcome?;
     published?;
     Ok(Action::requeue(R::requeue(&observed, now)))

@@ -4,6 +4,7 @@
 //! install manifests. Least privilege: a rule that nothing uses is a fault, and so is one
 //! that is broader than its reason.
 
+mod drills;
 mod members;
 
 use crds::well_known::{ADMIN_ROLE, DISPATCH, GROUP, OWNER_ROLE, USER_ROLE};
@@ -49,6 +50,7 @@ pub fn operator() -> Vec<Rule> {
         placement(),
         executions(),
         workers(),
+        drills::rules(),
     ]
     .concat()
 }

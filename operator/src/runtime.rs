@@ -19,7 +19,7 @@ use std::{
 };
 
 use crds::{
-    Execution, Tenant, Worker,
+    Drill, Execution, Tenant, Worker,
     well_known::{DECOY_NAMESPACE, ROLE_LABEL, ROLE_SANDBOX, SYSTEM_NAMESPACE, WORKER_LABEL},
 };
 use futures::channel::oneshot;
@@ -56,7 +56,7 @@ use crate::{
     session::{self, Authority},
     world::{
         World,
-        watch::{follow, follow_labelled, follow_tenants, follow_workers, tell},
+        watch::{follow, follow_labelled, follow_tenants, follow_whole, tell},
     },
 };
 
@@ -117,13 +117,15 @@ pub async fn serve(
     let client = deadline::around(client, deadline::ANSWER);
     let (store, writer) = reflector::store::<Tenant>();
     let (workers, of_workers) = reflector::store::<Worker>();
-    let world = Arc::new(World::with_workers(store, workers));
+    let (drills, of_drills) = reflector::store::<Drill>();
+    let world = Arc::new(World::with(store, workers, drills));
     let mut candidate = Candidate::new(client.clone(), &settings.namespace, &settings.name);
     let writing = candidate.fence().around(client.clone());
     let report = Report::new(writing.clone(), &settings.name);
     let mut tasks = JoinSet::new();
     let (desk, heard) = tokio::sync::mpsc::unbounded_channel();
-    watches(&mut tasks, &client, &world, (writer, of_workers), &desk);
+    let writers = (writer, of_workers, of_drills);
+    watches(&mut tasks, &client, &world, writers, &desk);
     let admin = Admin {
         report: report.clone(),
         world: world.clone(),
@@ -262,7 +264,7 @@ fn watches(
     tasks: &mut JoinSet<Error>,
     client: &Client,
     world: &Arc<World>,
-    (writer, of_workers): (Writer<Tenant>, Writer<Worker>),
+    (writer, of_workers, of_drills): (Writer<Tenant>, Writer<Worker>, Writer<Drill>),
     desk: &UnboundedSender<desk::Event>,
 ) {
     macro_rules! everywhere {
@@ -287,8 +289,10 @@ fn watches(
         let slices = Api::<EndpointSlice>::namespaced(client.clone(), namespace);
         tasks.spawn(named("EndpointSlice", follow(slices, world.clone())));
     }
-    let workers = follow_workers(client.clone(), world.clone(), of_workers);
-    tasks.spawn(named("Worker", workers));
+    let whole = follow_whole(client.clone(), world.clone(), of_workers);
+    tasks.spawn(named("Worker", whole));
+    let whole = follow_whole(client.clone(), world.clone(), of_drills);
+    tasks.spawn(named("Drill", whole));
     macro_rules! of_workers {
         ($($kind:ty),+) => { $(
             let all = Api::<$kind>::all(client.clone());
@@ -307,10 +311,7 @@ fn watches(
         })+ };
     }
     let sandboxes = format!("{ROLE_LABEL}={ROLE_SANDBOX}");
-    told!(
-        Execution, None => desk::Event::Executions,
-        Pod, Some(&sandboxes) => desk::Event::Pods
-    );
+    told!(Execution, None => desk::Event::Executions, Pod, Some(&sandboxes) => desk::Event::Pods);
     let desk = desk.clone();
     let hear = move |event: &watcher::Event<Tenant>| {
         let told = match event {

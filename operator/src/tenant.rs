@@ -4,6 +4,7 @@ mod apply;
 #[cfg(test)]
 mod cases;
 pub(crate) mod desired;
+mod drill;
 mod gather;
 mod isolation;
 mod observe;
@@ -17,6 +18,7 @@ use crds::{Tenant, TenantStatus};
 use jiff::Timestamp;
 
 pub use self::apply::Repair;
+pub use self::drill::{allows as allows_drill, is_active};
 pub use self::validate::{ValidTenant, allows, has_runtime};
 use self::{apply::Applied, desired::Desired, gather::Inputs, observe::Observed};
 use crate::{

@@ -19,6 +19,7 @@ use std::time::Duration;
 use crds::{Worker, WorkerStatus};
 use jiff::Timestamp;
 
+pub use self::zones::redundancy;
 use self::{
     apply::Applied, desired::Desired, gather::Inputs, observe::Observed, validate::ValidWorker,
 };

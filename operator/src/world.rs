@@ -6,67 +6,29 @@
 
 pub mod facts;
 pub mod sight;
+mod surroundings;
 mod wakes;
 pub mod watch;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
-use crds::{Tenant, Worker};
+use crds::{Drill, Tenant, Worker};
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Resource, ResourceExt,
     runtime::reflector::{self, Store},
 };
 
+pub use self::surroundings::Surroundings;
 use self::{
-    facts::{
-        Child, ChildKind, Cluster, LiveChild, LiveDeployment, LiveIntegration, LivePod, LivePolicy,
-        LiveWorker, Uid,
-    },
+    facts::{Child, ChildKind, Cluster, LiveChild, Uid},
     sight::Sight,
     wakes::Wakes,
 };
 use crate::names;
-
-/// Everything in and about one tenant's namespace. Exists also for a namespace that only
-/// looks like a tenant's, so that a name which is taken is seen before the first write.
-#[derive(Clone, Debug, Default)]
-pub struct Surroundings {
-    /// Objects of the kinds that Cloister makes, ours or not.
-    pub children: BTreeMap<(ChildKind, Box<str>), Stamped<LiveChild>>,
-    /// Network policies, ours or not.
-    pub policies: BTreeMap<Box<str>, Stamped<LivePolicy>>,
-    /// Pods, whoever made them.
-    pub pods: BTreeMap<Box<str>, Stamped<LivePod>>,
-    /// Integrations that ask for egress.
-    pub integrations: BTreeMap<Box<str>, Stamped<LiveIntegration>>,
-    /// Workers.
-    pub workers: BTreeMap<Box<str>, Stamped<LiveWorker>>,
-    /// Their Deployments.
-    pub deployments: BTreeMap<Box<str>, Stamped<LiveDeployment>>,
-}
-
-impl Surroundings {
-    fn is_empty(&self) -> bool {
-        let Self {
-            children,
-            policies,
-            pods,
-            integrations,
-            workers,
-            deployments,
-        } = self;
-        children.is_empty()
-            && policies.is_empty()
-            && pods.is_empty()
-            && integrations.is_empty()
-            && workers.is_empty()
-            && deployments.is_empty()
-    }
-}
 
 /// A fact, how new it is, and the listing in which it was last seen: a new listing
 /// sweeps out what it did not bring.
@@ -91,6 +53,9 @@ pub enum Concerns {
     Everyone,
 }
 
+/// Zones that Drills take from tenants, by namespace; of most there is none.
+pub type Lost = HashMap<String, BTreeSet<Box<str>>>;
+
 /// Facts by tenant. Only the watches and the [`World`] reach into it.
 #[derive(Debug, Default)]
 pub struct Index {
@@ -99,6 +64,7 @@ pub struct Index {
     /// because every pass of every tenant asks how many there are.
     probing: HashSet<(String, Box<str>)>,
     cluster: Arc<Cluster>,
+    lost: Arc<Lost>,
     /// Endpoint slices, by namespace and name: what the shared addresses are made from.
     slices: BTreeMap<(String, String), watch::LiveSlice>,
     /// When the shared objects were last listed, by kind and name.
@@ -128,6 +94,7 @@ pub struct World {
     index: RwLock<Index>,
     tenants: Store<Tenant>,
     workers: Store<Worker>,
+    drills: Store<Drill>,
     wakes: Wakes,
     /// Probes that are being posted and not in the index yet.
     posting: Mutex<usize>,
@@ -145,17 +112,18 @@ impl Drop for ProbeSlot<'_> {
 }
 
 impl World {
-    /// An empty world around the store that the Tenant watch fills, without Workers.
+    /// An empty world around the store that the Tenant watch fills, without Workers and Drills.
     pub fn new(tenants: Store<Tenant>) -> Self {
-        Self::with_workers(tenants, reflector::store().0)
+        Self::with(tenants, reflector::store().0, reflector::store().0)
     }
 
-    /// The same with the store that the Worker watch fills.
-    pub fn with_workers(tenants: Store<Tenant>, workers: Store<Worker>) -> Self {
+    /// The same with the stores that the watches of these fill.
+    pub fn with(tenants: Store<Tenant>, workers: Store<Worker>, drills: Store<Drill>) -> Self {
         Self {
             index: RwLock::default(),
             tenants,
             workers,
+            drills,
             wakes: Wakes::default(),
             posting: Mutex::default(),
             sight: Sight::default(),
@@ -175,6 +143,17 @@ impl World {
     /// Every Worker.
     pub const fn workers(&self) -> &Store<Worker> {
         &self.workers
+    }
+
+    /// Zones that Drills take from tenants now.
+    pub fn lost(&self) -> Arc<Lost> {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        index.lost.clone()
+    }
+
+    /// Every Drill.
+    pub const fn drills(&self) -> &Store<Drill> {
+        &self.drills
     }
 
     /// What is known of a tenant's namespace.

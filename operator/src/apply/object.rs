@@ -118,20 +118,29 @@ where
     }
 }
 
-/// Writes the status of `object`, whole, if it is still the object with that UID.
+/// Writes the status of `object`, whole, if it is still the object with that UID, and, if that is to
+/// be `exact`, of that version.
 ///
 /// # Errors
 /// [`Error::Write`] if the server refuses. An object that is gone needs no status.
-pub async fn status<K>(client: &Client, object: &K, status: &impl Serialize) -> Result<(), Error>
+pub async fn status<K>(
+    client: &Client,
+    object: &K,
+    status: &impl Serialize,
+    exact: bool,
+) -> Result<(), Error>
 where
     K: Resource<DynamicType = (), Scope: ScopeApi<K>> + Clone + Debug + DeserializeOwned,
 {
-    let body = json!({
+    let mut body = json!({
         "apiVersion": K::api_version(&()),
         "kind": K::kind(&()),
         "metadata": {"uid": object.meta().uid},
         "status": status,
     });
+    if exact {
+        body["metadata"]["resourceVersion"] = json!(object.meta().resource_version);
+    }
     let patched = api::<K>(client, object.meta())
         .patch_status(
             &object.name_any(),
@@ -239,6 +248,35 @@ where
     K: Resource<DynamicType = (), Scope: ScopeApi<K>> + Clone + Debug + DeserializeOwned,
 {
     delete::<K>(client, &target.meta(), target.uid, grace_seconds).await
+}
+
+/// Asks a pod to end, if it is still the one with this UID, as a drain does: its disruption budget
+/// may hold it. Says why it stays, if it does; one that is gone is fine.
+///
+/// # Errors
+/// [`Error::Write`] if the server does not answer.
+pub async fn evict(client: &Client, target: Target<'_>) -> Result<Option<String>, Error> {
+    // Not by `Api::evict`: it misspells the field that the identity is in (kube 5.0.0).
+    let eviction = json!({
+        "apiVersion": "policy/v1", "kind": "Eviction", "metadata": target.meta(),
+        "deleteOptions": {"preconditions": {"uid": target.uid.to_string()}},
+    });
+    let (pods, parameters) = (api::<Pod>(client, &target.meta()), PostParams::default());
+    let asked = pods.create_subresource::<_, serde_json::Value>(
+        "eviction",
+        target.name,
+        &parameters,
+        &eviction,
+    );
+    match asked.await {
+        Ok(_) => Ok(None),
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(None),
+        // The budget's, or admission's of a server that has not heard of the Drill yet.
+        Err(kube::Error::Api(status)) if matches!(status.code, 403 | 429) => {
+            Ok(Some(status.message.clone()))
+        }
+        Err(source) => Err(failed::<Pod>("evict", target.name, source)),
+    }
 }
 
 /// Creates an Execution. Nothing, if one of its name is there: it was created before.

@@ -87,7 +87,7 @@ mod tests {
         let server = Recording::of(&tenant);
         let fence = Fence::default();
         let client = fence.around(server.context(&tenant).client);
-        let write = async || apply::status(&client, &tenant, &json!({})).await;
+        let write = async || apply::status(&client, &tenant, &json!({}), false).await;
 
         let never_led = write().await.unwrap_err();
         assert!(

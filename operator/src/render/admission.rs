@@ -6,6 +6,7 @@
 //!
 //! Every expression is written so that it fails closed: what is absent counts as wrong.
 
+mod drills;
 mod integrations;
 mod namespaces;
 mod operator;
@@ -47,6 +48,7 @@ pub fn objects() -> io::Result<Vec<Value>> {
         namespaces::policy(),
         tenants::policy(),
         integrations::policy(),
+        drills::policy(),
         operator::policy(),
     ];
     let mut objects = Vec::new();

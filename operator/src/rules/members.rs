@@ -5,7 +5,7 @@ use crds::well_known::{GROUP, OWN_VERB};
 use super::{RBAC, READ, Rule};
 
 /// What members run, and each time it does.
-const RUNS: &[&str] = &["executions", "integrations", "workers"];
+const RUNS: &[&str] = &["drills", "executions", "integrations", "workers"];
 
 /// What a tenant's Users may do in its namespace: look. No Secret, no config map (they hold
 /// secrets often enough), and nothing that runs or reaches into a pod.

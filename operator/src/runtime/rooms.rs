@@ -19,6 +19,7 @@ use kube::{
 use tracing::Instrument;
 
 use crate::{
+    drill::DrillRoom,
     error::Error,
     retry::Failures,
     room::{self, Context, Kind, Room},
@@ -47,10 +48,18 @@ pub(super) async fn reconcile_all(context: &Arc<Context>, stopped: oneshot::Rece
     let workers = room::<WorkerRoom, _>(
         context,
         world.workers().clone(),
-        wakes.take_until(stopped),
+        wakes.take_until(stopped.clone()),
         |object, context| Box::pin(room::keep::<WorkerRoom>(object, context)),
     );
-    futures::join!(Box::pin(tenants), Box::pin(workers));
+    let (sender, wakes) = mpsc::unbounded();
+    world.wake_drills_through(sender);
+    let drills = room::<DrillRoom, _>(
+        context,
+        world.drills().clone(),
+        wakes.take_until(stopped),
+        |object, context| Box::pin(room::keep::<DrillRoom>(object, context)),
+    );
+    futures::join!(Box::pin(tenants), Box::pin(workers), Box::pin(drills));
 }
 
 type Pass<R> = fn(

@@ -6,7 +6,7 @@ use std::{pin::Pin, slice, sync::Arc};
 use futures::future::join_all;
 use k8s_openapi::{
     api::{
-        core::v1::Pod,
+        core::v1::{Namespace, Pod},
         networking::v1::NetworkPolicy,
         rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding},
     },
@@ -78,6 +78,7 @@ pub async fn apply(context: &Context, owner: &Owner, desired: Desired) -> Result
     };
     let Desired {
         namespace,
+        drilled,
         policies,
         openings,
         withdrawn,
@@ -90,7 +91,7 @@ pub async fn apply(context: &Context, owner: &Owner, desired: Desired) -> Result
         probe,
         retired,
     } = desired;
-    let first = ensure(&writer, &namespace).await?;
+    let first = settle(&writer, &namespace, drilled).await?;
     let mut writings: Vec<Writing<'_>> = Vec::new();
     add(&mut writings, &writer, slice::from_ref(&quota));
     add(&mut writings, &writer, slice::from_ref(&limit_range));
@@ -123,9 +124,7 @@ pub async fn apply(context: &Context, owner: &Owner, desired: Desired) -> Result
     writer.prune::<ClusterRole>(None, &kept(&roles)).await?;
 
     let mut changes = vec![first];
-    for result in results {
-        changes.push(result?);
-    }
+    changes.extend(results.into_iter().collect::<Result<Vec<_>, _>>()?);
     changes.retain(|repair| repair.change != Change::None);
     let probe = look(context, &writer, probe, retired).await?;
     Ok(Applied {
@@ -183,6 +182,19 @@ where
         name: child.name_any(),
         change,
     })
+}
+
+/// The same for the namespace. That it is to say something else of a Drill is no repair.
+async fn settle(
+    writer: &Writer<'_>,
+    namespace: &Namespace,
+    drilled: bool,
+) -> Result<Repair, Error> {
+    let mut first = ensure(writer, namespace).await?;
+    if drilled && first.change != Change::Created {
+        first.change = Change::None;
+    }
+    Ok(first)
 }
 
 /// The same for a policy of an Integration. That one comes, or is another after a change of the

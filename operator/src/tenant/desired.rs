@@ -20,6 +20,8 @@ use crate::world::facts::Uid;
 pub struct Desired {
     /// First, because the rest lives in it.
     pub namespace: Namespace,
+    /// It is to say something else of a Drill than it does, which is no repair.
+    pub drilled: bool,
     /// Deny everything, then open what every tenant needs.
     pub policies: Vec<NetworkPolicy>,
     /// Of Integrations: each opens something to its sandboxes alone.
@@ -53,6 +55,7 @@ pub fn desired(valid: &ValidTenant) -> Desired {
     Desired {
         withdrawn: egress::withdrawn(&valid.around, &openings),
         openings,
+        drilled: valid.around.loss() != valid.loss,
         namespace: boundary.namespace,
         policies: boundary.policies,
         quota: limits::resource_quota(owner, &valid.namespace, valid.quota),
@@ -85,6 +88,7 @@ impl Boundary {
                 state,
                 valid.runtime,
                 valid.residency.as_ref(),
+                &valid.loss,
             ),
             policies: network_policy::all(&valid.owner, &valid.namespace),
         }

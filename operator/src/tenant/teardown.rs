@@ -37,7 +37,7 @@ use crate::{
     room::{Context, Progress},
     world::{
         Surroundings,
-        facts::{ChildKind, LivePod, Uid},
+        facts::{ChildKind, LivePod, Loss, Uid},
     },
 };
 
@@ -221,7 +221,8 @@ async fn execute(
 async fn close(context: &Context, object: &Tenant, owner: &Owner) -> Result<(), Error> {
     let spec = &object.spec;
     let (runtime, residency) = (spec.isolation.runtime, spec.residency.as_ref());
-    let closed = namespace(owner, STATE_TERMINATING, runtime, residency);
+    let given_back = Loss::default();
+    let closed = namespace(owner, STATE_TERMINATING, runtime, residency, &given_back);
     let writer = writer(context, owner);
     match writer.ensure(&closed).await {
         Ok(_) => {

@@ -17,7 +17,7 @@ use crds::{
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::gather::Inputs;
+use super::{drill, gather::Inputs};
 use crate::{
     egress::{self, Holder, Opening},
     error::Error,
@@ -26,7 +26,7 @@ use crate::{
     probe::{Confinement, ProbeSettings},
     world::{
         Surroundings,
-        facts::{ChildKind, Cluster, LiveNode, Uid},
+        facts::{ChildKind, Cluster, LiveNode, Loss, Uid},
     },
 };
 
@@ -45,6 +45,8 @@ pub struct ValidTenant {
     pub runtime: Runtime,
     /// Where pods may run; nothing means anywhere.
     pub residency: Option<Residency>,
+    /// What a Drill takes from the tenant.
+    pub loss: Loss,
     /// What the tenant may have at once.
     pub quota: Quota,
     /// Nodes that a pod of the tenant may run on now.
@@ -141,6 +143,7 @@ pub fn validate(object: &Tenant, inputs: Inputs) -> Result<ValidTenant, Error> {
         state: spec.state,
         runtime: spec.isolation.runtime,
         residency: spec.residency.clone(),
+        loss: drill::loss(object, &around, &cluster),
         quota: quota(&spec.limits)?,
         owner,
         nodes,

@@ -4,6 +4,7 @@
 //! objects would fill the memory limit many times over. So each object is read once,
 //! boiled down to the few facts a decision needs, and dropped.
 
+mod drill;
 mod integration;
 mod node;
 mod pod;
@@ -32,6 +33,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 pub use self::{
+    drill::{LiveDrill, Loss, Taking},
     integration::LiveIntegration,
     node::LiveNode,
     pod::{

@@ -5,7 +5,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crds::{Tenant, Worker};
+use crds::{Drill, Tenant, Worker};
 use futures::channel::mpsc::UnboundedSender;
 use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
 
@@ -20,6 +20,7 @@ type Queue<K> = Mutex<Option<UnboundedSender<ObjectRef<K>>>>;
 pub struct Wakes {
     tenants: Queue<Tenant>,
     workers: Queue<Worker>,
+    drills: Queue<Drill>,
 }
 
 fn held<K: Resource<DynamicType = ()>>(
@@ -48,9 +49,19 @@ impl World {
         *wakes = Some(sender);
     }
 
+    /// The same for Drills.
+    pub fn wake_drills_through(&self, sender: UnboundedSender<ObjectRef<Drill>>) {
+        let mut wakes = held(&self.wakes.drills);
+        for drill in self.drills.state() {
+            let _ = sender.unbounded_send(ObjectRef::from_obj(&*drill));
+        }
+        *wakes = Some(sender);
+    }
+
     /// Tells the rooms, if this replica runs them, whom to look at.
     pub(super) fn wake(&self, concerns: &Concerns) {
         self.wake_workers(concerns);
+        self.wake_drills(concerns);
         let wakes = held(&self.wakes.tenants);
         let Some(sender) = wakes.as_ref() else { return };
         match concerns {
@@ -91,6 +102,36 @@ impl World {
         let wakes = held(&self.wakes.workers);
         if let Some(sender) = wakes.as_ref() {
             let _ = sender.unbounded_send(ObjectRef::from_obj(worker));
+        }
+    }
+
+    /// Tells the room of Drills alone. What goes on in a tenant concerns those that run there.
+    pub(super) fn wake_drills(&self, concerns: &Concerns) {
+        let wakes = held(&self.wakes.drills);
+        let Some(sender) = wakes.as_ref() else { return };
+        match concerns {
+            Concerns::Nobody => {}
+            Concerns::Tenant(name) | Concerns::TenantAlone(name) => {
+                let around = self.surroundings(name);
+                let running = around.drills.iter().filter(|(_, held)| held.fact.running);
+                for (drill, _) in running {
+                    let namespace = names::namespace(name);
+                    let _ = sender.unbounded_send(ObjectRef::new(drill).within(&namespace));
+                }
+            }
+            Concerns::Everyone => {
+                for drill in self.drills.state() {
+                    let _ = sender.unbounded_send(ObjectRef::from_obj(&*drill));
+                }
+            }
+        }
+    }
+
+    /// Has one Drill looked at, as it is now in the store.
+    pub(super) fn wake_drill(&self, drill: &Drill) {
+        let wakes = held(&self.wakes.drills);
+        if let Some(sender) = wakes.as_ref() {
+            let _ = sender.unbounded_send(ObjectRef::from_obj(drill));
         }
     }
 }

@@ -3,6 +3,7 @@
 //! One stream a kind, each over the whole cluster where tenants' namespaces have no label
 //! that everything in them carries. What is not a tenant's is dropped as it is decoded.
 
+mod drills;
 mod kinds;
 mod slices;
 
@@ -13,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crds::{Tenant, Worker};
+use crds::{Drill, Tenant, Worker};
 use futures::StreamExt;
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -207,24 +208,49 @@ pub fn follow_tenants(
     })
 }
 
-/// Follows the Workers: whole in their store, because `status` needs what was said before, and
-/// boiled down for the boundary of their tenants.
-pub fn follow_workers(
+/// A kind whose room needs its objects whole, because `status` needs what was said before.
+pub trait Whole:
+    Observed + Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
+{
+    /// Has one looked at, as it is now in its store.
+    fn wake(&self, world: &World);
+    /// Has all of them looked at.
+    fn wake_all(world: &World);
+}
+
+impl Whole for Worker {
+    fn wake(&self, world: &World) {
+        world.wake_worker(self);
+    }
+    fn wake_all(world: &World) {
+        world.wake_workers(&Concerns::Everyone);
+    }
+}
+
+impl Whole for Drill {
+    fn wake(&self, world: &World) {
+        world.wake_drill(self);
+    }
+    fn wake_all(world: &World) {
+        world.wake_drills(&Concerns::Everyone);
+    }
+}
+
+/// Follows a kind: whole in its store, and boiled down for the boundary of the tenants.
+pub fn follow_whole<K: Whole>(
     client: Client,
     world: Arc<World>,
-    mut writer: Writer<Worker>,
+    mut writer: Writer<K>,
 ) -> impl Future<Output = ()> {
     let told = world.clone();
-    follow_aloud(Api::<Worker>::all(client), world, move |event| {
+    follow_aloud(Api::<K>::all(client), world, move |event| {
         let event = event
             .clone()
-            .modify(|worker| worker.managed_fields_mut().clear());
+            .modify(|object| object.meta_mut().managed_fields = None);
         writer.apply_watcher_event(&event);
         match event {
-            watcher::Event::Apply(worker) | watcher::Event::Delete(worker) => {
-                told.wake_worker(&worker);
-            }
-            watcher::Event::InitDone => told.wake_workers(&Concerns::Everyone),
+            watcher::Event::Apply(object) | watcher::Event::Delete(object) => object.wake(&told),
+            watcher::Event::InitDone => K::wake_all(&told),
             watcher::Event::Init | watcher::Event::InitApply(_) => {}
         }
     })

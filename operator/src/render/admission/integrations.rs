@@ -1,5 +1,5 @@
-//! Policy `cloister-integrations`: what would hold an Integration, an Execution or a Worker in
-//! place, or leave its pods behind, nobody writes. They are the first objects that a tenant's members
+//! Policy `cloister-integrations`: what would hold an Integration, an Execution, a Worker or a Drill
+//! in place, or leave its pods behind, nobody writes. They are the first objects that a tenant's members
 //! both make and delete, and a namespace goes only when the last of them has gone.
 //!
 //! In: names. Out: the policy. Their specs are for the rules of the CRDs.
@@ -12,12 +12,12 @@ use super::{Policy, Scope, condition, must, operator_user, rule};
 pub fn policy() -> Policy {
     Policy {
         name: "cloister-integrations",
-        description: "No Integration, Execution or Worker of a tenant has finalizers, or goes \
-                      without its pods.",
+        description: "No Integration, Execution, Worker or Drill of a tenant has finalizers, or \
+                      goes without its pods.",
         rules: vec![rule(
             GROUP,
             "v1alpha1",
-            &["executions", "integrations", "workers"],
+            &["drills", "executions", "integrations", "workers"],
             &["CREATE", "UPDATE", "DELETE"],
         )],
         scope: Scope::TenantNamespaces,

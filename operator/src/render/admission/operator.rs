@@ -9,7 +9,7 @@
 
 use crds::reserved::RESERVED;
 use crds::well_known::{
-    ADMIN_ROLE, DISPATCH, GROUP, INTEGRATION_LABEL, NAMESPACE_PREFIX, OWNER_ROLE,
+    ADMIN_ROLE, DISPATCH, DRILL_ANNOTATION, GROUP, INTEGRATION_LABEL, NAMESPACE_PREFIX, OWNER_ROLE,
     POD_SECURITY_VERSION, ROLE_LABEL, ROLE_PROBE, ROLE_SANDBOX, ROLE_WORKER,
     SCHEDULED_TIME_ANNOTATION, SYSTEM_NAMESPACE, TENANT_LABEL, USER_ROLE, WORKER_LABEL,
 };
@@ -44,6 +44,12 @@ pub fn policy() -> Policy {
         variables: vec![
             // What is deleted grants nothing.
             variable("grants", "request.operation != 'DELETE'"),
+            // An eviction is created, too.
+            variable("evicts", "request.?subResource.orValue('') == 'eviction'"),
+            variable(
+                "makes",
+                "request.operation == 'CREATE' && !variables.evicts",
+            ),
             variable("resource", "request.resource.resource"),
             variable(
                 "ofDispatch",
@@ -54,6 +60,7 @@ pub fn policy() -> Policy {
             places(),
             dispatch(),
             pods(),
+            vec![evictions()],
             workers(),
             openings(),
             runs(),
@@ -78,6 +85,7 @@ fn rules() -> Vec<NamedRuleWithOperations> {
     vec![
         rule("", "v1", children, verbs),
         rule("", "v1", &["secrets"], verbs),
+        rule("", "v1", &["pods/eviction"], &["CREATE"]),
         rule("discovery.k8s.io", "v1", &["endpointslices"], verbs),
         rule(GROUP, "v1alpha1", &["executions"], &["CREATE"]),
         rule("networking.k8s.io", "v1", &["networkpolicies"], verbs),
@@ -171,7 +179,7 @@ fn pods() -> Vec<Validation> {
         must(
             &format!(
                 "
-                variables.resource != 'pods' || request.operation != 'CREATE' ||
+                variables.resource != 'pods' || !variables.makes ||
                 dyn(object).metadata.?name.orValue('').startsWith('{PROBE_PREFIX}') &&
                 dyn(object).metadata.?labels[?'{ROLE_LABEL}'].orValue('') == '{ROLE_PROBE}' ||
                 dyn(object).metadata.?name.orValue('').startsWith('{SANDBOX_PREFIX}') &&
@@ -189,7 +197,7 @@ fn pods() -> Vec<Validation> {
         ),
         // RBAC keeps the tenant's Secrets from it. A pod with an image of its choice would not.
         given(
-            "variables.resource != 'pods' || request.operation != 'CREATE'",
+            "variables.resource != 'pods' || !variables.makes",
             "dyn(object).spec",
         ),
         given(
@@ -197,6 +205,18 @@ fn pods() -> Vec<Validation> {
             "dyn(object).spec.template.spec",
         ),
     ]
+}
+
+/// Whom it evicts: pods of a tenant that a Drill takes a zone from, and no others.
+fn evictions() -> Validation {
+    must(
+        &format!(
+            "
+            !variables.evicts ||
+            namespaceObject.metadata.?annotations[?'{DRILL_ANNOTATION}'].orValue('') != ''"
+        ),
+        "the operator of Cloister may evict no pod but of a tenant that a Drill takes a zone from",
+    )
 }
 
 /// Nothing of the tenant's is in a pod of this spec, unless the request is about another kind.
@@ -393,6 +413,33 @@ mod tests {
         let context = json!({"request": request, "object": object,
             "namespaceObject": {"metadata": {"labels": labels}}});
         refusals("cloister-operator", &context)
+    }
+
+    #[test]
+    fn accepts_an_eviction_only_while_a_drill_takes_a_zone() {
+        let said = |namespace: &str, drill: &str| {
+            let request = json!({"operation": "CREATE", "userInfo": {"username": OPERATOR},
+                "name": "worker-poller-1-a", "namespace": namespace, "subResource": "eviction",
+                "resource": {"resource": "pods"}});
+            let object = json!({"kind": "Eviction", "metadata": {"name": "worker-poller-1-a"}});
+            let mut labels = json!({});
+            if namespace.starts_with("tenant-") {
+                labels["cloister.dev/tenant"] = json!("acme");
+            }
+            let annotations = json!({"cloister.dev/drill": drill});
+            let context = json!({"request": request, "object": object,
+                "namespaceObject": {"metadata": {"labels": labels, "annotations": annotations}}});
+            refusals("cloister-operator", &context).len()
+        };
+        assert_eq!(
+            said("tenant-acme", "00000000-0000-4000-8000-00000000000d"),
+            0
+        );
+        assert_eq!(said("tenant-acme", ""), 1);
+        assert_eq!(
+            said("kube-system", "00000000-0000-4000-8000-00000000000d"),
+            1
+        );
     }
 
     #[test]

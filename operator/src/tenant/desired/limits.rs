@@ -20,6 +20,9 @@ const INTEGRATIONS: u32 = 500;
 /// Most Workers of a tenant; each may hold as much.
 const WORKERS: u32 = 100;
 
+/// Most Drills of a tenant: one runs at a time.
+const DRILLS: u32 = 20;
+
 /// The quota: the tenant's limits, and room for one probe, which finds a place also when the
 /// tenant uses all of its own. Nothing reserves that room: a tenant that takes it too is not
 /// probed, and status says why. No service may be reachable from outside.
@@ -35,6 +38,7 @@ pub fn resource_quota(owner: &Owner, namespace: &str, quota: Quota) -> ResourceQ
     let memory = memory.plus(Amount::mebibytes(MEMORY_MIB));
     let integrations = Amount::count(INTEGRATIONS);
     let hard = [
+        ("count/drills.cloister.dev", Amount::count(DRILLS)),
         ("count/executions.cloister.dev", Amount::count(executions)),
         // These three fill the store that all tenants share, and no member can delete a Secret.
         ("count/integrations.cloister.dev", integrations),

@@ -9,7 +9,7 @@ use crds::{
 };
 use k8s_openapi::api::core::v1::Namespace;
 
-use crate::{meta::Owner, names};
+use crate::{meta::Owner, names, world::facts::Loss};
 
 /// The namespace in this state (`Active`, `Suspended`, `Terminating`). Every key is always
 /// there, with [`ANYWHERE`] where nothing is restricted: a key that came and went would
@@ -19,6 +19,7 @@ pub fn namespace(
     state: &str,
     runtime: Runtime,
     residency: Option<&Residency>,
+    loss: &Loss,
 ) -> Namespace {
     let mut metadata = owner.child(None, &names::namespace(&owner.tenant));
     let labels = metadata.labels.get_or_insert_default();
@@ -39,7 +40,9 @@ pub fn namespace(
             (ZONES_ANNOTATION, listed(residency.map(|r| &r.zones))),
         ]
         .map(|(key, value)| (key.to_owned(), value))
-        .into(),
+        .into_iter()
+        .chain(loss.annotations())
+        .collect(),
     );
     Namespace {
         metadata,

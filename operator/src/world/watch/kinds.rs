@@ -27,7 +27,7 @@ use crate::{
 
 /// Which tenant a child lies with, and whether it is one that Cloister looks after or has
 /// to know of.
-trait Placed: Child {
+pub(super) trait Placed: Child {
     fn tenant(&self) -> Option<String>;
 }
 
@@ -66,7 +66,7 @@ placed!(NetworkPolicy, |policy| Index::tenant_of(policy));
 placed!(Deployment, |deployment| Index::tenant_of(deployment));
 placed!(PodDisruptionBudget, |budget| Index::tenant_of(budget));
 
-fn child_seen<K: Placed>(object: &K, index: &mut Index, epoch: u32) -> Concerns {
+pub(super) fn child_seen<K: Placed>(object: &K, index: &mut Index, epoch: u32) -> Concerns {
     let Some(tenant) = object.tenant() else {
         return Concerns::Nobody;
     };
@@ -76,7 +76,7 @@ fn child_seen<K: Placed>(object: &K, index: &mut Index, epoch: u32) -> Concerns 
     concerns(note(children, key, LiveChild::of(object), stamp), tenant)
 }
 
-fn child_gone<K: Placed>(object: &K, index: &mut Index) -> Concerns {
+pub(super) fn child_gone<K: Placed>(object: &K, index: &mut Index) -> Concerns {
     let Some(tenant) = object.tenant() else {
         return Concerns::Nobody;
     };
@@ -108,7 +108,6 @@ macro_rules! observed_as_child {
 }
 
 observed_as_child!(
-    Namespace,
     ResourceQuota,
     LimitRange,
     ServiceAccount,

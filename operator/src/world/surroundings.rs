@@ -1,0 +1,63 @@
+//! What is known of one tenant's namespace.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Stamped,
+    facts::{
+        ChildKind, LiveChild, LiveDeployment, LiveDrill, LiveIntegration, LivePod, LivePolicy,
+        LiveWorker, Loss,
+    },
+};
+
+/// Everything in and about one tenant's namespace. Exists also for a namespace that only
+/// looks like a tenant's, so that a name which is taken is seen before the first write.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// Objects of the kinds that Cloister makes, ours or not.
+    pub children: BTreeMap<(ChildKind, Box<str>), Stamped<LiveChild>>,
+    /// Network policies, ours or not.
+    pub policies: BTreeMap<Box<str>, Stamped<LivePolicy>>,
+    /// Pods, whoever made them.
+    pub pods: BTreeMap<Box<str>, Stamped<LivePod>>,
+    /// Integrations that ask for egress.
+    pub integrations: BTreeMap<Box<str>, Stamped<LiveIntegration>>,
+    /// Workers.
+    pub workers: BTreeMap<Box<str>, Stamped<LiveWorker>>,
+    /// Their Deployments.
+    pub deployments: BTreeMap<Box<str>, Stamped<LiveDeployment>>,
+    /// Drills.
+    pub drills: BTreeMap<Box<str>, Stamped<LiveDrill>>,
+    /// What the namespace says is lost, once it has been seen.
+    pub losses: BTreeMap<(), Stamped<Loss>>,
+}
+
+impl Surroundings {
+    /// What the namespace says is lost to the tenant.
+    pub fn loss(&self) -> Loss {
+        let said = self.losses.values().next();
+        said.map(|held| held.fact.clone()).unwrap_or_default()
+    }
+
+    /// Whether nothing is known of it.
+    pub(super) fn is_empty(&self) -> bool {
+        let Self {
+            children,
+            policies,
+            pods,
+            integrations,
+            workers,
+            deployments,
+            drills,
+            losses,
+        } = self;
+        children.is_empty()
+            && policies.is_empty()
+            && pods.is_empty()
+            && integrations.is_empty()
+            && workers.is_empty()
+            && deployments.is_empty()
+            && drills.is_empty()
+            && losses.is_empty()
+    }
+}
