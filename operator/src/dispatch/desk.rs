@@ -143,10 +143,11 @@ impl Desk {
             while let Ok(event) = lead.sessions.try_recv() {
                 self.session(event, &lead.authority);
             }
-            let cluster = self.look();
+            let (cluster, lost) = (self.look(), self.context.world.lost());
             let now = self.now();
             let view = View {
                 cluster: &cluster,
+                lost: &lost,
                 probing: &self.context.settings.probing,
                 now,
             };

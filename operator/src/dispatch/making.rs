@@ -80,16 +80,18 @@ impl Book {
     }
 
     /// Sandboxes of the right mold that nobody has: those that may come up in time, and all.
-    fn free(&self, key: &Key, mold: &str, now: Timestamp) -> (usize, usize) {
+    fn free(&self, key: &Key, mold: &str, view: View<'_>) -> (usize, usize) {
         let Some(line) = self.lines.get(key) else {
             return (0, 0);
         };
         let sandboxes = line.pods.iter().filter_map(|uid| self.sandboxes.get(uid));
-        let free = sandboxes.filter(|sandbox| sandbox.is_free() && sandbox.pod.mold == mold);
+        let free = sandboxes.filter(|sandbox| {
+            sandbox.is_free() && sandbox.pod.mold == mold && !view.is_lost(sandbox)
+        });
         let (mut expected, mut all) = (line.posting, line.posting);
         for sandbox in free {
             all += 1;
-            expected += usize::from(!self.silence.is_late(sandbox, now));
+            expected += usize::from(!self.silence.is_late(sandbox, view.now));
         }
         (expected, all)
     }
@@ -103,16 +105,12 @@ impl Book {
         let fingerprint = self.fingerprint(key)?;
         // One on a node that has fallen silent is not waited for; nor are more than twice as
         // many made for it.
-        let (expected, all) = self.free(key, &fingerprint, view.now);
+        let (expected, all) = self.free(key, &fingerprint, view);
         if expected >= wanted || all >= 2 * wanted {
             return None;
         }
-        if self
-            .lines
-            .get(key)?
-            .not_before
-            .is_some_and(|at| at > view.now)
-        {
+        let not_before = self.lines.get(key)?.not_before;
+        if not_before.is_some_and(|at| at > view.now) {
             return None;
         }
         // What is made ahead waits for what somebody waits for: both are the API server's work.
@@ -151,6 +149,7 @@ impl Book {
             probe,
             tag: &tag,
             avoid: self.silence.nodes(),
+            lost: view.lost.get(&*key.namespace),
         });
         self.made += 1;
         self.posting += 1;

@@ -166,13 +166,15 @@ pub struct Order<'a> {
     pub tag: &'a str,
     /// Nodes that it had better not be placed on.
     pub avoid: &'a BTreeSet<Arc<str>>,
+    /// Zones that it may not be placed in: Drills take them.
+    pub lost: Option<&'a BTreeSet<Box<str>>>,
 }
 
 /// The pod.
 pub fn pod(order: &Order<'_>) -> Pod {
     let mold = order.mold;
     let mut spec = PodSpec {
-        affinity: affinity(mold.residency.as_ref(), order.avoid),
+        affinity: affinity(mold.residency.as_ref(), order.avoid, order.lost),
         automount_service_account_token: Some(false),
         containers: vec![container(order)],
         enable_service_links: Some(false),
@@ -208,6 +210,7 @@ fn metadata(order: &Order<'_>) -> ObjectMeta {
         probe: _,
         tag,
         avoid: _,
+        lost: _,
     } = order;
     let mut labels = owner.labels();
     labels.insert(ROLE_LABEL.to_owned(), ROLE_SANDBOX.to_owned());
@@ -320,6 +323,7 @@ mod tests {
             probe,
             tag: "1",
             avoid,
+            lost: None,
         })
     }
 

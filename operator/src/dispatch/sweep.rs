@@ -22,7 +22,8 @@ const UNHEARD: Duration = Duration::from_mins(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 impl Book {
-    /// Removes every sandbox that is used, broken, outdated, unheard of or too many.
+    /// Removes every sandbox that is used, broken, outdated, unheard of or too many, or that stands
+    /// ready in a zone that a Drill takes.
     pub(super) fn sweep_pods(&mut self, key: &Key, view: View<'_>, acts: &mut Vec<Act>) {
         if self.lines.get(key).is_none_or(|line| line.pods.is_empty()) {
             return;
@@ -47,8 +48,9 @@ impl Book {
             if sandbox.removing || sandbox.pod.deleting && sandbox.pod.end.is_none() {
                 continue;
             }
-            let due = self.is_due(sandbox, mold.as_deref(), view.now);
             let free = sandbox.is_free();
+            let due =
+                self.is_due(sandbox, mold.as_deref(), view.now) || free && view.is_lost(sandbox);
             // One that has not shown itself yet may turn out to be of no use.
             let spared = spare > 0 || doubted || sandbox.proof == Proof::Pending;
             let (broken, name) = (trouble_of(sandbox, free), sandbox.pod.key.clone());

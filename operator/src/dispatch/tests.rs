@@ -3,6 +3,7 @@
 mod crashes;
 mod decoys;
 mod demand;
+mod drills;
 mod egress;
 mod history;
 mod output;

@@ -17,13 +17,16 @@ use super::{
     pod::PROOF_INTERVAL_MS,
     reach::{NOT_IN_FORCE, Unmet},
     run::{Run, Stage},
-    sandbox::Seat,
+    sandbox::{Sandbox, Seat},
     status,
     tenant::Shut,
 };
 use crate::{
     probe::ProbeSettings,
-    world::facts::{Cluster, Uid},
+    world::{
+        Lost,
+        facts::{Cluster, Uid},
+    },
 };
 use crds::execution::ExecutionReason;
 
@@ -40,10 +43,26 @@ pub const PROOF_LIMIT: Duration =
 pub struct View<'a> {
     /// What all tenants share.
     pub cluster: &'a Cluster,
+    /// Zones that Drills take from tenants.
+    pub lost: &'a Lost,
     /// Whom probes dial.
     pub probing: &'a ProbeSettings,
     /// Now.
     pub now: Timestamp,
+}
+
+impl View<'_> {
+    /// Whether a sandbox is in a zone that a Drill takes from its tenant.
+    pub fn is_lost(&self, sandbox: &Sandbox) -> bool {
+        if self.lost.is_empty() {
+            return false;
+        }
+        let node = sandbox.pod.node.as_deref().unwrap_or_default();
+        let node = self.cluster.nodes.get(node);
+        let zones = self.lost.get(&*sandbox.pod.key.namespace);
+        node.zip(zones)
+            .is_some_and(|(node, zones)| zones.contains(node.zone.as_str()))
+    }
 }
 
 impl Book {
@@ -149,7 +168,8 @@ impl Book {
         let ready = line.pods.iter().filter_map(|uid| {
             let sandbox = self.sandboxes.get(uid)?;
             let at = sandbox.ready(oldest)?;
-            (sandbox.pod.mold == mold).then_some((at, *uid))
+            let usable = sandbox.pod.mold == mold && !view.is_lost(sandbox);
+            usable.then_some((at, *uid))
         });
         ready.min().map(|(_, uid)| uid)
     }

@@ -29,7 +29,10 @@ use crate::{
     error::Error,
     meta::Owner,
     probe::ProbeSettings,
-    world::facts::{Cluster, Uid},
+    world::{
+        Lost,
+        facts::{Cluster, Uid},
+    },
 };
 
 pub const NAMESPACE: &str = "tenant-acme";
@@ -51,6 +54,8 @@ pub struct Sim {
     /// Sandboxes come up with this fault.
     pub fault: Option<fn(&mut Inside)>,
     pub cluster: Cluster,
+    /// Zones that Drills take.
+    pub lost: Lost,
     pub probing: ProbeSettings,
     /// What Tenants allow their Integrations to reach.
     pub ceiling: Value,
@@ -113,6 +118,7 @@ impl Sim {
             command: Command::Exits(0),
             fault: None,
             cluster: cluster(),
+            lost: Lost::default(),
             probing: ProbeSettings {
                 image: String::new(),
                 interval: std::time::Duration::from_mins(5),
@@ -328,6 +334,7 @@ impl Sim {
         for _ in 0..10_000 {
             let view = View {
                 cluster: &self.cluster,
+                lost: &self.lost,
                 probing: &self.probing,
                 now: self.now,
             };

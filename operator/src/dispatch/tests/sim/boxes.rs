@@ -248,7 +248,10 @@ impl Sim {
         object["metadata"]["creationTimestamp"] = json!(self.now.to_string());
         let affinity = json!(object["spec"]["affinity"]).to_string();
         let dark = self.dark.filter(|node| !affinity.contains(node));
-        object["spec"]["nodeName"] = json!(dark.unwrap_or("node-a"));
+        // The scheduler places none in a zone that is ruled out.
+        let elsewhere = affinity.contains(r#""operator":"NotIn","values":["zone-a"]"#);
+        let usual = if elsewhere { "node-b" } else { "node-a" };
+        object["spec"]["nodeName"] = json!(dark.unwrap_or(usual));
         object["status"] = json!({"phase": "Running", "hostIP": "192.0.2.11"});
         self.pods.insert(name.clone(), object.clone());
         let parsed: Pod = serde_json::from_value(object).unwrap();
