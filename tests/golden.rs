@@ -70,9 +70,11 @@ fn every_example_is_what_it_says_it_is() {
     assert_eq!(by.namespace, of.namespace);
     let worker: crds::Worker = serde_saphyr::from_str(&text("worker.yaml")).unwrap();
     assert_eq!(worker.metadata.namespace, of.namespace);
+    let drill: crds::Drill = serde_saphyr::from_str(&text("drill.yaml")).unwrap();
+    assert_eq!(drill.metadata.namespace, of.namespace);
     let mut found = BTreeSet::new();
     files_below(&manifests().join("examples"), &mut found);
-    assert_eq!(found.len(), 5, "{found:?}");
+    assert_eq!(found.len(), 6, "{found:?}");
 }
 
 /// Rendered objects by kind and name, without what a tool adds by itself.

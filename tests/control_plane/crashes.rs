@@ -19,7 +19,7 @@ use crate::{
 
 type State = BTreeMap<String, Value>;
 
-const FLAVOURS: [Flavour; 2] = [Flavour::AnswerLost, Flavour::NeverSent];
+pub const FLAVOURS: [Flavour; 2] = [Flavour::AnswerLost, Flavour::NeverSent];
 
 async fn plane() -> ControlPlane {
     let plane = ControlPlane::start().await;

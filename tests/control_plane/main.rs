@@ -1,6 +1,6 @@
 //! What the operator promises about objects, on a real API server: [`convergence`],
 //! [`crashes`], [`teardown`], [`ownership`], [`openings`], [`rights`],
-//! [`workers`].
+//! [`workers`], [`drills`].
 //!
 //! The operator runs in the test's own process, by the same function as in production,
 //! with the rights of its service account. No node, no container: see `tests::control_plane`.
@@ -9,6 +9,7 @@
 
 mod convergence;
 mod crashes;
+mod drills;
 mod in_process;
 mod openings;
 mod ownership;

@@ -10,8 +10,9 @@ use tests::{
 };
 
 use crate::{
+    drills::{allowing, drill},
     in_process::{Operator, pretend_probes},
-    teardown::run,
+    teardown::{pod_path, run},
     tenants::{self, LIMIT, path, proven, says, tenant, with},
     workers::{self, worker},
 };
@@ -70,6 +71,7 @@ async fn live(plane: &ControlPlane) {
     proven(plane, name).await;
     drift(plane, name).await;
     work(plane, name).await;
+    rehearse(plane, name).await;
     // The next one finds the lease taken, and then given back.
     operator.kill().await;
     let _operator = Operator::start(plane);
@@ -101,6 +103,23 @@ async fn work(plane: &ControlPlane, tenant: &str) {
         plane.apply(&worker).await.unwrap();
         workers::says(plane, &this, "Ready", ("False", "Progressing")).await;
     }
+}
+
+/// A pod is asked to leave the zone that a Drill takes.
+async fn rehearse(plane: &ControlPlane, name: &str) {
+    let allowing = allowing(tenant(name), &json!(["ZoneLoss"]));
+    plane.apply(&allowing).await.unwrap();
+    run(plane, name, "here", &json!({})).await;
+    let spec = json!({"request": "one", "whenNotRedundant": "Run"});
+    plane.apply(&drill(name, "monthly", &spec)).await.unwrap();
+    eventually(LIMIT, async || {
+        let pod = plane.get(&pod_path(name, "here")).await.unwrap_or_default();
+        if pod["metadata"]["deletionTimestamp"].is_null() {
+            return Err(format!("it stays: {pod}"));
+        }
+        Ok(())
+    })
+    .await;
 }
 
 /// Somebody edits one object of each kind, admission looking away, one of them twice, and

@@ -25,7 +25,7 @@ use crate::{
 const PROMISED: Duration = Duration::from_mins(2);
 
 /// A pod as admission wants it.
-fn pod(tenant: &str, name: &str, extra: &Value) -> Value {
+pub fn pod(tenant: &str, name: &str, extra: &Value) -> Value {
     let mut pod = json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": name, "namespace": format!("tenant-{tenant}")},
@@ -48,7 +48,8 @@ fn pod(tenant: &str, name: &str, extra: &Value) -> Value {
     pod
 }
 
-fn pod_path(tenant: &str, name: &str) -> String {
+/// Where it lies.
+pub fn pod_path(tenant: &str, name: &str) -> String {
     format!("/api/v1/namespaces/tenant-{tenant}/pods/{name}")
 }
 

@@ -118,12 +118,17 @@ async fn never() -> Result<Response<Body>, kube::Error> {
     std::future::pending().await
 }
 
-/// Lists and watches of Tenants show one alone.
+/// Lists and watches of Tenants show one alone, and those of Drills what is in its namespace.
 fn narrow(request: &mut Request<Body>, tenant: &str) {
     let uri = request.uri().to_string();
     let (path, query) = uri.split_once('?').unwrap_or((&uri, ""));
-    if *request.method() == Method::GET && path.ends_with("/tenants") {
-        let narrowed = format!("{path}?{query}&fieldSelector=metadata.name%3D{tenant}");
+    let field = match path.rsplit_once('/') {
+        Some((_, "tenants")) => format!("metadata.name%3D{tenant}"),
+        Some((_, "drills")) => format!("metadata.namespace%3Dtenant-{tenant}"),
+        _ => return,
+    };
+    if *request.method() == Method::GET {
+        let narrowed = format!("{path}?{query}&fieldSelector={field}");
         if let Ok(uri) = narrowed.parse() {
             *request.uri_mut() = uri;
         }
