@@ -270,7 +270,7 @@ impl<'a> Writer<'a> {
         K: Child + Observed + Resource<Scope: ScopeApi<K>>,
     {
         let around = self.world.surroundings(self.tenant);
-        for ((kind, name), held) in &around.children {
+        for ((kind, name), held) in around.children.iter() {
             let (ours, going) = (held.fact.owner == Some(self.owner), held.fact.deleting);
             if *kind == K::KIND && ours && !going && !keep.iter().any(|kept| **kept == **name) {
                 let meta = ObjectMeta {

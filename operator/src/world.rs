@@ -6,6 +6,7 @@
 
 pub mod facts;
 pub mod sight;
+mod sorted;
 mod surroundings;
 mod wakes;
 pub mod watch;

@@ -1,13 +1,12 @@
 //! What is known of one tenant's namespace.
 
-use std::collections::BTreeMap;
-
 use super::{
     Stamped,
     facts::{
         ChildKind, LiveChild, LiveDeployment, LiveDrill, LiveIntegration, LivePod, LivePolicy,
         LiveWorker, Loss,
     },
+    sorted::Sorted,
 };
 
 /// Everything in and about one tenant's namespace. Exists also for a namespace that only
@@ -15,21 +14,21 @@ use super::{
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
     /// Objects of the kinds that Cloister makes, ours or not.
-    pub children: BTreeMap<(ChildKind, Box<str>), Stamped<LiveChild>>,
+    pub children: Sorted<(ChildKind, Box<str>), Stamped<LiveChild>>,
     /// Network policies, ours or not.
-    pub policies: BTreeMap<Box<str>, Stamped<LivePolicy>>,
+    pub policies: Sorted<Box<str>, Stamped<LivePolicy>>,
     /// Pods, whoever made them.
-    pub pods: BTreeMap<Box<str>, Stamped<LivePod>>,
+    pub pods: Sorted<Box<str>, Stamped<LivePod>>,
     /// Integrations that ask for egress.
-    pub integrations: BTreeMap<Box<str>, Stamped<LiveIntegration>>,
+    pub integrations: Sorted<Box<str>, Stamped<LiveIntegration>>,
     /// Workers.
-    pub workers: BTreeMap<Box<str>, Stamped<LiveWorker>>,
+    pub workers: Sorted<Box<str>, Stamped<LiveWorker>>,
     /// Their Deployments.
-    pub deployments: BTreeMap<Box<str>, Stamped<LiveDeployment>>,
+    pub deployments: Sorted<Box<str>, Stamped<LiveDeployment>>,
     /// Drills.
-    pub drills: BTreeMap<Box<str>, Stamped<LiveDrill>>,
+    pub drills: Sorted<Box<str>, Stamped<LiveDrill>>,
     /// What the namespace says is lost, once it has been seen.
-    pub losses: BTreeMap<(), Stamped<Loss>>,
+    pub losses: Sorted<(), Stamped<Loss>>,
 }
 
 impl Surroundings {

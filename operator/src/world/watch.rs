@@ -8,7 +8,6 @@ mod kinds;
 mod slices;
 
 use std::{
-    collections::BTreeMap,
     fmt::Debug,
     sync::Arc,
     time::{Duration, Instant},
@@ -30,6 +29,7 @@ pub use self::slices::LiveSlice;
 use super::{
     Concerns, Index, Stamped, World,
     sight::{Health, PATIENCE, Trouble},
+    sorted::Sorted,
 };
 
 /// How long one request watches, in seconds; the next one goes on where it ended. A stream
@@ -49,7 +49,7 @@ pub trait Observed: Resource<DynamicType = ()> + Sized {
 
 /// Puts a fact in, unless a newer one is there. Says whether that changed anything.
 fn note<K: Ord, T: PartialEq>(
-    map: &mut BTreeMap<K, Stamped<T>>,
+    map: &mut Sorted<K, Stamped<T>>,
     key: K,
     fact: T,
     (version, epoch): (u64, u32),
@@ -76,14 +76,14 @@ fn note<K: Ord, T: PartialEq>(
 }
 
 /// Takes a fact out, unless a newer one is there.
-fn forget<K: Ord, T>(map: &mut BTreeMap<K, Stamped<T>>, key: &K, version: u64) -> bool {
+fn forget<K: Ord, T>(map: &mut Sorted<K, Stamped<T>>, key: &K, version: u64) -> bool {
     let outdated = map.get(key).is_some_and(|held| held.version <= version);
     outdated && map.remove(key).is_some()
 }
 
 /// Keeps what the listing brought and what is not `of_this_kind`; says whether that was all.
 fn keep_listed<K: Ord, T>(
-    map: &mut BTreeMap<K, Stamped<T>>,
+    map: &mut Sorted<K, Stamped<T>>,
     epoch: u32,
     of_this_kind: impl Fn(&K) -> bool,
 ) -> bool {
