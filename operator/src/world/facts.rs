@@ -17,6 +17,7 @@ use std::{
     fmt,
     net::IpAddr,
     net::SocketAddr,
+    num::NonZero,
 };
 
 use crds::well_known::MANAGER;
@@ -44,9 +45,10 @@ pub use self::{
 };
 use crate::digest;
 
-/// Identity of an object for ever: two objects never share one. A UUID, packed.
+/// Identity of an object for ever: two objects never share one. A UUID, packed; never zero, so that
+/// an optional one takes no more memory.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Uid(u128);
+pub struct Uid(NonZero<u128>);
 
 impl Uid {
     /// The UID of this object; objects of the API server always have one.
@@ -57,7 +59,13 @@ impl Uid {
     /// Reads a UUID. Any other text gets a fingerprint, so that it still equals only itself.
     pub fn parse(text: &str) -> Self {
         let digits: String = text.chars().filter(|c| *c != '-').collect();
-        Self(u128::from_str_radix(&digits, 16).unwrap_or_else(|_| digest::number(&text)))
+        let number = u128::from_str_radix(&digits, 16).ok();
+        let number = number.and_then(NonZero::new);
+        Self(
+            number.unwrap_or_else(|| {
+                NonZero::new(digest::number(&text)).unwrap_or(NonZero::<u128>::MAX)
+            }),
+        )
     }
 
     /// A number below `count` that is this object's for ever, evenly spread over objects.
