@@ -6,17 +6,14 @@
 //! changed and put back is another boundary (its generation or its UID moved on), and so
 //! needs a new proof.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crds::{
     condition::{Finding, Verdict},
     tenant::{Evidence, IsolationStatus, Outcome, Runtime, TenantCondition, TenantReason},
 };
-use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::LabelSelector};
-use kube::{
-    ResourceExt,
-    core::{Selector, SelectorExt},
-};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
 use serde_json::json;
 
 use super::{
@@ -49,7 +46,7 @@ pub fn fingerprint(valid: &ValidTenant) -> String {
         .around
         .policies
         .iter()
-        .filter(|(_, held)| !held.fact.is_of_one_holder())
+        .filter(|(_, held)| !held.fact.of_one_holder)
         .map(|(name, held)| json!([name, held.fact.uid.to_string(), held.fact.generation]))
         .collect();
     let whole = digest::of(&json!([
@@ -168,9 +165,8 @@ fn in_force(around: &Surroundings, desired: &Boundary) -> bool {
     };
     let namespace = &desired.namespace;
     let mut policies = around.policies.iter();
-    let astray = policies.any(|(name, held)| {
-        egress::is_of_holder(name, &held.fact) && !held.fact.is_of_one_holder()
-    });
+    let astray = policies
+        .any(|(name, held)| egress::is_of_holder(name, &held.fact) && !held.fact.of_one_holder);
     !astray
         && holds(
             ChildKind::Namespace,
@@ -257,7 +253,7 @@ fn self_check(valid: &ValidTenant) -> Option<Said> {
         .filter(|(_, pod)| {
             !denying
                 .iter()
-                .any(|p| selects(&p.selector, &pod.fact.labels))
+                .any(|policy| policy.selects(&pod.fact.labels))
         })
         .map(|(name, _)| &**name)
         .collect();
@@ -284,11 +280,6 @@ fn on_the_nodes_kernel(valid: &ValidTenant) -> Option<Said> {
         );
         (Verdict::False, TenantReason::PodNotConfined, message)
     })
-}
-
-/// Whether a selector selects these labels. One that cannot be read selects nothing.
-fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
-    Selector::try_from(selector.clone()).is_ok_and(|selector| selector.matches(labels))
 }
 
 fn breach(known: &IsolationStatus) -> Option<Said> {

@@ -1,5 +1,7 @@
 //! What is kept of a network policy, anybody's, in a tenant's namespace.
 
+use std::collections::BTreeMap;
+
 use crds::{
     Integration, Worker,
     well_known::{GROUP, ROLE_LABEL},
@@ -8,7 +10,10 @@ use k8s_openapi::{
     api::networking::v1::NetworkPolicy,
     apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
 };
-use kube::Resource;
+use kube::{
+    Resource,
+    core::{Selector, SelectorExt},
+};
 
 use super::{Uid, controller};
 use crate::egress::Holder;
@@ -25,16 +30,19 @@ pub struct LivePolicy {
     pub owner: Option<Uid>,
     /// That is an Integration or a Worker, or so it says.
     pub of_holder: bool,
-    /// Which pods it is about.
-    pub selector: LabelSelector,
+    /// Which pods it is about. None cannot be read, and selects nothing. Not as the API has it:
+    /// each map takes as much memory as eleven labels.
+    pub selector: Option<Selector>,
     /// It is about incoming connections.
     pub ingress: bool,
     /// It is about outgoing connections.
     pub egress: bool,
     /// It lets something in or out.
     pub opens: bool,
-    /// It lets something in.
-    pub lets_in: bool,
+    /// It concerns nothing but what goes out of the pods of one Integration or Worker: no other pod
+    /// of the tenant, and so no probe, is reached by whatever it says. That of a Worker may shut what
+    /// comes in, too.
+    pub of_one_holder: bool,
 }
 
 impl LivePolicy {
@@ -44,46 +52,50 @@ impl LivePolicy {
         let spec = policy.spec.clone().unwrap_or_default();
         let has = |direction: &str| spec.policy_types.iter().flatten().any(|t| t == direction);
         let (incoming, outgoing) = (spec.ingress.iter().flatten(), spec.egress.iter().flatten());
+        let (lets_in, opens) = (incoming.count() > 0, outgoing.count() > 0);
+        let ingress = spec.policy_types.is_none() || has("Ingress");
+        let egress = has("Egress") || spec.policy_types.is_none() && spec.egress.is_some();
+        let selector = spec.pod_selector.unwrap_or_default();
+        let of_one = |holder| {
+            let shuts_in = holder == Holder::Worker || !ingress;
+            shuts_in && selects_one(&selector, holder)
+        };
         Self {
             uid: Uid::of(&policy.metadata),
             generation: policy.metadata.generation.unwrap_or_default(),
             owner: controller(&policy.metadata),
             of_holder: is_of_holder(&policy.metadata),
-            ingress: spec.policy_types.is_none() || has("Ingress"),
-            egress: has("Egress") || spec.policy_types.is_none() && spec.egress.is_some(),
-            lets_in: incoming.clone().next().is_some(),
-            opens: incoming.count() + outgoing.count() > 0,
-            selector: spec.pod_selector.unwrap_or_default(),
+            ingress,
+            egress,
+            opens: lets_in || opens,
+            of_one_holder: (of_one(Holder::Integration) || of_one(Holder::Worker))
+                && egress
+                && !lets_in,
+            selector: selector.try_into().ok(),
         }
     }
 
-    /// Whether it concerns nothing but what goes out of the pods of one Integration or Worker: no
-    /// other pod of the tenant, and so no probe, is reached by whatever it says. That of a Worker
-    /// may shut what comes in, too.
-    pub fn is_of_one_holder(&self) -> bool {
-        [Holder::Integration, Holder::Worker]
-            .into_iter()
-            .any(|holder| self.selects_one(holder))
-            && self.egress
-            && !self.lets_in
+    /// Whether it selects a pod with these labels.
+    pub fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
+        let selector = self.selector.as_ref();
+        selector.is_some_and(|selector| selector.matches(labels))
     }
+}
 
-    fn selects_one(&self, holder: Holder) -> bool {
-        let (whose, role) = holder.labels();
-        let LabelSelector {
-            match_labels,
-            match_expressions,
-        } = &self.selector;
-        let label = |key: &str| {
-            let labels = match_labels.as_ref()?;
-            labels.get(key).map(String::as_str)
-        };
-        match_labels.iter().flatten().count() == 2
-            && label(whose).is_some_and(|name| !name.is_empty())
-            && label(ROLE_LABEL) == Some(role)
-            && match_expressions.iter().flatten().next().is_none()
-            && (holder == Holder::Worker || !self.ingress)
-    }
+fn selects_one(selector: &LabelSelector, holder: Holder) -> bool {
+    let (whose, role) = holder.labels();
+    let LabelSelector {
+        match_labels,
+        match_expressions,
+    } = selector;
+    let label = |key: &str| {
+        let labels = match_labels.as_ref()?;
+        labels.get(key).map(String::as_str)
+    };
+    match_labels.iter().flatten().count() == 2
+        && label(whose).is_some_and(|name| !name.is_empty())
+        && label(ROLE_LABEL) == Some(role)
+        && match_expressions.iter().flatten().next().is_none()
 }
 
 fn is_of_holder(meta: &ObjectMeta) -> bool {
@@ -112,14 +124,14 @@ mod tests {
         let labels = json!({"cloister.dev/role": "worker", "cloister.dev/worker": "poller"});
         let whole = json!({"podSelector": {"matchLabels": labels},
             "policyTypes": ["Ingress", "Egress"]});
-        assert!(of(&whole).is_of_one_holder());
+        assert!(of(&whole).of_one_holder);
         let mut open = whole.clone();
         open["ingress"] = json!([{}]);
-        assert!(!of(&open).is_of_one_holder());
+        assert!(!of(&open).of_one_holder);
         let mut mixed = whole;
         mixed["podSelector"]["matchLabels"] =
             json!({"cloister.dev/role": "sandbox", "cloister.dev/worker": "poller"});
-        assert!(!of(&mixed).is_of_one_holder());
+        assert!(!of(&mixed).of_one_holder);
     }
 
     #[test]
@@ -127,11 +139,11 @@ mod tests {
         let labels = json!({"cloister.dev/role": "sandbox", "cloister.dev/integration": "hello"});
         let whole = json!({"podSelector": {"matchLabels": labels}, "policyTypes": ["Egress"],
             "egress": [{}]});
-        assert!(of(&whole).is_of_one_holder());
+        assert!(of(&whole).of_one_holder);
         let with = |path: &str, value: Value| {
             let mut changed = whole.clone();
             *changed.pointer_mut(path).unwrap() = value;
-            of(&changed).is_of_one_holder()
+            of(&changed).of_one_holder
         };
         assert!(!with("/policyTypes", json!(["Egress", "Ingress"])));
         assert!(!with("/policyTypes", json!(["Ingress"])));
