@@ -5,6 +5,7 @@
 //! never replaces a newer one, so the order in which the two arrive does not matter.
 
 pub mod facts;
+mod pool;
 pub mod sight;
 mod sorted;
 mod surroundings;

@@ -1,8 +1,10 @@
 //! What Cloister answers about a Tenant: status, conditions and the closed list of reasons.
 
+use std::sync::Arc;
+
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::closed_list;
 
@@ -36,8 +38,18 @@ pub struct IsolationStatus {
     #[schemars(length(max = 16))]
     pub evidence: Vec<Evidence>,
     /// Everything the newest probe looked at.
-    #[schemars(length(max = 64))]
-    pub checks: Vec<CheckStatus>,
+    // Many tenants have the same: who holds thousands of them can hold it once.
+    #[serde(deserialize_with = "shared", serialize_with = "each")]
+    #[schemars(with = "Vec<CheckStatus>", length(max = 64))]
+    pub checks: Arc<[CheckStatus]>,
+}
+
+fn shared<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<[CheckStatus]>, D::Error> {
+    Vec::deserialize(from).map(Into::into)
+}
+
+fn each<S: Serializer>(checks: &[CheckStatus], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(checks)
 }
 
 /// What one probe concluded.
@@ -71,7 +83,7 @@ pub enum Outcome {
 }
 
 /// One thing that a probe looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckStatus {
     /// Which promise.

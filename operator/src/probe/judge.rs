@@ -190,7 +190,7 @@ pub fn collect<'a>(
             next.evidence
                 .insert(0, evidence(probe, uid, &judged, measure.now));
             make_room(&mut next.evidence);
-            next.checks = judged.checks;
+            next.checks = judged.checks.into();
         }
     }
     next

@@ -390,7 +390,7 @@ fn seen(case: &Case, boundary: &str) -> Option<TenantStatus> {
         isolation: Some(IsolationStatus {
             boundary: boundary.to_owned(),
             evidence: case.evidence.iter().map(evidence).collect(),
-            checks: Vec::new(),
+            checks: Arc::default(),
         }),
         ..TenantStatus::default()
     })

@@ -28,6 +28,7 @@ use serde::de::DeserializeOwned;
 pub use self::slices::LiveSlice;
 use super::{
     Concerns, Index, Stamped, World,
+    pool::Pool,
     sight::{Health, PATIENCE, Trouble},
     sorted::Sorted,
 };
@@ -194,8 +195,13 @@ pub fn follow_tenants(
     mut hear: impl FnMut(&watcher::Event<Tenant>),
 ) -> impl Future<Output = ()> {
     let watch = Watch::new(Api::<Tenant>::all(client), world.clone(), PATIENCE);
+    let mut pool = Pool::default();
     watch.run(move |event| {
-        let event = event.modify(|tenant| tenant.managed_fields_mut().clear());
+        let event = event.modify(|tenant| {
+            // Nobody reads them, and `kubectl apply` leaves the whole spec in one of the latter.
+            (tenant.metadata.managed_fields, tenant.metadata.annotations) = (None, None);
+            pool.share(tenant);
+        });
         writer.apply_watcher_event(&event);
         hear(&event);
         match event {
