@@ -7,6 +7,7 @@
 //! in `bench-executions`. In: arguments. Out: lines on standard output, progress on standard error.
 
 mod audit;
+mod crowd;
 mod floor;
 mod node;
 mod operator;
@@ -25,8 +26,9 @@ use tests::{
 
 use self::{floor::Model, operator::Recipe, round::Round, scene::Executions};
 
-/// How long the whole of it may take before it gives up.
+/// How long the whole of it may take before it gives up, and how much longer for each other tenant.
 const LIMIT: Duration = Duration::from_mins(30);
+const EACH: Duration = Duration::from_millis(500);
 
 /// Measure one operator without nodes.
 #[derive(Debug, Parser)]
@@ -35,6 +37,12 @@ struct Arguments {
     /// the bench itself leaves.
     #[arg(long, value_delimiter = ',', default_value = "0,1000,10000,50000")]
     kept: Vec<usize>,
+    /// Other tenants, made and proven before anything is measured.
+    #[arg(long, default_value_t = 0)]
+    tenants: u32,
+    /// Objects of others, of kinds that the operator watches, that are there before anything is measured.
+    #[arg(long, default_value_t = 0)]
+    foreign: usize,
     /// Clients of the closed loop: each creates an Execution, waits for its end, and goes on.
     #[arg(long, default_value_t = 32)]
     clients: usize,
@@ -63,10 +71,11 @@ async fn main() -> Result<(), Anything> {
     node::make(&plane).await;
     plane.pretend_probing_targets().await;
     let recipe = Recipe::new(arguments.operator.clone(), &plane)?;
+    let limit = LIMIT + EACH * arguments.tenants;
     let outcome = tokio::select! {
         outcome = measure(&plane, &recipe, &arguments) => outcome,
         error = node::run(plane.node(), recipe.dispatch) => Err(error),
-        () = tests::live::pause(LIMIT) => Err(format!("not done after {LIMIT:?}").into()),
+        () = tests::live::pause(limit) => Err(format!("not done after {limit:?}").into()),
     };
     if outcome.is_err() {
         eprintln!("the operator said last:\n{}", recipe.said());
@@ -83,9 +92,15 @@ async fn measure(
     let clients = arguments.clients;
     let warm = arguments.warm.map_or(clients.min(100), usize::from);
     let model = recipe.run_for(model(plane, warm)).await?;
+    let (tenants, foreign) = (arguments.tenants as usize, arguments.foreign);
+    if tenants + foreign > 0 {
+        eprintln!("{tenants} other tenants, {foreign} objects of others");
+        recipe.run_for(crowd::tenants(plane, tenants)).await?;
+        crowd::foreign(plane, foreign).await?;
+    }
     println!(
         "control plane alone; scheduler, kubelet and sandboxes are stand-ins; {clients} clients, \
-         {warm} warm"
+         {warm} warm; {tenants} other tenants, {foreign} objects of others"
     );
     let mut round = Round::new(plane, recipe, model);
     for (number, kept) in arguments.kept.iter().enumerate() {
