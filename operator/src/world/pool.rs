@@ -63,7 +63,9 @@ mod tests {
         let mut pool = Pool::default();
         let mut all = ["shut", "shut", "open"].map(tenant);
         let before = all.clone();
-        all.iter_mut().for_each(|tenant| pool.share(tenant));
+        for tenant in &mut all {
+            pool.share(tenant);
+        }
         assert_eq!(all, before);
         assert!(Arc::ptr_eq(checks(&all[0]), checks(&all[1])));
         assert!(!Arc::ptr_eq(checks(&all[0]), checks(&all[2])));

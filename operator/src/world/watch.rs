@@ -16,7 +16,7 @@ use std::{
 use crds::{Drill, Tenant, Worker};
 use futures::StreamExt;
 use kube::{
-    Api, Client, Resource, ResourceExt,
+    Api, Client, Resource,
     runtime::{
         WatchStreamExt,
         reflector::{ObjectRef, store::Writer},
