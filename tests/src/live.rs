@@ -10,8 +10,10 @@
     reason = "a harness fails by panicking, at the place of its caller"
 )]
 
+pub mod audit;
 pub mod executions;
 pub mod pods;
+pub mod processes;
 pub mod system;
 pub mod workers;
 

@@ -8,6 +8,7 @@
 )]
 
 pub mod load;
+pub mod loss;
 pub mod writes;
 
 use std::{

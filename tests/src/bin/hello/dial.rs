@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::process::ExitCode;
+use std::thread;
 use std::time::Duration;
 
 /// How long somebody may take to answer. What a policy opens may be open on a node a moment
@@ -29,6 +30,20 @@ pub fn run(addresses: &[&str]) -> ExitCode {
             eprintln!("no result: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Calls the same address again and again, as somebody who asks for work; it never ends by itself.
+pub fn poll(address: &str, seconds: &str) -> ExitCode {
+    let Ok(pause) = seconds.parse().map(Duration::from_secs) else {
+        eprintln!("not a number of seconds: {seconds}");
+        return ExitCode::FAILURE;
+    };
+    loop {
+        if let Err(error) = dial(address, PATIENCE) {
+            eprintln!("{address} {error}");
+        }
+        thread::sleep(pause);
     }
 }
 

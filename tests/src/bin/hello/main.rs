@@ -23,6 +23,8 @@ Usage: hello [NAME]                greet, leave a result, end with 0
                                    say so many lines, after such pauses; end with CODE
        hello sleep SECONDS         end after that long
        hello dial IP:PORT...       say of each address whether it can be reached
+       hello poll SECONDS IP:PORT [NAME]
+                                   call it so often until it is ended; NAME tells it from others
        hello hostile [linger] [IP:PORT]...
                                    try to get out, by these addresses too; then stay a while
        hello race IP:PORT...       dial them all before anything else, and say who answered
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         ["dial", addresses @ ..] => dial::run(addresses),
+        ["poll", seconds, address] | ["poll", seconds, address, _] => dial::poll(address, seconds),
         ["hostile", "linger", addresses @ ..] => {
             let outcome = hostile::run(addresses);
             rest("3");
