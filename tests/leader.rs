@@ -1,6 +1,9 @@
 //! Cloister's own replicas: where they run, how soon one takes over from another, what they
 //! say of themselves, and how soon what was broken is mended.
 
+#[path = "leader/cut.rs"]
+mod cut;
+
 use std::{
     collections::BTreeSet,
     time::{Duration, Instant},

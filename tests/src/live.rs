@@ -11,6 +11,7 @@
 )]
 
 pub mod audit;
+pub mod cut;
 pub mod executions;
 pub mod pods;
 pub mod processes;
@@ -139,6 +140,9 @@ impl Live {
                     "label the node",
                 );
             }
+        }
+        if self.nodes.is_some() {
+            self.mend_cuts().await;
         }
         self.restore_system().await;
         for (kind, version) in [
