@@ -2,17 +2,15 @@
 //!
 //! In: until when the lease holds, from the candidate. Out: a client that sends nothing
 //! after that. A process that was stopped and goes on would otherwise finish what it had
-//! begun before it looks at the clock. What is under way when the lease ends is dropped
-//! with the passes; no fence on this side can call back what the server already has, so
-//! every write says which object it means, too.
+//! begun before it looks at the clock. What is under way when the lease ends is dropped; no
+//! fence on this side can call back what the server already has, so every write says which object
+//! it means, too.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 use http::{Request, Response};
 use kube::{Client, client::Body};
+use tokio::{sync::watch, time::timeout};
 
 /// Why a write was not sent.
 #[derive(Debug, thiserror::Error)]
@@ -21,15 +19,15 @@ struct Shut;
 
 /// Open until an instant, at first shut. Clones are one fence.
 #[derive(Clone, Debug, Default)]
-pub struct Fence(Arc<Mutex<Option<Instant>>>);
+pub struct Fence(Arc<watch::Sender<Option<Instant>>>);
 
 impl Fence {
     pub(super) fn open_until(&self, end: Instant) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
+        self.0.send_replace(Some(end));
     }
 
     pub(super) fn shut(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.0.send_replace(None);
     }
 
     /// Whether writes are let out now.
@@ -38,10 +36,25 @@ impl Fence {
     }
 
     pub(super) fn end(&self) -> Option<Instant> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.borrow()
     }
 
-    /// A client that sends what `client` would, while the fence is open.
+    /// Returns once it is shut, or the lease has ended.
+    async fn closed(&self) {
+        let mut said = self.0.subscribe();
+        loop {
+            let end = *said.borrow_and_update();
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            let Some(left) = left.filter(|left| !left.is_zero()) else {
+                return;
+            };
+            // It may be renewed before its end, or shut.
+            let _ = timeout(left, said.changed()).await;
+        }
+    }
+
+    /// A client that sends what `client` would, while the fence is open, and waits no longer than
+    /// that for an answer.
     pub fn around(&self, client: Client) -> Client {
         let fence = self.clone();
         let namespace = client.default_namespace().to_owned();
@@ -57,10 +70,11 @@ impl Fence {
         client: &Client,
         request: Request<Body>,
     ) -> Result<Response<Body>, kube::Error> {
-        if !self.is_open() {
-            return Err(kube::Error::Service(Shut.into()));
+        tokio::select! {
+            biased;
+            () = self.closed() => Err(kube::Error::Service(Shut.into())),
+            answer = client.send(request) => answer,
         }
-        client.send(request).await
     }
 }
 
@@ -103,5 +117,32 @@ mod tests {
         fence.shut();
         write().await.unwrap_err();
         assert_eq!(server.take(), []);
+    }
+
+    #[tokio::test]
+    async fn what_is_under_way_is_dropped_when_the_lease_ends_and_not_before() {
+        let never =
+            |_: Request<Body>| std::future::pending::<Result<Response<Body>, kube::Error>>();
+        let server = Client::new(tower::service_fn(never), "default");
+        let fence = Fence::default();
+        let client = fence.around(server);
+        let begun = Instant::now();
+        let end = |millis| begun + Duration::from_millis(millis);
+        fence.open_until(end(50));
+        let request = Request::get("/").body(Body::empty()).unwrap();
+        let renewed = async {
+            timeout(Duration::from_millis(20), std::future::pending::<()>())
+                .await
+                .unwrap_err();
+            fence.open_until(end(150));
+        };
+        let (answer, ()) = tokio::join!(client.send(request), renewed);
+        assert!(answer.unwrap_err().to_string().contains("hold the lease"));
+        assert!(Instant::now() >= end(150), "dropped before its end");
+        fence.open_until(begun + Duration::from_hours(1));
+        let request = Request::get("/").body(Body::empty()).unwrap();
+        let shut = async { fence.shut() };
+        let (answer, ()) = tokio::join!(client.send(request), shut);
+        answer.unwrap_err();
     }
 }
