@@ -33,5 +33,6 @@ pub mod session;
 pub mod supervised;
 pub mod telemetry;
 pub mod tenant;
+pub mod wire;
 pub mod worker;
 pub mod world;

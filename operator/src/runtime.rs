@@ -54,6 +54,7 @@ use crate::{
     report::Report,
     room::Context,
     session::{self, Authority},
+    wire,
     world::{
         World,
         watch::{follow, follow_labelled, follow_tenants, follow_whole, tell},
@@ -96,9 +97,8 @@ pub enum Error {
 /// # Errors
 /// Whatever ended it, unless it was a signal.
 pub async fn run(settings: Settings) -> Result<(), Error> {
-    let client = Client::try_default()
-        .await
-        .map_err(|error| Error::Config(Box::new(error)))?;
+    let client = wire::client().await;
+    let client = client.map_err(|error| Error::Config(Box::new(error)))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signal)?;
     serve(client, settings, either(&mut terminate, &mut interrupt)).await

@@ -2,9 +2,9 @@
 //!
 //! In: until when the lease holds, from the candidate. Out: a client that sends nothing
 //! after that. A process that was stopped and goes on would otherwise finish what it had
-//! begun before it looks at the clock. What is under way when the lease ends is dropped; no
-//! fence on this side can call back what the server already has, so every write says which object
-//! it means, too.
+//! begun before it looks at the clock. What is under way when the lease ends is dropped, and
+//! what of it lies with the kernel is given up soon after (see [`crate::wire`]); no fence on this
+//! side can call back what the server already has, so every write says which object it means, too.
 
 use std::{sync::Arc, time::Instant};
 
