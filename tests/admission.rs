@@ -24,6 +24,8 @@ mod probes;
 mod sandboxes;
 #[path = "admission/tenant.rs"]
 mod tenant;
+#[path = "admission/workers.rs"]
+mod workers;
 
 use serde_json::{Value, json};
 

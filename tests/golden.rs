@@ -72,6 +72,9 @@ fn every_example_is_what_it_says_it_is() {
     assert_eq!(worker.metadata.namespace, of.namespace);
     let drill: crds::Drill = serde_saphyr::from_str(&text("drill.yaml")).unwrap();
     assert_eq!(drill.metadata.namespace, of.namespace);
+    let keeper: crds::Worker = serde_saphyr::from_str(&text("worker-volumes.yaml")).unwrap();
+    assert_eq!(keeper.metadata.namespace, of.namespace);
+    assert_eq!(keeper.spec.volumes.len(), 1);
     let mut found = BTreeSet::new();
     files_below(&manifests().join("examples"), &mut found);
     assert_eq!(found.len(), 6, "{found:?}");

@@ -5,5 +5,7 @@
 mod inside;
 #[path = "worker/rollout.rs"]
 mod rollout;
+#[path = "worker/volumes.rs"]
+mod volumes;
 #[path = "worker/zones.rs"]
 mod zones;

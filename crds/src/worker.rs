@@ -4,11 +4,15 @@
 //! admission, and the closed lists of conditions and reasons.
 
 mod status;
+mod volume;
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-pub use self::status::{WorkerCondition, WorkerReason, WorkerStatus, ZoneStatus};
+pub use self::{
+    status::{WorkerCondition, WorkerReason, WorkerStatus, ZoneStatus},
+    volume::{MAX_MOUNT_PARTS, MAX_NAME_WITH_VOLUMES, NOT_FOR_VOLUMES, WorkerVolume},
+};
 use crate::{
     integration::{EnvVar, Resources},
     tenant::{EgressRule, Runtime},
@@ -52,6 +56,10 @@ pub const MAX_REPLICAS: i32 = 1000;
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", priority = 1),
     validation = Rule::new("size(self.metadata.name) <= 63")
         .message("metadata.name: at most 63 characters, because it becomes a label"),
+    validation = Rule::new(
+        "!has(self.spec.volumes) || size(self.spec.volumes) == 0 || size(self.metadata.name) <= 45")
+        .message("metadata.name: at most 45 characters with volumes, because Kubernetes makes a \
+                  label of it and a number"),
 )]
 #[x_kube(
     validation = Rule::new("!has(self.minAvailable) || self.minAvailable < self.replicas")
@@ -68,6 +76,16 @@ pub const MAX_REPLICAS: i32 = 1000;
         .message("more zones than there are replicas to run in them: raise replicas or lower \
                   zones.minimum")
         .field_path(".zones.minimum"),
+    validation = Rule::new(
+        "has(self.volumes) && has(oldSelf.volumes) ? self.volumes == oldSelf.volumes : \
+         (!has(self.volumes) || size(self.volumes) == 0) && \
+         (!has(oldSelf.volumes) || size(oldSelf.volumes) == 0)")
+        .message("volumes: cannot be changed, added or removed once the Worker is there; make \
+                  another Worker with those that you want, and delete this one"),
+    validation = Rule::new("!has(self.volumes) || size(self.volumes) == 0 || self.surge == 1")
+        .message("with volumes a new version takes over in place, one replica after the other: \
+                  leave surge out")
+        .field_path(".surge"),
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WorkerSpec {
@@ -129,6 +147,22 @@ pub struct WorkerSpec {
     #[serde(default)]
     pub resources: Resources,
 
+    /// Volumes that each replica has for itself and keeps for as long as the Worker is there. They
+    /// cannot be changed later, nor can there be more or fewer. Empty: all that is written is gone
+    /// with the pod.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(
+        merge_strategy = ListMerge::Map(vec!["name".into()]),
+        validation = Rule::new(
+            "self.all(a, self.filter(b, a.mountPath == b.mountPath).size() == 1)")
+            .message("mountPath: two volumes have the same; give each its own"),
+        validation = Rule::new(
+            "self.all(a, self.all(b, !b.mountPath.startsWith(a.mountPath + '/')))")
+            .message("mountPath: one volume lies below another; put them side by side"),
+    )]
+    pub volumes: Vec<WorkerVolume>,
+
     /// How long a command that was asked to end may take to do so, from `0s` to `10m`. Then it is
     /// killed.
     #[serde(default = "WorkerSpec::default_shutdown_grace")]
@@ -139,7 +173,7 @@ pub struct WorkerSpec {
     pub shutdown_grace: String,
 
     /// How many more than `replicas` there may be while a new version comes up. No old one goes
-    /// before a new one is ready.
+    /// before a new one is ready. Not with `volumes`, where each is replaced in place.
     #[serde(default = "WorkerSpec::default_surge")]
     #[schemars(range(min = 1, max = 100))]
     pub surge: i32,

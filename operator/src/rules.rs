@@ -163,6 +163,20 @@ fn placement() -> Vec<Rule> {
             why: "whether gVisor is to be had",
         },
         Rule {
+            group: "storage.k8s.io",
+            resources: &["storageclasses"],
+            verbs: FOLLOW,
+            names: &[],
+            why: "whether a Worker's volumes can be made, and only where a replica can go",
+        },
+        Rule {
+            group: "",
+            resources: &["persistentvolumes"],
+            verbs: FOLLOW,
+            names: &[],
+            why: "where the volumes of a tenant's claims lie: residency",
+        },
+        Rule {
             group: "events.k8s.io",
             resources: &["events"],
             verbs: &["create", "patch"],
@@ -227,11 +241,11 @@ fn workers() -> Vec<Rule> {
         },
         Rule {
             group: "apps",
-            resources: &["deployments"],
+            resources: &["deployments", "statefulsets"],
             verbs: KEEP,
             names: &[],
-            why: "a Worker's pods, which go with it; the admission policy cloister-operator asks for \
-                  the Worker and what may be in them",
+            why: "a Worker's pods, which go with it, and with volumes its claims; the admission \
+                  policy cloister-operator asks for the Worker and what may be in them",
         },
         Rule {
             group: "policy",

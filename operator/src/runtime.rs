@@ -24,12 +24,13 @@ use crds::{
 };
 use futures::channel::oneshot;
 use k8s_openapi::api::{
-    apps::v1::Deployment,
-    core::v1::{LimitRange, Namespace, Node, Pod, ResourceQuota, ServiceAccount},
+    apps::v1::{Deployment, StatefulSet},
+    core::v1::{LimitRange, Namespace, Node, PersistentVolume, Pod, ResourceQuota, ServiceAccount},
     discovery::v1::EndpointSlice,
     node::v1::RuntimeClass,
     policy::v1::PodDisruptionBudget,
     rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding},
+    storage::v1::StorageClass,
 };
 use kube::{
     Api, Client, ResourceExt,
@@ -283,24 +284,17 @@ fn watches(
         ClusterRoleBinding,
         Pod,
         Node,
-        RuntimeClass
+        RuntimeClass,
+        StorageClass,
+        PersistentVolume
     );
     for namespace in ["default", SYSTEM_NAMESPACE, DECOY_NAMESPACE] {
         let slices = Api::<EndpointSlice>::namespaced(client.clone(), namespace);
         tasks.spawn(named("EndpointSlice", follow(slices, world.clone())));
     }
-    let whole = follow_whole(client.clone(), world.clone(), of_workers);
-    tasks.spawn(named("Worker", whole));
-    let whole = follow_whole(client.clone(), world.clone(), of_drills);
-    tasks.spawn(named("Drill", whole));
-    macro_rules! of_workers {
-        ($($kind:ty),+) => { $(
-            let all = Api::<$kind>::all(client.clone());
-            let followed = follow_labelled(all, world.clone(), WORKER_LABEL);
-            tasks.spawn(named(stringify!($kind), followed));
-        )+ };
-    }
-    of_workers!(Deployment, PodDisruptionBudget);
+    watch_workers(tasks, client, world, of_workers);
+    let drills = follow_whole(client.clone(), world.clone(), of_drills);
+    tasks.spawn(named("Drill", drills));
     heard::watches(tasks, client, world, desk);
     macro_rules! told {
         ($($kind:ty, $labels:expr => $event:path),+) => { $({
@@ -325,6 +319,25 @@ fn watches(
     };
     let tenants = follow_tenants(client.clone(), world.clone(), writer, hear);
     tasks.spawn(named("Tenant", tenants));
+}
+
+/// Workers, and what they are made of.
+fn watch_workers(
+    tasks: &mut JoinSet<Error>,
+    client: &Client,
+    world: &Arc<World>,
+    writer: Writer<Worker>,
+) {
+    let workers = follow_whole(client.clone(), world.clone(), writer);
+    tasks.spawn(named("Worker", workers));
+    macro_rules! of_workers {
+        ($($kind:ty),+) => { $(
+            let all = Api::<$kind>::all(client.clone());
+            let followed = follow_labelled(all, world.clone(), WORKER_LABEL);
+            tasks.spawn(named(stringify!($kind), followed));
+        )+ };
+    }
+    of_workers!(Deployment, StatefulSet, PodDisruptionBudget);
 }
 
 async fn named(kind: &'static str, watch: impl Future<Output = ()>) -> Error {

@@ -21,13 +21,13 @@ use k8s_openapi::{
 
 use crate::probe::{Confinement, pod::confined};
 
-/// Where the supervisor lies.
+/// Where the supervisor of an Execution lies.
 pub const SUPERVISOR: &str = "/cloister";
 /// Where a command starts, and may write.
 pub const WORK: &str = "/work";
 /// Where it may write, too.
 pub const TMP: &str = "/tmp";
-/// The supervisor itself: the entrypoint.
+/// That supervisor itself: the entrypoint.
 pub const ENTRYPOINT: &str = "/cloister/cloister-sandbox";
 /// Option of the supervisor; the argument after it is its configuration.
 pub const CONFIG_OPTION: &str = "--config";
@@ -54,17 +54,20 @@ pub const fn by_image_volume(cluster_has_them: bool, user_namespace: bool) -> bo
     cluster_has_them && !user_namespace
 }
 
-/// Copies the supervisor where the pod finds it, on a cluster without image volumes.
-pub fn bringer(image: &str) -> Container {
+/// Copies the supervisor to this directory of the pod, on a cluster without image volumes.
+pub fn bringer(image: &str, directory: &str) -> Container {
     Container {
         name: "supervisor".to_owned(),
         image: Some(image.to_owned()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
         command: Some(vec!["/cloister-sandbox".to_owned()]),
-        args: Some(vec!["install".to_owned(), ENTRYPOINT.to_owned()]),
+        args: Some(vec![
+            "install".to_owned(),
+            format!("{directory}/cloister-sandbox"),
+        ]),
         resources: Some(resources("100m", "32Mi")),
         security_context: Some(confined()),
-        volume_mounts: Some(vec![mount("supervisor", SUPERVISOR, false)]),
+        volume_mounts: Some(vec![mount("supervisor", directory, false)]),
         ..Container::default()
     }
 }

@@ -1,6 +1,6 @@
 //! The Worker room: a tenant's long-running agent, spread over zones.
 //!
-//! It makes a Deployment and its disruption budget. The network policy is the Tenant room's to
+//! It makes a Deployment, or with volumes a `StatefulSet`, and its disruption budget. The network policy is the Tenant room's to
 //! make, and is waited for here. Everything goes with the Worker, by owner reference.
 
 mod apply;
@@ -12,6 +12,7 @@ mod observe;
 mod ready;
 mod status;
 mod validate;
+mod volumes;
 mod zones;
 
 use std::time::Duration;

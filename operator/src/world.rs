@@ -65,6 +65,8 @@ pub struct Index {
     /// Probe pods that have not ended yet, by tenant and name: kept beside the facts,
     /// because every pass of every tenant asks how many there are.
     probing: HashSet<(String, Box<str>)>,
+    /// The tenant that a volume is kept with.
+    volumes: HashMap<Box<str>, String>,
     cluster: Arc<Cluster>,
     lost: Arc<Lost>,
     /// Endpoint slices, by namespace and name: what the shared addresses are made from.

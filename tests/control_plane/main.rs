@@ -1,6 +1,6 @@
 //! What the operator promises about objects, on a real API server: [`convergence`],
 //! [`crashes`], [`teardown`], [`ownership`], [`openings`], [`rights`],
-//! [`workers`], [`drills`].
+//! [`workers`], [`drills`], [`volumes`].
 //!
 //! The operator runs in the test's own process, by the same function as in production,
 //! with the rights of its service account. No node, no container: see `tests::control_plane`.
@@ -16,4 +16,5 @@ mod ownership;
 mod rights;
 mod teardown;
 mod tenants;
+mod volumes;
 mod workers;

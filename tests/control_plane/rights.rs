@@ -95,8 +95,20 @@ fn reason(tenant: &Value) -> &'static str {
     }
 }
 
-/// A Worker is made, and then another one of it.
+/// A Worker is made, and then another one of it; and the same with volumes.
 async fn work(plane: &ControlPlane, tenant: &str) {
+    let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+        "metadata": {"name": "fast"}, "provisioner": "example.com/disk",
+        "volumeBindingMode": "WaitForFirstConsumer"});
+    plane.apply(&class).await.unwrap();
+    let volume = json!({"name": "data", "size": "1Gi", "mountPath": "/data",
+        "storageClassName": "fast"});
+    for replicas in [1, 2] {
+        let spec = json!({"replicas": replicas, "volumes": [volume]});
+        plane.apply(&worker(tenant, "keeper", &spec)).await.unwrap();
+        let this = workers::path(tenant, "keeper");
+        workers::says(plane, &this, "Ready", ("False", "Progressing")).await;
+    }
     let this = format!("/apis/cloister.dev/v1alpha1/namespaces/tenant-{tenant}/workers/poller");
     for replicas in [3, 6] {
         let worker = worker(tenant, "poller", &json!({"replicas": replicas}));

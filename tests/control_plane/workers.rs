@@ -10,7 +10,7 @@ use crate::{
     tenants::{LIMIT, proven, tenant, with},
 };
 
-const NODES: [(&str, &str, &str); 3] = [
+pub const NODES: [(&str, &str, &str); 3] = [
     ("pretended-a", "zone-a", "203.0.113.9"),
     ("pretended-b", "zone-b", "203.0.113.10"),
     ("pretended-c", "zone-c", "203.0.113.11"),
@@ -28,11 +28,11 @@ pub fn worker(tenant: &str, name: &str, spec: &Value) -> Value {
     })
 }
 
-fn path(tenant: &str, name: &str) -> String {
+pub fn path(tenant: &str, name: &str) -> String {
     format!("/apis/cloister.dev/v1alpha1/namespaces/tenant-{tenant}/workers/{name}")
 }
 
-fn deployment(tenant: &str, name: &str) -> String {
+pub fn deployment(tenant: &str, name: &str) -> String {
     format!("/apis/apps/v1/namespaces/tenant-{tenant}/deployments/worker-{name}")
 }
 
@@ -69,7 +69,7 @@ pub async fn says(
 }
 
 /// Its pods that are not on their way out.
-async fn pods(plane: &ControlPlane, tenant: &str, name: &str) -> Vec<Value> {
+pub async fn pods(plane: &ControlPlane, tenant: &str, name: &str) -> Vec<Value> {
     let labels = format!("cloister.dev%2Fworker%3D{name}");
     let path = format!("/api/v1/namespaces/tenant-{tenant}/pods?labelSelector={labels}");
     let list = plane.get(&path).await.unwrap();
@@ -78,7 +78,12 @@ async fn pods(plane: &ControlPlane, tenant: &str, name: &str) -> Vec<Value> {
     all.into_iter().filter(stays).collect()
 }
 
-async fn until_pods(plane: &ControlPlane, tenant: &str, name: &str, count: usize) -> Vec<Value> {
+pub async fn until_pods(
+    plane: &ControlPlane,
+    tenant: &str,
+    name: &str,
+    count: usize,
+) -> Vec<Value> {
     let mut found = Vec::new();
     eventually(LIMIT, async || {
         found = pods(plane, tenant, name).await;
@@ -95,7 +100,7 @@ async fn until_pods(plane: &ControlPlane, tenant: &str, name: &str, count: usize
     found
 }
 
-fn pod_path(pod: &Value) -> String {
+pub fn pod_path(pod: &Value) -> String {
     let text = |key: &str| pod["metadata"][key].as_str().unwrap().to_owned();
     format!(
         "/api/v1/namespaces/{}/pods/{}",
@@ -105,7 +110,7 @@ fn pod_path(pod: &Value) -> String {
 }
 
 /// Puts a pod on a node, and has it say that it is ready.
-async fn run(plane: &ControlPlane, pod: &Value, node: &str) {
+pub async fn run(plane: &ControlPlane, pod: &Value, node: &str) {
     let path = pod_path(pod);
     let binding = json!({"apiVersion": "v1", "kind": "Binding",
         "metadata": {"name": pod["metadata"]["name"]},
@@ -122,7 +127,7 @@ async fn run(plane: &ControlPlane, pod: &Value, node: &str) {
         .unwrap();
 }
 
-async fn scale(plane: &ControlPlane, worker: &str, replicas: u32) -> Result<Value, Refusal> {
+pub async fn scale(plane: &ControlPlane, worker: &str, replicas: u32) -> Result<Value, Refusal> {
     let change = json!({"spec": {"replicas": replicas}});
     plane
         .merge(&format!("{worker}/scale"), "scaler", &change)
@@ -130,7 +135,7 @@ async fn scale(plane: &ControlPlane, worker: &str, replicas: u32) -> Result<Valu
 }
 
 /// A tenant that is proven, on three nodes in three zones.
-async fn landlord(plane: &ControlPlane, name: &str) {
+pub async fn landlord(plane: &ControlPlane, name: &str) {
     for (node, zone, address) in NODES {
         plane.pretend_node(node, zone, address).await;
     }
@@ -302,7 +307,10 @@ async fn what_is_wrong_with_a_worker_is_refused_or_said_with_field_and_remedy() 
             json!({"shutdownGrace": "1h"}),
             &["spec.shutdownGrace", "from 0s to 10m"],
         ),
-        (json!({"volumes": []}), &["volumes"]),
+        (
+            json!({"volumes": [{"name": "a", "size": "1Gi", "mountPath": "/work/a"}]}),
+            &["spec.volumes[0].mountPath", "such as /data"],
+        ),
     ];
     for (spec, words) in refused {
         let refusal = plane

@@ -20,6 +20,7 @@ const EXTRAS: &[Extra] = &[
         "spec.volumes: a projected serviceAccountToken",
         token_audience,
     ),
+    ("spec.volumes: a claim is for", no_claim),
     ("securityContext.runAsGroup:", group),
     ("securityContext.readOnlyRootFilesystem:", read_only_root),
     ("resources.limits:", limits),
@@ -217,6 +218,18 @@ fn token_audience(pod: &mut Value) {
             if let Some(token) = source.get_mut("serviceAccountToken") {
                 token["audience"] = json!("cloister-dispatch");
             }
+        }
+    }
+}
+
+fn no_claim(pod: &mut Value) {
+    for volume in list(pod, "volumes") {
+        if volume
+            .get("persistentVolumeClaim")
+            .or(volume.get("ephemeral"))
+            .is_some()
+        {
+            *volume = json!({"name": volume["name"], "emptyDir": {}});
         }
     }
 }

@@ -148,6 +148,8 @@ impl Live {
         for (kind, version) in [
             ("namespaces", "/api/v1"),
             ("tenants", "/apis/cloister.dev/v1alpha1"),
+            ("storageclasses", "/apis/storage.k8s.io/v1"),
+            ("persistentvolumes", "/api/v1"),
         ] {
             for object in self
                 .list(&format!("{version}/{kind}?labelSelector={TEST_LABEL}"))

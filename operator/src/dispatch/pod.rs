@@ -192,7 +192,7 @@ pub fn pod(order: &Order<'_>) -> Pod {
         ..PodSpec::default()
     };
     if !mold.image_volumes {
-        spec.init_containers = Some(vec![bringer(&mold.supervisor)]);
+        spec.init_containers = Some(vec![bringer(&mold.supervisor, SUPERVISOR)]);
     }
     Pod {
         metadata: metadata(order),
@@ -232,6 +232,7 @@ fn container(order: &Order<'_>) -> Container {
         .map(|(path, writable)| contract::Place {
             path: path.to_owned(),
             writable,
+            lasting: false,
         })
         .into();
     let config = ServeConfig {

@@ -3,6 +3,7 @@
 use crds::{
     Tenant,
     condition::find,
+    scalar::Amount,
     tenant::{Residency, Runtime, State, TenantCondition},
 };
 use kube::ResourceExt;
@@ -28,6 +29,8 @@ pub struct Landlord {
     pub residency: Option<Residency>,
     /// The most that its Integrations may reach.
     pub ceiling: Vec<Opening>,
+    /// The most that its claims may hold together; nothing, if it cannot be read.
+    pub storage: Option<Amount>,
 }
 
 /// Why nothing may start in a tenant.
@@ -58,6 +61,7 @@ impl Landlord {
             runtime: object.spec.isolation.runtime,
             residency: object.spec.residency.clone(),
             ceiling: egress::ceiling(&object.spec.isolation.egress_ceiling),
+            storage: object.spec.limits.storage.parse().ok(),
         }
     }
 }

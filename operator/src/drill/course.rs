@@ -316,6 +316,9 @@ fn fragile(valid: &ValidDrill, zone: &str) -> Option<String> {
     let workers = baseline(valid).into_iter();
     let mut fragile = workers.filter(|worker| !worker.redundant);
     let worker = fragile.next()?;
-    let (verdict, _, words) = redundancy(&valid.spread(&worker.name), worker.min_available);
+    let mut held = valid.staff().filter(|one| !one.spec.volumes.is_empty());
+    let bound = held.any(|one| one.name_any() == worker.name);
+    let zones = valid.spread(&worker.name);
+    let (verdict, _, words) = redundancy(&zones, worker.min_available, bound);
     (verdict != Verdict::True).then(|| format!("Worker {}: {words}", worker.name))
 }

@@ -89,7 +89,7 @@ pub fn baseline(valid: &ValidDrill) -> Vec<DrillWorker> {
         let name = worker.name_any();
         let zones = valid.spread(&name);
         let min_available = least(worker).unwrap_or_default();
-        let (verdict, _, _) = redundancy(&zones, min_available);
+        let (verdict, _, _) = redundancy(&zones, min_available, false);
         DrillWorker {
             name,
             min_available,
@@ -130,7 +130,7 @@ fn step(
     } else if before.below.is_some() {
         next.enough = before.enough.or(Some(now));
     }
-    let (verdict, _, _) = redundancy(zones, before.min_available);
+    let (verdict, _, _) = redundancy(zones, before.min_available, false);
     let whole =
         lost.is_none() && ready >= before.ready && (verdict == Verdict::True || !before.redundant);
     next.full = if whole {

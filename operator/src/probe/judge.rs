@@ -45,7 +45,9 @@ impl Judged {
 /// What a report means as the answer to `asked`, for pods that must be as `wanted`: what
 /// [`contract::judge`] says, of one who was asked about the places that its pod must have.
 pub fn report(text: &str, asked: &ProbeRequest, wanted: Wanted) -> Judged {
-    let wants = |place: &Place, wanted: &super::Place| (&*place.path, place.writable) == *wanted;
+    let wants = |place: &Place, wanted: &super::Place| {
+        (&*place.path, place.writable) == *wanted && !place.lasting
+    };
     let places = asked.places.iter().zip(wanted.places);
     if asked.places.len() != wanted.places.len() || places.clone().any(|(a, w)| !wants(a, w)) {
         let fault = "Mounts: the probe was asked about other places than its pod must have";
@@ -283,13 +285,19 @@ mod tests {
         let place = |path: &str, writable| Place {
             path: path.to_owned(),
             writable,
+            lasting: false,
         };
         let work = place("/work", true);
+        let lasting = Place {
+            lasting: true,
+            ..work.clone()
+        };
         for (places, proven) in [
             (vec![work.clone()], true),
             (vec![], false),
             (vec![place("/work", false)], false),
             (vec![place("/host", true)], false),
+            (vec![lasting], false),
             (vec![work.clone(), work], false),
         ] {
             let asked = ProbeRequest {

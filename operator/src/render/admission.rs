@@ -42,6 +42,7 @@ pub fn objects() -> io::Result<Vec<Value>> {
         pods::policy(),
         probes::policy(),
         workers::policy(),
+        workers::autoscalers(),
         reach::services(),
         reach::tokens(),
         reach::token_secrets(),

@@ -71,10 +71,24 @@ fn made_of_workers() -> Vec<Rule> {
     vec![
         Rule {
             group: "apps",
-            resources: &["deployments", "replicasets"],
+            resources: &["deployments", "replicasets", "statefulsets"],
             verbs: READ,
             names: &[],
             why: "to see what a Worker is made of, and how a new version comes up",
+        },
+        Rule {
+            group: "",
+            resources: &["persistentvolumeclaims"],
+            verbs: READ,
+            names: &[],
+            why: "to see what the replicas of a Worker keep, and what counts against the quota",
+        },
+        Rule {
+            group: "autoscaling",
+            resources: &["horizontalpodautoscalers"],
+            verbs: READ,
+            names: &[],
+            why: "to see what scales a Worker",
         },
         Rule {
             group: "policy",
@@ -112,7 +126,24 @@ pub fn admin() -> Vec<Rule> {
         resources: &["workers/scale"],
         verbs: &["get", "update", "patch"],
         names: &[],
-        why: "to have more or fewer of a Worker, as by kubectl scale or an autoscaler",
+        why: "to have more or fewer of a Worker, as by kubectl scale",
+    });
+    rules.push(Rule {
+        group: "autoscaling",
+        resources: &["horizontalpodautoscalers"],
+        // No status: that is its controller's.
+        verbs: &["create", "update", "patch", "delete"],
+        names: &[],
+        why: "to have a Worker scaled: one can scale nothing that an Admin cannot, for of all that \
+              is in the namespace nobody but the operator writes what makes a Worker's pods",
+    });
+    rules.push(Rule {
+        group: "",
+        resources: &["persistentvolumeclaims"],
+        verbs: &["delete"],
+        names: &[],
+        why: "to give back what a Worker keeps that was scaled down; one in use stays until its pod \
+              goes",
     });
     rules
 }

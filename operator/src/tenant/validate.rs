@@ -243,7 +243,7 @@ fn openings(object: &Tenant, around: &Surroundings, cluster: &Cluster) -> Vec<Gr
 
 /// Whether pods can have this kernel boundary here.
 pub fn has_runtime(runtime: Runtime, cluster: &Cluster) -> bool {
-    runtime == Runtime::Hardened || cluster.runtime_classes.contains(GVISOR_RUNTIME_CLASS)
+    runtime == Runtime::Hardened || cluster.runtime_classes.contains_key(GVISOR_RUNTIME_CLASS)
 }
 
 fn refuse_missing_runtime(runtime: Runtime, cluster: &Cluster) -> Result<(), Error> {

@@ -1,9 +1,17 @@
-//! Writes what is desired: the budget, then the Deployment.
+//! Writes what is desired: the budget, then what makes the pods.
 
 use std::sync::Arc;
 
-use super::{desired::Desired, validate::ValidWorker};
-use crate::{apply::Writer, error::Error, room::Context, world::Surroundings};
+use super::{
+    desired::{Desired, Workload},
+    validate::ValidWorker,
+};
+use crate::{
+    apply::{Change, Writer},
+    error::Error,
+    room::Context,
+    world::Surroundings,
+};
 
 /// What became of it all.
 #[derive(Clone, Debug)]
@@ -26,7 +34,7 @@ pub async fn apply(
     desired: Desired,
 ) -> Result<Applied, Error> {
     let Desired {
-        deployment,
+        workload,
         budget,
         revision,
     } = desired;
@@ -39,9 +47,12 @@ pub async fn apply(
     if let Some(budget) = &budget {
         writer.ensure(budget).await.map_err(taken)?;
     }
-    if let Some(deployment) = &deployment {
-        writer.ensure(deployment).await.map_err(taken)?;
-    }
+    let written = match &workload {
+        Some(Workload::Deployment(made)) => writer.ensure(&**made).await,
+        Some(Workload::StatefulSet(made)) => writer.ensure(&**made).await,
+        None => Ok(Change::None),
+    };
+    written.map_err(taken)?;
     Ok(Applied {
         around: context.world.surroundings(&valid.tenant.tenant),
         revision,

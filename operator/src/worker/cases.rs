@@ -7,8 +7,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crds::{Tenant, Worker};
 use k8s_openapi::api::{
-    apps::v1::Deployment, core::v1::Node, core::v1::Pod, discovery::v1::EndpointSlice,
-    networking::v1::NetworkPolicy, node::v1::RuntimeClass, policy::v1::PodDisruptionBudget,
+    apps::v1::{Deployment, StatefulSet},
+    core::v1::{Node, Pod},
+    discovery::v1::EndpointSlice,
+    networking::v1::NetworkPolicy,
+    node::v1::RuntimeClass,
+    policy::v1::PodDisruptionBudget,
+    storage::v1::StorageClass,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -48,7 +53,10 @@ struct Case {
     /// The cluster has the RuntimeClass.
     #[serde(default)]
     gvisor: bool,
-    /// Those of them that take nothing.
+    /// The cluster's `StorageClasses`: what they say beyond a name.
+    #[serde(default)]
+    classes: BTreeMap<String, Value>,
+    /// Those of the nodes that take nothing.
     #[serde(default)]
     cordoned: Vec<String>,
     /// An earlier pass has made everything.
@@ -161,8 +169,15 @@ fn surround(world: &World, case: &Case) {
         })));
     }
     if case.gvisor {
-        let class = json!({"metadata": {"name": "gvisor"}, "handler": "runsc"});
+        let class = json!({"metadata": {"name": "gvisor"}, "handler": "runsc",
+            "overhead": {"podFixed": {"memory": "64Mi", "cpu": "100m"}}});
         world.see(&parsed::<RuntimeClass>(&class));
+    }
+    for (name, fields) in &case.classes {
+        let mut class = fields.clone();
+        class["metadata"]["name"] = json!(name);
+        class["provisioner"] = json!("example.com/disk");
+        world.see(&parsed::<StorageClass>(&class));
     }
     serve(world, &["192.0.2.1".to_owned()], 1);
 }
@@ -201,14 +216,20 @@ fn place(world: &World, case: &Case, worker: &Worker) {
     world.see(&parsed::<NetworkPolicy>(&json!(policy)));
 }
 
-/// The Deployment as its controller has taken note of it.
-fn note(world: &World, deployment: &Value, conditions: &[Value]) -> String {
-    let mut object = deployment.clone();
+/// What makes the pods as its controller has taken note of it.
+fn note(world: &World, made: &Value, conditions: &[Value]) -> String {
+    let mut object = made.clone();
     object["metadata"]["uid"] = json!("00000000-0000-4000-8000-00000000000f");
     object["metadata"]["resourceVersion"] = json!("2000");
     object["metadata"]["generation"] = json!(1);
-    object["status"] = json!({"observedGeneration": 1, "conditions": conditions});
-    world.see(&parsed::<Deployment>(&object));
+    object["status"] = json!({"observedGeneration": 1, "replicas": 0, "conditions": conditions});
+    if object["kind"] == "StatefulSet" {
+        // As the server fills it in.
+        object["spec"]["volumeClaimTemplates"][0]["status"] = json!({"phase": "Pending"});
+        world.see(&parsed::<StatefulSet>(&object));
+    } else {
+        world.see(&parsed::<Deployment>(&object));
+    }
     let revision = &object["spec"]["template"]["metadata"]["labels"]["cloister.dev/revision"];
     revision.as_str().unwrap().to_owned()
 }
@@ -258,7 +279,7 @@ async fn earlier(world: &World, case: &Case) -> String {
     passed.unwrap();
     let mut revision = None;
     for write in server.take() {
-        if write.what.ends_with("/deployments") {
+        if write.what.ends_with("/deployments") || write.what.ends_with("/statefulsets") {
             revision = Some(note(world, &write.body, &case.controller));
         } else if write.what.ends_with("/poddisruptionbudgets") {
             let mut budget = write.body;
@@ -266,7 +287,7 @@ async fn earlier(world: &World, case: &Case) -> String {
             world.see(&parsed::<PodDisruptionBudget>(&budget));
         }
     }
-    revision.expect("an earlier pass makes a Deployment")
+    revision.expect("an earlier pass makes what makes the pods")
 }
 
 /// Runs a case and says what came of it.
@@ -344,15 +365,27 @@ fn admitted(case: &Case, object: &Value) {
     };
     let kind = object["kind"].as_str().unwrap();
     assert_eq!(asked(OPERATOR, kind, object), [""; 0]);
-    if kind != "Deployment" {
-        return;
-    }
+    let (owner, controller) = match kind {
+        "Deployment" => ("ReplicaSet", "replicaset-controller"),
+        "StatefulSet" => ("StatefulSet", "statefulset-controller"),
+        _ => return,
+    };
     let mut pod = object["spec"]["template"].clone();
     pod["metadata"]["generateName"] = json!("worker-poller-1-");
-    pod["metadata"]["ownerReferences"] = json!([{"kind": "ReplicaSet", "name": "worker-poller-1",
+    pod["metadata"]["ownerReferences"] = json!([{"kind": owner, "name": "worker-poller-1",
         "apiVersion": "apps/v1", "uid": "1", "controller": true}]);
-    let controller = "system:serviceaccount:kube-system:replicaset-controller";
-    assert_eq!(asked(controller, "Pod", &pod), [""; 0]);
+    for claim in object["spec"]["volumeClaimTemplates"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
+        let name = claim["metadata"]["name"].as_str().unwrap();
+        let claim = json!({"claimName": format!("{name}-worker-poller-0")});
+        let volumes = pod["spec"]["volumes"].as_array_mut().unwrap();
+        volumes.push(json!({"name": name, "persistentVolumeClaim": claim}));
+    }
+    let controller = format!("system:serviceaccount:kube-system:{controller}");
+    assert_eq!(asked(&controller, "Pod", &pod), [""; 0]);
     // Nothing of it is for anybody but the supervisor: no token, and none but its own volumes.
     let text = pod.to_string();
     assert!(
@@ -382,5 +415,5 @@ fn told(case: &Case, server: &Recording) -> Value {
 
 #[tokio::test]
 async fn every_case_is_as_expected() {
-    cases::each("worker/cases", 33, run).await;
+    cases::each("worker/cases", 41, run).await;
 }

@@ -39,7 +39,7 @@ pub fn observe(valid: &ValidWorker, applied: &Applied) -> Observed {
         ..valid.clone()
     };
     let revision = valid
-        .deployment()
+        .workload()
         .map(|live| live.revision.clone())
         .unwrap_or_default();
     let pods: Vec<Pod<'_>> = valid
@@ -88,7 +88,8 @@ fn of_worker<'a>(pod: &'a LivePod, worker: &str, revision: &str) -> Option<Pod<'
 }
 
 fn redundant(valid: &ValidWorker, zones: &[ZoneStatus]) -> (Verdict, WorkerReason, String) {
-    let (verdict, reason, message) = zones::redundancy(zones, valid.terms.min_available);
+    let bound = !valid.terms.volumes.is_empty();
+    let (verdict, reason, message) = zones::redundancy(zones, valid.terms.min_available, bound);
     if valid.course == Course::Stop {
         let message = "by spec.suspend none are to run";
         return (Verdict::False, WorkerReason::NotRunning, message.to_owned());

@@ -7,7 +7,7 @@ use super::{
     validate::{Course, ValidWorker},
     zones::Pod,
 };
-use crate::world::facts::Trouble;
+use crate::{names, world::facts::Trouble};
 
 type Said = (Verdict, WorkerReason, String);
 
@@ -54,7 +54,7 @@ fn stopped(progress: &Progress<'_>) -> Said {
 
 /// As many as asked for are ready, all of the version that the spec asks for, and no other is left.
 fn is_whole(valid: &ValidWorker, progress: &Progress<'_>) -> bool {
-    let Some(live) = valid.deployment() else {
+    let Some(live) = valid.workload() else {
         return false;
     };
     let good = progress.pods.iter().filter(|pod| pod.ready && pod.newest);
@@ -69,7 +69,7 @@ fn obstacle(valid: &ValidWorker, progress: &Progress<'_>) -> (WorkerReason, Stri
     // The least of all words, so that they stay the same while several say several things.
     let trouble = newest.filter_map(|pod| pod.live.replica.as_ref()?.trouble.as_ref());
     let trouble = trouble.min();
-    let live = valid.deployment();
+    let live = valid.workload();
     let failure = live.and_then(|live| live.failure.as_deref()).map(lasting);
     let stuck = live.and_then(|live| live.stuck.as_deref());
     let old_serves = progress.pods.iter().any(|pod| !pod.newest && pod.ready);
@@ -82,10 +82,7 @@ fn obstacle(valid: &ValidWorker, progress: &Progress<'_>) -> (WorkerReason, Stri
         },
         (Some(Trouble::NotStarted(words)), _) => (WorkerReason::Unavailable, words.to_string()),
         (None, Some(words)) => (WorkerReason::Unavailable, words.to_owned()),
-        (None, None) => {
-            let message = "some are on their way";
-            return (WorkerReason::Progressing, message.to_owned());
-        }
+        (None, None) => return (WorkerReason::Progressing, on_their_way(valid, progress)),
     };
     if old_serves {
         let message =
@@ -93,6 +90,21 @@ fn obstacle(valid: &ValidWorker, progress: &Progress<'_>) -> (WorkerReason, Stri
         return (WorkerReason::RolloutBlocked, message);
     }
     (reason, words)
+}
+
+/// What is said while nothing says what is in the way. Of a `StatefulSet`, events alone do.
+fn on_their_way(valid: &ValidWorker, progress: &Progress<'_>) -> String {
+    let wanted = usize::try_from(valid.terms.replicas).unwrap_or_default();
+    let missing = progress.pods.len() < wanted && valid.workload().is_some_and(|live| !live.behind);
+    if valid.terms.volumes.is_empty() || !missing {
+        return "some are on their way".to_owned();
+    }
+    format!(
+        "some are on their way; if it stays so, see what keeps them (quota, admission) by kubectl \
+         -n {} describe statefulset {}",
+        valid.namespace,
+        names::worker(&valid.name)
+    )
 }
 
 /// Words without what a quota counts at the moment.

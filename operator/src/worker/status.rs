@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
-use super::{desired::deployment, observe::Observed, zones};
+use super::{desired::pod, observe::Observed, zones};
 use crate::{
     conditions::{Stated, merge, stated},
     error::Error,
@@ -30,7 +30,7 @@ pub fn status(object: &Worker, outcome: Result<&Observed, &Error>, now: Timestam
             updated_replicas: observed.updated,
             ready: format!("{}/{}", observed.ready, observed.wanted),
             spread: zones::spread(&observed.zones),
-            selector: deployment::selector_text(&object.name_any()),
+            selector: pod::selector_text(&object.name_any()),
             min_available: observed.min_available,
             zones: observed.zones.clone(),
             conditions: publish(observed.findings.clone()),
@@ -38,7 +38,7 @@ pub fn status(object: &Worker, outcome: Result<&Observed, &Error>, now: Timestam
         Err(error) => WorkerStatus {
             observed_generation: object.metadata.generation,
             conditions: publish(of_error(error)),
-            selector: deployment::selector_text(&object.name_any()),
+            selector: pod::selector_text(&object.name_any()),
             ..previous.clone()
         },
     }

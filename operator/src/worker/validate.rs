@@ -17,7 +17,11 @@ use crds::{
 };
 use kube::ResourceExt;
 
-use super::{desired::config, gather::Inputs};
+use super::{
+    desired::config,
+    gather::Inputs,
+    volumes::{self, Volume},
+};
 use crate::{
     dispatch::{Landlord, Shut, amount, span},
     egress::{self, Opening},
@@ -28,7 +32,7 @@ use crate::{
     tenant::has_runtime,
     world::{
         Surroundings,
-        facts::{Child, ChildKind, Cluster, LiveDeployment, Uid},
+        facts::{Child, ChildKind, Cluster, LiveWorkload, Uid},
     },
 };
 
@@ -108,14 +112,20 @@ pub struct Terms {
     pub grace: Duration,
     /// How many more at a rollout.
     pub surge: i32,
+    /// What each replica keeps.
+    pub volumes: Vec<Volume>,
 }
 
 impl ValidWorker {
-    /// What is known of its Deployment.
-    pub fn deployment(&self) -> Option<&LiveDeployment> {
-        let name = names::worker(&self.name);
-        let held = self.around.deployments.get(name.as_str())?;
-        Some(&held.fact)
+    /// What is known of what makes its pods.
+    pub fn workload(&self) -> Option<&LiveWorkload> {
+        let kind = if self.terms.volumes.is_empty() {
+            ChildKind::Deployment
+        } else {
+            ChildKind::StatefulSet
+        };
+        let key = (kind, names::worker(&self.name).into());
+        self.around.workloads.get(&key).map(|held| &held.fact)
     }
 
     /// Whose pods its policy concerns.
@@ -148,7 +158,7 @@ pub fn validate(object: &Worker, inputs: Inputs) -> Result<ValidWorker, Error> {
     let Some(landlord) = landlord else {
         return Err(Error::NoTenant { namespace });
     };
-    let terms = terms(&object.spec)?;
+    let terms = terms(&object.name_any(), &object.spec)?;
     let confinement = Confinement {
         runtime: object.spec.runtime.unwrap_or(landlord.runtime),
         user_namespace: probing.user_namespaces && runtime(object, &landlord) == Runtime::Hardened,
@@ -225,7 +235,8 @@ fn unfit(landlord: &Landlord, valid: &ValidWorker) -> Option<Held> {
                        nodes, or say Hardened";
         return Some(invalid(message.to_owned()));
     }
-    if let Some(message) = outside(terms, landlord) {
+    let misplaced = outside(terms, landlord);
+    if let Some(message) = misplaced.or_else(|| volumes::unkept(landlord, valid)) {
         return Some(invalid(message));
     }
     let name = &landlord.owner.tenant;
@@ -304,7 +315,7 @@ fn lacking(terms: &Terms, residency: Option<&Residency>, cluster: &Cluster) -> O
     })
 }
 
-fn terms(spec: &WorkerSpec) -> Result<Terms, Error> {
+fn terms(name: &str, spec: &WorkerSpec) -> Result<Terms, Error> {
     let unreadable = |problem: String| Error::Unreadable { problem };
     let invalid = |problem: &str| unreadable(problem.to_owned());
     let mut words = spec.command.iter().cloned();
@@ -349,6 +360,7 @@ fn terms(spec: &WorkerSpec) -> Result<Terms, Error> {
         resources,
         grace,
         surge: spec.surge.clamp(1, 100),
+        volumes: volumes::list(name, &spec.volumes).map_err(unreadable)?,
     })
 }
 

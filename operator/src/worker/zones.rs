@@ -63,9 +63,14 @@ pub fn spread(zones: &[ZoneStatus]) -> String {
 
 /// Whether the loss of any one zone leaves `least`, and one at the least.
 ///
-/// A zone without a node that could take a pod is named first where something is missing: it is
-/// why the others hold too many.
-pub fn redundancy(zones: &[ZoneStatus], least: i32) -> (Verdict, WorkerReason, String) {
+/// Only what is ready elsewhere counts, never what could come up there: what has volumes cannot. A
+/// zone without a node that could take a pod is named first where something is missing: it is why the
+/// others hold too many, or if all stay where their volumes are (`bound`), where those wait.
+pub fn redundancy(
+    zones: &[ZoneStatus],
+    least: i32,
+    bound: bool,
+) -> (Verdict, WorkerReason, String) {
     let least = least.max(1);
     let all: i32 = zones.iter().map(|zone| zone.ready).sum();
     if all == 0 {
@@ -89,8 +94,13 @@ pub fn redundancy(zones: &[ZoneStatus], least: i32) -> (Verdict, WorkerReason, S
             WorkerReason::NoCapacity,
             format!(
                 "{needed}, and {} has no node that could take one; add nodes there, or bring back \
-                 those that are cordoned or lost",
-                called(&full.zone)
+                 those that are cordoned or lost{}",
+                called(&full.zone),
+                if bound {
+                    ": replicas whose volumes are there wait for it"
+                } else {
+                    ""
+                }
             ),
         ),
         None => (
@@ -125,7 +135,7 @@ mod tests {
     }
 
     fn said(zones: &[ZoneStatus], least: i32) -> (Verdict, WorkerReason) {
-        let (verdict, reason, _) = redundancy(zones, least);
+        let (verdict, reason, _) = redundancy(zones, least, false);
         (verdict, reason)
     }
 
@@ -139,7 +149,7 @@ mod tests {
         let uneven = ready(&[("a", 3), ("b", 1), ("c", 1)]);
         assert_eq!(said(&uneven, 2), yes);
         assert_eq!(said(&uneven, 3), no);
-        let (_, _, message) = redundancy(&uneven, 3);
+        let (_, _, message) = redundancy(&uneven, 3, false);
         assert!(message.starts_with("the loss of a would"), "{message}");
     }
 
@@ -156,7 +166,7 @@ mod tests {
     fn a_zone_that_can_take_none_is_named_where_something_is_missing() {
         let mut zones = ready(&[("a", 1), ("b", 1), ("c", 0)]);
         zones[2].nodes = 0;
-        let (verdict, reason, message) = redundancy(&zones, 2);
+        let (verdict, reason, message) = redundancy(&zones, 2, false);
         let said = (Verdict::False, WorkerReason::NoCapacity);
         assert_eq!((verdict, reason), said);
         assert!(message.contains("c has no node"), "{message}");
@@ -164,12 +174,31 @@ mod tests {
     }
 
     fn said_of(zones: &[ZoneStatus], least: i32) -> Verdict {
-        redundancy(zones, least).0
+        redundancy(zones, least, false).0
+    }
+
+    #[test]
+    fn what_is_bound_to_a_lost_zone_counts_nowhere_else_and_is_said_to_wait() {
+        // Six in three zones; a is lost, and its two wait for their volumes.
+        let mut zones = ready(&[("a", 0), ("b", 2), ("c", 2)]);
+        (zones[0].nodes, zones[0].running) = (0, 2);
+        let (verdict, reason, message) = redundancy(&zones, 4, true);
+        assert_eq!(
+            (verdict, reason),
+            (Verdict::False, WorkerReason::NoCapacity)
+        );
+        assert!(message.contains("a has no node"), "{message}");
+        assert!(
+            message.ends_with("volumes are there wait for it"),
+            "{message}"
+        );
+        let (verdict, ..) = redundancy(&zones, 2, true);
+        assert_eq!(verdict, Verdict::True, "a second zone may go, too");
     }
 
     #[test]
     fn nodes_without_a_zone_are_one_place_that_may_be_lost() {
-        let (verdict, _, message) = redundancy(&ready(&[("", 3)]), 2);
+        let (verdict, _, message) = redundancy(&ready(&[("", 3)]), 2, false);
         assert_eq!(verdict, Verdict::False);
         assert!(message.contains("what has no zone label"), "{message}");
     }

@@ -9,16 +9,11 @@ mod integration;
 mod node;
 mod pod;
 mod policy;
+mod storage;
 mod worker;
 mod workload;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    net::IpAddr,
-    net::SocketAddr,
-    num::NonZero,
-};
+use std::{collections::BTreeMap, fmt, net::IpAddr, net::SocketAddr, num::NonZero};
 
 use crds::well_known::MANAGER;
 use k8s_openapi::{
@@ -41,7 +36,8 @@ pub use self::{
         BOUNDARY_ANNOTATION, DECOYS_ANNOTATION, LivePod, LiveProbe, NODE_ANNOTATION, REQUEST_OPTION,
     },
     policy::LivePolicy,
-    worker::{LiveDeployment, LiveReplica, LiveWorker, REVISION_LABEL, Trouble},
+    storage::{LiveClass, LiveVolume, Reach},
+    worker::{LiveReplica, LiveWorker, LiveWorkload, REVISION_LABEL, Trouble},
 };
 use crate::digest;
 
@@ -116,6 +112,8 @@ pub enum ChildKind {
     ClusterRoleBinding,
     /// In the tenant's namespace, of a Worker.
     Deployment,
+    /// In the tenant's namespace, of a Worker with volumes.
+    StatefulSet,
     /// In the tenant's namespace, of a Worker.
     PodDisruptionBudget,
 }
@@ -133,6 +131,7 @@ impl ChildKind {
             Self::ClusterRole => "ClusterRole",
             Self::ClusterRoleBinding => "ClusterRoleBinding",
             Self::Deployment => "Deployment",
+            Self::StatefulSet => "StatefulSet",
             Self::PodDisruptionBudget => "PodDisruptionBudget",
         }
     }
@@ -331,8 +330,10 @@ pub struct Cluster {
     /// Fingerprint of the slices that say so, with their versions. While that is the same,
     /// nobody has seen one of the pods not ready.
     pub decoys_version: u64,
-    /// Names of the runtime classes.
-    pub runtime_classes: BTreeSet<String>,
+    /// The runtime classes, and the bytes of memory that each pod of one has beside its containers'.
+    pub runtime_classes: BTreeMap<String, u64>,
+    /// What volumes are made by, by name.
+    pub storage_classes: BTreeMap<String, LiveClass>,
 }
 
 impl Cluster {
@@ -341,5 +342,18 @@ impl Cluster {
         self.api_servers
             .iter()
             .any(|one| one.to_string() == address)
+    }
+
+    /// The class of a claim that names this one, or none: then the newest of the defaults, and of
+    /// two that are as new the first by name, as the API server has it.
+    pub fn storage_class(&self, name: Option<&str>) -> Option<(&str, &LiveClass)> {
+        let classes = self.storage_classes.iter();
+        let mut classes = classes.map(|(name, class)| (name.as_str(), class));
+        match name {
+            Some(name) => classes.find(|(held, _)| *held == name),
+            None => classes
+                .filter(|(_, class)| class.is_default)
+                .min_by_key(|(name, class)| (std::cmp::Reverse(class.created), *name)),
+        }
     }
 }

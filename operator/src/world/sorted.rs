@@ -34,7 +34,15 @@ impl<K: Ord, V> Sorted<K, V> {
         self.0.get(place).map(|(_, value)| value)
     }
 
-    /// The same, to be changed.
+    /// Whether anything is held under this key.
+    pub fn contains_key<Q: Ord + ?Sized>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
+        self.place(key).is_ok()
+    }
+
+    /// What is held under this key, to be changed.
     pub fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
     where
         K: Borrow<Q>,

@@ -3,8 +3,8 @@
 use super::{
     Stamped,
     facts::{
-        ChildKind, LiveChild, LiveDeployment, LiveDrill, LiveIntegration, LivePod, LivePolicy,
-        LiveWorker, Loss,
+        ChildKind, LiveChild, LiveDrill, LiveIntegration, LivePod, LivePolicy, LiveVolume,
+        LiveWorker, LiveWorkload, Loss,
     },
     sorted::Sorted,
 };
@@ -23,8 +23,10 @@ pub struct Surroundings {
     pub integrations: Sorted<Box<str>, Stamped<LiveIntegration>>,
     /// Workers.
     pub workers: Sorted<Box<str>, Stamped<LiveWorker>>,
-    /// Their Deployments.
-    pub deployments: Sorted<Box<str>, Stamped<LiveDeployment>>,
+    /// Their Deployments and `StatefulSets`.
+    pub workloads: Sorted<(ChildKind, Box<str>), Stamped<LiveWorkload>>,
+    /// Volumes that claims have, or had, and whoever's those are.
+    pub volumes: Sorted<Box<str>, Stamped<LiveVolume>>,
     /// Drills.
     pub drills: Sorted<Box<str>, Stamped<LiveDrill>>,
     /// What the namespace says is lost, once it has been seen.
@@ -46,7 +48,8 @@ impl Surroundings {
             pods,
             integrations,
             workers,
-            deployments,
+            workloads,
+            volumes,
             drills,
             losses,
         } = self;
@@ -55,7 +58,8 @@ impl Surroundings {
             && pods.is_empty()
             && integrations.is_empty()
             && workers.is_empty()
-            && deployments.is_empty()
+            && workloads.is_empty()
+            && volumes.is_empty()
             && drills.is_empty()
             && losses.is_empty()
     }

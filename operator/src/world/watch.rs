@@ -6,6 +6,7 @@
 mod drills;
 mod kinds;
 mod slices;
+mod storage;
 
 use std::{
     fmt::Debug,

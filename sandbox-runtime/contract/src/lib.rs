@@ -51,6 +51,10 @@ pub struct Place {
     pub path: String,
     /// Whether it may be written: then it has to be in memory, else mounted read-only.
     pub writable: bool,
+    /// Whether it is a volume that outlives the pod: then it may be written, and has to lie at the
+    /// very path, wherever links of the image lead from there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lasting: bool,
 }
 
 /// One thing to try, and what has to come of it.

@@ -87,13 +87,14 @@ fn first(paths: &[&str]) -> Option<String> {
     paths.iter().find_map(|path| fs::read_to_string(path).ok())
 }
 
-/// A place as the table of mounts spells it: an image may lead there by links of its own.
+/// A place as the table of mounts spells it: an image may lead there by links of its own. But not to
+/// where a volume lies, whose content is the user's: it could be laid over what this look reads.
 fn resolved(place: &Place) -> Place {
-    let path = fs::canonicalize(&place.path);
-    Place {
-        path: path.map_or_else(|_| place.path.clone(), |path| path.display().to_string()),
-        writable: place.writable,
+    let mut place = place.clone();
+    if let (false, Ok(path)) = (place.lasting, fs::canonicalize(&place.path)) {
+        place.path = path.display().to_string();
     }
+    place
 }
 
 fn present() -> Vec<&'static str> {
@@ -248,9 +249,15 @@ mod tests {
         let place = |path: &Path| Place {
             path: path.display().to_string(),
             writable: true,
+            lasting: false,
         };
         let straight = fs::canonicalize(directory.join("true")).unwrap();
         assert_eq!(resolved(&place(&directory.join("link"))), place(&straight));
+        let volume = Place {
+            lasting: true,
+            ..place(&directory.join("link"))
+        };
+        assert_eq!(resolved(&volume), volume, "a link is not followed");
         fs::remove_dir_all(&directory).unwrap();
         let nowhere = place(Path::new("/nowhere/at/all"));
         assert_eq!(resolved(&nowhere), nowhere);

@@ -41,6 +41,9 @@ const KUBELETS: [&str; 4] = [
 /// Devices that are mounted where they cannot be made: in a user namespace.
 const DEVICES: [&str; 6] = ["full", "null", "random", "tty", "urandom", "zero"];
 
+/// File systems by which a kernel shows itself; none of them is a volume.
+const KERNELS: [&str; 6] = ["cgroup", "cgroup2", "devpts", "devtmpfs", "proc", "sysfs"];
+
 /// One line of the table.
 #[derive(Clone, Copy, Debug)]
 struct Mount<'a> {
@@ -128,12 +131,14 @@ impl<'a> Mount<'a> {
     }
 
     /// Whether it is what the pod is to have there. What may be written is in memory, as far as the
-    /// kernel tells: gVisor's names no file system of the node.
+    /// kernel tells (gVisor's names no file system of the node), or a volume, which is any file
+    /// system but those by which a kernel shows itself.
     fn is_at(self, place: &Place, runtime: SeenRuntime) -> bool {
-        let kept = match (place.writable, runtime) {
-            (false, _) => self.is_read_only(),
-            (true, SeenRuntime::Host) => self.kind == "tmpfs",
-            (true, SeenRuntime::GVisor) => true,
+        let kept = match (place.lasting, place.writable, runtime) {
+            (true, ..) => !KERNELS.contains(&self.kind),
+            (_, false, _) => self.is_read_only(),
+            (_, true, SeenRuntime::Host) => self.kind == "tmpfs",
+            (_, true, SeenRuntime::GVisor) => true,
         };
         self.point == place.path && kept
     }
@@ -149,7 +154,8 @@ fn within(point: &str, above: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Mounts that are neither usual nor at one of these places, whose paths have no links left in them.
+/// Mounts that are neither usual nor at one of these places, whose paths have no links left in them
+/// but for those of lasting ones, where a link is a fault.
 /// A line that is none counts as one.
 pub fn foreign(table: &str, places: &[Place], runtime: SeenRuntime) -> Strays {
     Strays::of(table.lines().filter_map(|line| match Mount::of(line) {

@@ -57,7 +57,8 @@ const CONTROLLER_MANAGER: &str = "kube-controller-manager --kubeconfig {dir}/con
     --service-account-private-key-file {dir}/sa.key --use-service-account-credentials --leader-elect=false \
     --kube-api-qps 1000 --kube-api-burst 2000 \
     --controllers=namespace-controller,garbage-collector-controller,serviceaccount-controller,resourcequota-controller,\
-    deployment-controller,replicaset-controller,disruption-controller";
+    deployment-controller,replicaset-controller,statefulset-controller,disruption-controller,\
+    persistentvolumeclaim-protection-controller";
 
 /// Where each of the programs listens.
 pub struct Ports {

@@ -89,7 +89,7 @@ fn rules() -> Vec<NamedRuleWithOperations> {
         rule("discovery.k8s.io", "v1", &["endpointslices"], verbs),
         rule(GROUP, "v1alpha1", &["executions"], &["CREATE"]),
         rule("networking.k8s.io", "v1", &["networkpolicies"], verbs),
-        rule("apps", "v1", &["deployments"], verbs),
+        rule("apps", "v1", &["deployments", "statefulsets"], verbs),
         rule("policy", "v1", &["poddisruptionbudgets"], verbs),
         rule(RBAC, "v1", bindings, verbs),
     ]
@@ -201,8 +201,18 @@ fn pods() -> Vec<Validation> {
             "dyn(object).spec",
         ),
         given(
-            "variables.resource != 'deployments' || !variables.grants",
+            "!(variables.resource in ['deployments', 'statefulsets']) || !variables.grants",
             "dyn(object).spec.template.spec",
+        ),
+        // A volume that is there already may be anybody's.
+        must(
+            "
+            variables.resource != 'statefulsets' || !variables.grants ||
+            dyn(object).spec.?volumeClaimTemplates.orValue([]).all(c,
+              ['dataSource', 'dataSourceRef', 'selector', 'volumeName'].all(f,
+                !(f in c.spec)))",
+            "the operator of Cloister may make no StatefulSet whose claims are for a volume that is \
+             there already, or for a copy of one",
         ),
     ]
 }
@@ -241,8 +251,8 @@ fn given(unless: &str, spec: &str) -> Validation {
     )
 }
 
-/// What Workers are made of: a Deployment and a budget each, by name, of the Worker that they are
-/// about and of no other pods.
+/// What Workers are made of: a Deployment or a `StatefulSet`, and a budget, by name, of the Worker that
+/// they are about and of no other pods.
 fn workers() -> Vec<Validation> {
     let of_worker = format!(
         "
@@ -255,14 +265,15 @@ fn workers() -> Vec<Validation> {
     vec![must(
         &format!(
             "
-            !(variables.resource in ['deployments', 'poddisruptionbudgets']) || !variables.grants ||
+            !(variables.resource in ['deployments', 'poddisruptionbudgets', 'statefulsets']) ||
+            !variables.grants ||
             {}",
             of_worker.trim()
         ),
         &format!(
-            "the operator of Cloister may write no Deployment and no PodDisruptionBudget but \
-             {WORKER_PREFIX}<name> of a Worker, with that as controller, which selects pods of that \
-             alone"
+            "the operator of Cloister may write no Deployment, StatefulSet and PodDisruptionBudget \
+             but {WORKER_PREFIX}<name> of a Worker, with that as controller, which selects pods of \
+             that alone"
         ),
     )]
 }
@@ -559,7 +570,7 @@ mod tests {
             "spec": {"selector": {"matchLabels": labels},
                 "template": {"spec": {"containers": [{"name": "a", "env": []}], "volumes": []}}}});
         let place = ("tenant-acme", "worker-poller");
-        for resource in ["deployments", "poddisruptionbudgets"] {
+        for resource in ["deployments", "poddisruptionbudgets", "statefulsets"] {
             assert_eq!(said(resource, place, &whole), [""; 0]);
             assert_eq!(said(resource, ("tenant-acme", "other"), &whole).len(), 1);
             for (path, value) in [
@@ -593,10 +604,35 @@ mod tests {
         ] {
             let mut object = whole.clone();
             *object.pointer_mut(&format!("{pod}/{path}")).unwrap() = value;
-            let said = said("deployments", place, &object);
+            for resource in ["deployments", "statefulsets"] {
+                let said = said(resource, place, &object);
+                assert!(
+                    matches!(&*said, [one] if one.contains("is given anything of the tenant's")),
+                    "{resource} {path}: {said:?}"
+                );
+            }
+        }
+        let claims = |more: &Value| {
+            let mut object = whole.clone();
+            let mut claim =
+                json!({"metadata": {"name": "data"}, "spec": {"volumeMode": "Filesystem"}});
+            for (field, value) in more.as_object().into_iter().flatten() {
+                claim["spec"][field] = value.clone();
+            }
+            object["spec"]["volumeClaimTemplates"] = json!([claim]);
+            said("statefulsets", place, &object)
+        };
+        assert_eq!(claims(&json!({})), [""; 0]);
+        for more in [
+            json!({"volumeName": "of-another-tenant"}),
+            json!({"dataSource": {"kind": "PersistentVolumeClaim", "name": "theirs"}}),
+            json!({"dataSourceRef": {"kind": "PersistentVolumeClaim", "name": "theirs"}}),
+            json!({"selector": {"matchLabels": {"a": "b"}}}),
+        ] {
+            let said = claims(&more);
             assert!(
-                matches!(&*said, [one] if one.contains("is given anything of the tenant's")),
-                "{path}: {said:?}"
+                matches!(&*said, [one] if one.contains("a volume that is there already")),
+                "{more}: {said:?}"
             );
         }
     }

@@ -229,6 +229,18 @@ fn container_rules() -> Vec<Validation> {
 
 fn pod_rules() -> Vec<Validation> {
     vec![
+        // A claim lasts longer than a pod, and what a Worker keeps in its own is nobody else's.
+        // Which pods are a Worker's, cloister-probes says.
+        must(
+            &format!(
+                "
+                object.metadata.?labels[?'{ROLE_LABEL}'].orValue('') == '{ROLE_WORKER}' ||
+                object.spec.?volumes.orValue([]).all(v,
+                  !has(v.persistentVolumeClaim) && !has(v.ephemeral))"
+            ),
+            "spec.volumes: a claim is for pods of Workers alone, by spec.volumes of the Worker; use \
+             an emptyDir, or make it a Worker",
+        ),
         must(
             "
             object.spec.?securityContext.?supplementalGroups.orValue([]).all(g, g != 0) &&
@@ -374,6 +386,22 @@ mod tests {
             context[key] = value.clone();
         }
         context
+    }
+
+    #[test]
+    fn rejects_a_claim_in_any_pod_but_a_workers() {
+        for volume in [
+            json!({"name": "a", "persistentVolumeClaim": {"claimName": "data-worker-poller-0"}}),
+            json!({"name": "a", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}}),
+        ] {
+            refused(
+                "Hardened",
+                &json!({"volumes": [volume]}),
+                "spec.volumes: a claim is for pods",
+            );
+        }
+        let scratch = json!({"volumes": [{"name": "a", "emptyDir": {}}]});
+        assert_eq!(said("Hardened", &scratch), [""; 0]);
     }
 
     /// Pod security refuses these too, today. It lets them pass for pods in a user namespace

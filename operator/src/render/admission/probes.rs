@@ -1,7 +1,8 @@
 //! Policy `cloister-probes`: what marks a pod of a tenant as Cloister's own, a probe, a sandbox
 //! or a Worker's, only the operator writes. They are known by their labels: what a probe reports is
 //! believed, and a sandbox may dial the operator. A Worker's are made by the controller of
-//! `ReplicaSets`, from what the operator wrote; [`workers`](super::workers) sees to that.
+//! `ReplicaSets` or `StatefulSets`, from what the operator wrote; [`workers`](super::workers) sees to
+//! that.
 //!
 //! In: names. Out: the policy. What leaves labels and annotations alone (the kubelet's
 //! status, finalizers) passes, so nothing can get stuck here.
@@ -10,7 +11,7 @@ use crds::well_known::{GROUP, ROLE_LABEL, ROLE_WORKER};
 
 use super::{
     Policy, Scope, begins, condition, kept, must, operator_user, rule, variable,
-    workers::REPLICA_SETS,
+    workers::{REPLICA_SETS, STATEFUL_SETS},
 };
 use crate::names::{PROBE_PREFIX, SANDBOX_PREFIX, WORKER_PREFIX};
 
@@ -82,18 +83,20 @@ pub fn policy() -> Policy {
     }
 }
 
-/// The request does not make a pod of a Worker on behalf of its `ReplicaSet`.
+/// The request does not make a pod of a Worker on behalf of its `ReplicaSet` or `StatefulSet`.
 fn not_of_a_worker() -> String {
     format!(
         "
         !(request.operation == 'CREATE' && request.kind.kind == 'Pod' &&
           request.?subResource.orValue('') == '' &&
-          request.userInfo.username in ['{}'] &&
           object.metadata.?labels[?'{ROLE_LABEL}'].orValue('') == '{ROLE_WORKER}' &&
           object.metadata.?generateName.orValue('').startsWith('{WORKER_PREFIX}') &&
           object.metadata.?ownerReferences.orValue([]).exists(o,
-            o.?controller.orValue(false) && o.kind == 'ReplicaSet'))",
-        REPLICA_SETS.join("', '")
+            o.?controller.orValue(false) && (
+              o.kind == 'ReplicaSet' && request.userInfo.username in ['{}'] ||
+              o.kind == 'StatefulSet' && request.userInfo.username in ['{}'])))",
+        REPLICA_SETS.join("', '"),
+        STATEFUL_SETS.join("', '")
     )
 }
 

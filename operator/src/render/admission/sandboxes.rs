@@ -229,7 +229,6 @@ fn rejects_a_pod_of_the_operator_that_is_given_what_is_the_tenants() {
         json!({"hostPath": {"path": "/"}}),
         json!({"secret": {"secretName": "credential"}}),
         json!({"configMap": {"name": "settings"}}),
-        json!({"persistentVolumeClaim": {"claimName": "data"}}),
         json!({"csi": {"driver": "secrets-store.csi.k8s.io"}}),
         json!({"projected": {"sources": [{"secret": {"name": "credential"}}]}}),
         json!({"projected": {"sources": [token(AUDIENCE), {"configMap": {"name": "a"}}]}}),
@@ -240,6 +239,20 @@ fn rejects_a_pod_of_the_operator_that_is_given_what_is_the_tenants() {
         volume["name"] = json!("tmp");
         refused("/spec/volumes/3", &volume, words);
     }
+    // Nor by anybody's word a claim, which is for pods of Workers.
+    let claim = json!({"name": "tmp", "persistentVolumeClaim": {"claimName": "data"}});
+    let mut claiming = sandbox();
+    claiming["spec"]["volumes"][3] = claim;
+    let said_to_it = said(&claiming);
+    let beginnings = ["cloister-pods: spec.volumes: a claim is", words];
+    assert!(
+        said_to_it.len() == 2
+            && said_to_it
+                .iter()
+                .zip(beginnings)
+                .all(|(one, w)| one.starts_with(w)),
+        "{said_to_it:?}"
+    );
     let from = |kind: &str| json!([{"name": "A", "valueFrom": {kind: {"name": "a", "key": "b"}}}]);
     let main = "/spec/containers/0";
     refused(&format!("{main}/env"), &from("secretKeyRef"), words);

@@ -22,6 +22,8 @@ const WORKERS: u32 = 100;
 
 /// Most Drills of a tenant: one runs at a time.
 const DRILLS: u32 = 20;
+/// Most autoscalers of a tenant; each may hold 1 MiB, as far as the server has bounds.
+const AUTOSCALERS: u32 = 100;
 
 /// The quota: the tenant's limits, and room for one probe, which finds a place also when the
 /// tenant uses all of its own. Nothing reserves that room: a tenant that takes it too is not
@@ -40,7 +42,11 @@ pub fn resource_quota(owner: &Owner, namespace: &str, quota: Quota) -> ResourceQ
     let hard = [
         ("count/drills.cloister.dev", Amount::count(DRILLS)),
         ("count/executions.cloister.dev", Amount::count(executions)),
-        // These three fill the store that all tenants share, and no member can delete a Secret.
+        (
+            "count/horizontalpodautoscalers.autoscaling",
+            Amount::count(AUTOSCALERS),
+        ),
+        // These, too, fill the store that all tenants share, and no member can delete a Secret.
         ("count/integrations.cloister.dev", integrations),
         ("count/secrets", Amount::count(SECRETS)),
         ("count/workers.cloister.dev", Amount::count(WORKERS)),

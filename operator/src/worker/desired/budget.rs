@@ -5,7 +5,7 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
-use super::deployment::{child, selector};
+use super::pod::{child, selector};
 use crate::worker::validate::ValidWorker;
 
 /// The budget: what is left when a zone is lost is what is left when somebody asks.

@@ -1,4 +1,4 @@
-//! What is kept of a Worker for its tenant's boundary, of its Deployment, and of its pods.
+//! What is kept of a Worker for its tenant's boundary, of what makes its pods, and of those.
 
 use contract::{Check, work::WorkConfig};
 use crds::{
@@ -6,7 +6,10 @@ use crds::{
     tenant::EgressRule,
     well_known::{ROLE_LABEL, ROLE_WORKER, WORKER_LABEL},
 };
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    core::v1::{Pod, PodTemplateSpec},
+};
 
 use super::Uid;
 use crate::supervised::CONFIG_OPTION;
@@ -34,27 +37,24 @@ impl LiveWorker {
     }
 }
 
-/// What is kept of the Deployment of a Worker beyond what is kept of any child.
+/// What is kept of the Deployment or `StatefulSet` of a Worker beyond what is kept of any child.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LiveDeployment {
+pub struct LiveWorkload {
     /// Its template's [`REVISION_LABEL`].
     pub revision: Box<str>,
     /// Addresses of the API server that its pods were told to look at.
     pub api_servers: Vec<String>,
     /// Its controller has not taken note of the newest spec yet.
     pub behind: bool,
-    /// A new version did not come up in time; the controller's words.
+    /// A new version did not come up in time; the controller's words, if it says so.
     pub stuck: Option<Box<str>>,
-    /// No pod can be made; the API server's words.
+    /// No pod can be made; the API server's words, if the controller tells.
     pub failure: Option<Box<str>>,
 }
 
-impl LiveDeployment {
+impl LiveWorkload {
     /// Boils a Deployment down.
-    pub fn of(object: &Deployment) -> Self {
-        let spec = object.spec.as_ref();
-        let labels = spec.and_then(|spec| spec.template.metadata.as_ref()?.labels.as_ref());
-        let revision = labels.and_then(|labels| labels.get(REVISION_LABEL));
+    pub fn of_deployment(object: &Deployment) -> Self {
         let status = object.status.as_ref();
         let conditions = status.iter().flat_map(|s| s.conditions.iter().flatten());
         let message = |type_: &str, status: &str, reason: Option<&str>| -> Option<Box<str>> {
@@ -64,20 +64,38 @@ impl LiveDeployment {
             meant.then(|| found.message.clone().unwrap_or_default().into())
         };
         Self {
-            revision: revision
-                .map(|text| text.as_str().into())
-                .unwrap_or_default(),
-            api_servers: api_servers(object).unwrap_or_default(),
             behind: status.and_then(|s| s.observed_generation) < object.metadata.generation,
             stuck: message("Progressing", "False", Some("ProgressDeadlineExceeded")),
             failure: message("ReplicaFailure", "True", None),
+            ..Self::of_template(object.spec.as_ref().map(|spec| &spec.template))
+        }
+    }
+
+    /// Boils a `StatefulSet` down: its controller says in events alone what is in its way.
+    pub fn of_stateful_set(object: &StatefulSet) -> Self {
+        let status = object.status.as_ref();
+        Self {
+            behind: status.and_then(|s| s.observed_generation) < object.metadata.generation,
+            ..Self::of_template(object.spec.as_ref().map(|spec| &spec.template))
+        }
+    }
+
+    fn of_template(template: Option<&PodTemplateSpec>) -> Self {
+        let labels = template.and_then(|template| template.metadata.as_ref()?.labels.as_ref());
+        let revision = labels.and_then(|labels| labels.get(REVISION_LABEL));
+        Self {
+            revision: revision
+                .map(|text| text.as_str().into())
+                .unwrap_or_default(),
+            api_servers: template.and_then(api_servers).unwrap_or_default(),
+            ..Self::default()
         }
     }
 }
 
-/// Addresses of the API server in what the supervisors of a Deployment are told.
-fn api_servers(object: &Deployment) -> Option<Vec<String>> {
-    let pod = object.spec.as_ref()?.template.spec.as_ref()?;
+/// Addresses of the API server in what the supervisors of a template's pods are told.
+fn api_servers(template: &PodTemplateSpec) -> Option<Vec<String>> {
+    let pod = template.spec.as_ref()?;
     let arguments = pod.containers.first()?.args.as_deref()?;
     let option = arguments.iter().position(|one| one == CONFIG_OPTION)?;
     let config: WorkConfig = serde_json::from_str(arguments.get(option + 1)?).ok()?;
@@ -240,7 +258,7 @@ mod tests {
                 "spec": {"replicas": 3, "selector": {}, "template": {"metadata": {
                     "labels": {"cloister.dev/revision": "7"}}}},
                 "status": {"observedGeneration": 2, "conditions": conditions}});
-            LiveDeployment::of(&serde_json::from_value(object).unwrap())
+            LiveWorkload::of_deployment(&serde_json::from_value(object).unwrap())
         };
         let quiet = of(json!([{"type": "Progressing", "status": "True", "reason": "a"}]));
         assert_eq!((&*quiet.revision, quiet.behind), ("7", false));

@@ -1,9 +1,12 @@
-//! What must stay of a Worker's Deployment and budget as Cloister wrote it.
+//! What must stay of a Worker's Deployment or `StatefulSet` and budget as Cloister wrote it.
 //!
-//! The API server fills a Deployment with defaults. Those are left out of what is compared, on
+//! The API server fills them with defaults. Those are left out of what is compared, on
 //! both sides, so that what was written and what is read compare equal.
 
-use k8s_openapi::api::{apps::v1::Deployment, policy::v1::PodDisruptionBudget};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    policy::v1::PodDisruptionBudget,
+};
 use serde_json::{Value, json};
 
 use super::{Child, ChildKind};
@@ -29,6 +32,23 @@ impl Child for Deployment {
     fn governed(&self) -> Value {
         let mut spec = json!(self.spec);
         // An annotation of somebody's (`kubectl rollout restart`) makes another template.
+        strip_defaults(&mut spec);
+        spec
+    }
+}
+
+impl Child for StatefulSet {
+    const KIND: ChildKind = ChildKind::StatefulSet;
+    const CONTENT: &'static [&'static str] = &["spec"];
+    fn governed(&self) -> Value {
+        let mut spec = json!(self.spec);
+        // What the server says of a claim that it has not made.
+        let claims = spec.get_mut("volumeClaimTemplates");
+        for claim in claims.and_then(Value::as_array_mut).into_iter().flatten() {
+            if let Some(claim) = claim.as_object_mut() {
+                claim.remove("status");
+            }
+        }
         strip_defaults(&mut spec);
         spec
     }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crds::{Integration, Worker, well_known};
+use crds::{Integration, Worker, scalar::Amount, well_known};
 use k8s_openapi::api::{
-    apps::v1::Deployment,
+    apps::v1::{Deployment, StatefulSet},
     core::v1::{LimitRange, Namespace, Node, Pod, ResourceQuota, ServiceAccount},
     networking::v1::NetworkPolicy,
     node::v1::RuntimeClass,
@@ -19,8 +19,8 @@ use crate::{
     world::{
         Concerns, Index,
         facts::{
-            self, Child, Cluster, LiveChild, LiveDeployment, LiveIntegration, LiveNode, LivePod,
-            LivePolicy, LiveWorker,
+            self, Child, Cluster, LiveChild, LiveIntegration, LiveNode, LivePod, LivePolicy,
+            LiveWorker, LiveWorkload,
         },
     },
 };
@@ -64,6 +64,7 @@ placed!(ClusterRoleBinding, |binding| names::tenant_of_cluster_role(
 .map(ToOwned::to_owned));
 placed!(NetworkPolicy, |policy| Index::tenant_of(policy));
 placed!(Deployment, |deployment| Index::tenant_of(deployment));
+placed!(StatefulSet, |set| Index::tenant_of(set));
 placed!(PodDisruptionBudget, |budget| Index::tenant_of(budget));
 
 pub(super) fn child_seen<K: Placed>(object: &K, index: &mut Index, epoch: u32) -> Concerns {
@@ -154,41 +155,50 @@ impl Observed for NetworkPolicy {
     }
 }
 
-/// A child of a Worker, and how far its pods have come.
-impl Observed for Deployment {
-    fn seen(&self, index: &mut Index, epoch: u32) -> Concerns {
-        let Some(tenant) = self.tenant() else {
-            return Concerns::Nobody;
-        };
-        let as_child = child_seen(self, index, epoch);
-        let deployments = &mut index.around(&tenant).deployments;
-        let stamp = (facts::version(&self.metadata), epoch);
-        let key = self.name_any().into_boxed_str();
-        let changed = note(deployments, key, LiveDeployment::of(self), stamp);
-        concerns(changed || as_child != Concerns::Nobody, tenant)
-    }
+/// Children of a Worker, and how far its pods have come.
+macro_rules! observed_as_workload {
+    ($($kind:ty => $boil:path);+ $(;)?) => { $(
+        impl Observed for $kind {
+            fn seen(&self, index: &mut Index, epoch: u32) -> Concerns {
+                let Some(tenant) = self.tenant() else {
+                    return Concerns::Nobody;
+                };
+                let as_child = child_seen(self, index, epoch);
+                let workloads = &mut index.around(&tenant).workloads;
+                let stamp = (facts::version(&self.metadata), epoch);
+                let key = (<Self as Child>::KIND, self.name_any().into_boxed_str());
+                let changed = note(workloads, key, $boil(self), stamp);
+                concerns(changed || as_child != Concerns::Nobody, tenant)
+            }
 
-    fn gone(&self, index: &mut Index) -> Concerns {
-        let Some(tenant) = self.tenant() else {
-            return Concerns::Nobody;
-        };
-        let (key, version) = (
-            self.name_any().into_boxed_str(),
-            facts::version(&self.metadata),
-        );
-        forget(&mut index.around(&tenant).deployments, &key, version);
-        child_gone(self, index)
-    }
+            fn gone(&self, index: &mut Index) -> Concerns {
+                let Some(tenant) = self.tenant() else {
+                    return Concerns::Nobody;
+                };
+                let key = (<Self as Child>::KIND, self.name_any().into_boxed_str());
+                let version = facts::version(&self.metadata);
+                forget(&mut index.around(&tenant).workloads, &key, version);
+                child_gone(self, index)
+            }
 
-    fn swept(index: &mut Index, epoch: u32, _: Option<&str>) -> Concerns {
-        index.sweep(|around| {
-            let children = keep_listed(&mut around.children, epoch, |(kind, _)| {
-                *kind == <Self as Child>::KIND
-            });
-            keep_listed(&mut around.deployments, epoch, |_| true) && children
-        })
-    }
+            fn swept(index: &mut Index, epoch: u32, _: Option<&str>) -> Concerns {
+                index.sweep(|around| {
+                    let children = keep_listed(&mut around.children, epoch, |(kind, _)| {
+                        *kind == <Self as Child>::KIND
+                    });
+                    keep_listed(&mut around.workloads, epoch, |(kind, _)| {
+                        *kind == <Self as Child>::KIND
+                    }) && children
+                })
+            }
+        }
+    )+ };
 }
+
+observed_as_workload!(
+    Deployment => LiveWorkload::of_deployment;
+    StatefulSet => LiveWorkload::of_stateful_set;
+);
 
 /// What a pod does that is no Worker's, concerns no Worker.
 fn pod_concerns(changed: bool, tenant: String, of_worker: bool) -> Concerns {
@@ -315,12 +325,23 @@ impl Observed for Node {
     }
 }
 
+/// Bytes of memory that a class adds to what the containers of a pod may have.
+fn beside(class: &RuntimeClass) -> u64 {
+    let overhead = class
+        .overhead
+        .as_ref()
+        .and_then(|one| one.pod_fixed.as_ref());
+    let memory = overhead.and_then(|overhead| overhead.get("memory"));
+    let amount = memory.and_then(|memory| memory.0.parse::<Amount>().ok());
+    amount.map(Amount::bytes).unwrap_or_default()
+}
+
 impl Observed for RuntimeClass {
     fn seen(&self, index: &mut Index, epoch: u32) -> Concerns {
         let name = self.name_any();
         index.listed::<Self>(&name, epoch);
         shared(index, |cluster| {
-            cluster.runtime_classes.insert(name);
+            cluster.runtime_classes.insert(name, beside(self));
         })
     }
 
@@ -334,7 +355,9 @@ impl Observed for RuntimeClass {
     fn swept(index: &mut Index, epoch: u32, _: Option<&str>) -> Concerns {
         let gone = index.unlisted::<Self>(epoch);
         shared(index, |cluster| {
-            cluster.runtime_classes.retain(|name| !gone.contains(name));
+            cluster
+                .runtime_classes
+                .retain(|name, _| !gone.contains(name));
         })
     }
 }

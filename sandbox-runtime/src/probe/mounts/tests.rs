@@ -74,6 +74,7 @@ fn places() -> Vec<Place> {
     let place = |(path, writable): (&str, bool)| Place {
         path: path.to_owned(),
         writable,
+        lasting: false,
     };
     let all = [
         ("/cloister", false),
@@ -175,6 +176,28 @@ fn each_place_has_to_be_what_was_asked_for() {
     }
     let all = foreign(SANDBOX, &[], HOST);
     assert_eq!(all.to_string(), "/cloister (tmpfs, ro) and 3 more");
+}
+
+#[test]
+fn a_volume_is_at_its_very_path_and_shows_no_kernel() {
+    let volume = Place {
+        path: "/data".to_owned(),
+        writable: true,
+        lasting: true,
+    };
+    let named = |line: &str| foreign(line, std::slice::from_ref(&volume), HOST).to_string();
+    for kind in ["ext4", "xfs", "nfs4", "fuse.a", "tmpfs"] {
+        let line = format!("9 1 254:0 /claims/1 /data rw,relatime,idmapped - {kind} /dev/vda rw");
+        assert_eq!(named(&line), "none", "{kind}");
+    }
+    for kind in KERNELS {
+        let line = format!("9 1 0:9 / /data rw - {kind} none rw");
+        assert_eq!(named(&line), format!("/data ({kind}, rw)"));
+    }
+    for point in ["/sys/fs/cgroup", "/cloister", "/data/more", "/dat"] {
+        let line = format!("9 1 254:0 /claims/1 {point} rw - ext4 /dev/vda rw");
+        assert_eq!(named(&line), format!("{point} (ext4, rw)"));
+    }
 }
 
 #[test]

@@ -47,6 +47,30 @@ pub fn poll(address: &str, seconds: &str) -> ExitCode {
     }
 }
 
+/// Dials all of them, and says of each whether it can be reached. Rests if that is the first one and
+/// no other.
+pub fn guard(open: &str, shut: &[&str]) -> ExitCode {
+    let reached = |address: &str| {
+        let outcome = dial(address, PATIENCE);
+        let verdict = outcome
+            .as_ref()
+            .map_or_else(ToString::to_string, |()| "reached".to_owned());
+        println!("{address} {verdict}");
+        outcome.is_ok()
+    };
+    let through = reached(open);
+    let out = shut.iter().filter(|address| reached(address)).count();
+    match (through, out) {
+        (true, 0) => {
+            println!("as asked");
+            thread::sleep(Duration::from_secs(1_000_000_000));
+            ExitCode::SUCCESS
+        }
+        (false, 0) => ExitCode::from(10),
+        (_, _) => ExitCode::from(11),
+    }
+}
+
 /// Opens a connection, and closes it.
 pub fn dial(address: &str, patience: Duration) -> io::Result<()> {
     let address: SocketAddr = address.parse().map_err(io::Error::other)?;

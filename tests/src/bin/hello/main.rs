@@ -25,6 +25,10 @@ Usage: hello [NAME]                greet, leave a result, end with 0
        hello dial IP:PORT...       say of each address whether it can be reached
        hello poll SECONDS IP:PORT [NAME]
                                    call it so often until it is ended; NAME tells it from others
+       hello guard IP:PORT IP:PORT...
+                                   rest if the first can be reached and no other, else end with 10
+                                   or 11
+       hello keep FILE             count in it how often it was started, say so, and rest
        hello hostile [linger] [IP:PORT]...
                                    try to get out, by these addresses too; then stay a while
        hello race IP:PORT...       dial them all before anything else, and say who answered
@@ -48,6 +52,8 @@ fn main() -> ExitCode {
         }
         ["dial", addresses @ ..] => dial::run(addresses),
         ["poll", seconds, address] | ["poll", seconds, address, _] => dial::poll(address, seconds),
+        ["guard", open, shut @ ..] => dial::guard(open, shut),
+        ["keep", path] => keep(path),
         ["hostile", "linger", addresses @ ..] => {
             let outcome = hostile::run(addresses);
             rest("3");
@@ -94,6 +100,23 @@ fn count(lines: &str, pause: &str, code: &str) -> ExitCode {
     }
     eprintln!("counted {lines}");
     ExitCode::from(code.parse().unwrap_or(1))
+}
+
+fn keep(path: &str) -> ExitCode {
+    let before = fs::read_to_string(path).unwrap_or_default().lines().count();
+    let more = fs::OpenOptions::new().append(true).create(true).open(path);
+    let kept = more.and_then(|mut file| writeln!(file, "started"));
+    match kept {
+        Ok(()) => {
+            println!("started {} times", before + 1);
+            rest("1000000000");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            println!("failed to keep {path}: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn rest(seconds: &str) {
