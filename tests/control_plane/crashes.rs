@@ -17,7 +17,7 @@ use crate::{
     tenants::{self, LIMIT, difference, path, proven, says, state_of, tenant, with},
 };
 
-type State = BTreeMap<String, Value>;
+pub type State = BTreeMap<String, Value>;
 
 pub const FLAVOURS: [Flavour; 2] = [Flavour::AnswerLost, Flavour::NeverSent];
 
@@ -44,7 +44,7 @@ async fn reaches(plane: &ControlPlane, name: &str, expected: &State) {
 
 /// Runs `act` on an operator that dies in its `n`-th write, and a new operator after it.
 /// Says whether there was an `n`-th write.
-async fn crash<A: AsyncFnOnce()>(
+pub async fn crash<A: AsyncFnOnce()>(
     plane: &ControlPlane,
     name: &str,
     operator: &mut Operator,
@@ -60,7 +60,7 @@ async fn crash<A: AsyncFnOnce()>(
 }
 
 /// Lets an operator come to rest; returns what it wrote since `before`.
-async fn rest(operator: &Operator, before: usize) -> Vec<String> {
+pub async fn rest(operator: &Operator, before: usize) -> Vec<String> {
     let mut count = usize::MAX;
     loop {
         let writes = operator.crash.writes();
@@ -103,9 +103,9 @@ async fn calm(plane: &ControlPlane, name: &str) -> (State, Vec<String>, Vec<Stri
 /// In how many writes an operator has died at the least, of those that it made when it did
 /// not die. One made again (the status of a removal, which says how far it is) may be one
 /// fewer the next time; a write that no run has died in is a hole.
-fn least(writes: &[String]) -> usize {
+pub fn least(writes: &[String]) -> usize {
     let different: BTreeSet<&String> = writes.iter().collect();
-    FLAVOURS.len() * different.len() - FLAVOURS.len()
+    (FLAVOURS.len() * different.len()).saturating_sub(FLAVOURS.len())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! What the operator promises about objects, on a real API server: [`convergence`],
 //! [`crashes`], [`teardown`], [`ownership`], [`openings`], [`rights`],
-//! [`workers`], [`drills`], [`volumes`].
+//! [`workers`], [`drills`], [`volumes`], [`worker_crashes`].
 //!
 //! The operator runs in the test's own process, by the same function as in production,
 //! with the rights of its service account. No node, no container: see `tests::control_plane`.
@@ -17,4 +17,5 @@ mod rights;
 mod teardown;
 mod tenants;
 mod volumes;
+mod worker_crashes;
 mod workers;

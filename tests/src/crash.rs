@@ -118,13 +118,14 @@ async fn never() -> Result<Response<Body>, kube::Error> {
     std::future::pending().await
 }
 
-/// Lists and watches of Tenants show one alone, and those of Drills what is in its namespace.
+/// Lists and watches of Tenants show one alone, and those of Drills and Workers what is in its
+/// namespace.
 fn narrow(request: &mut Request<Body>, tenant: &str) {
     let uri = request.uri().to_string();
     let (path, query) = uri.split_once('?').unwrap_or((&uri, ""));
     let field = match path.rsplit_once('/') {
         Some((_, "tenants")) => format!("metadata.name%3D{tenant}"),
-        Some((_, "drills")) => format!("metadata.namespace%3Dtenant-{tenant}"),
+        Some((_, "drills" | "workers")) => format!("metadata.namespace%3Dtenant-{tenant}"),
         _ => return,
     };
     if *request.method() == Method::GET {
