@@ -37,7 +37,7 @@ pub use self::{
     },
     policy::LivePolicy,
     storage::{LiveClass, LiveVolume, Reach},
-    worker::{LiveReplica, LiveWorker, LiveWorkload, REVISION_LABEL, Trouble},
+    worker::{LiveReplica, LiveWorker, LiveWorkload, REVISION_LABEL, SUPERVISED, Trouble},
 };
 use crate::digest;
 

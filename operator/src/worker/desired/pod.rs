@@ -32,7 +32,7 @@ use crate::{
         self, CONFIG_OPTION, TMP, WORK, bringer, host_address, in_memory, mount, resources,
     },
     worker::validate::ValidWorker,
-    world::facts::REVISION_LABEL,
+    world::facts::{REVISION_LABEL, SUPERVISED},
 };
 
 /// How long a pod stays bound to a node that is lost: less, and a hiccup moves it; more, and a lost
@@ -154,7 +154,7 @@ fn container(valid: &ValidWorker, api_servers: &[String]) -> Container {
     let volumes = &valid.terms.volumes;
     let of_volumes = volumes.iter().map(|one| mount(&one.name, &one.path, false));
     Container {
-        name: "worker".to_owned(),
+        name: SUPERVISED.to_owned(),
         image: Some(valid.terms.image.clone()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
         command: Some(vec![ENTRYPOINT.to_owned()]),

@@ -1,6 +1,9 @@
 //! What is kept of a Worker for its tenant's boundary, of what makes its pods, and of those.
 
-use contract::{Check, work::WorkConfig};
+use contract::{
+    Check,
+    work::{EXIT_BROKEN, EXIT_FAILED, EXIT_REFUSED, WorkConfig},
+};
 use crds::{
     Worker,
     tenant::EgressRule,
@@ -8,7 +11,7 @@ use crds::{
 };
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
-    core::v1::{Pod, PodTemplateSpec},
+    core::v1::{ContainerStateTerminated, Pod, PodTemplateSpec},
 };
 
 use super::Uid;
@@ -126,6 +129,13 @@ pub enum Trouble {
     NotStarted(Box<str>),
 }
 
+/// Name of the container that the supervisor is process 1 of.
+pub const SUPERVISED: &str = "worker";
+/// The exit code of a broken proof.
+const BROKEN: i32 = EXIT_BROKEN as i32;
+/// How the supervisor begins what it says of the command's own end, and of nothing else.
+const OF_COMMAND: &str = "the command ";
+
 /// What the kubelet says of a container that is only on its way.
 const ON_ITS_WAY: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
@@ -154,6 +164,27 @@ impl LiveReplica {
     }
 }
 
+/// What a container left when it ended.
+///
+/// What is in the termination message, the supervisor wrote if it ended by itself. If it was killed,
+/// it may be the command's: under gVisor nothing keeps that from writing there. So it is a fault of
+/// the proof by [`EXIT_BROKEN`] alone, with which nobody but the supervisor ends the container; and
+/// with other codes it is believed only if it says what anybody may.
+fn last_words(container: &str, ended: &ContainerStateTerminated) -> String {
+    let message = ended.message.as_deref().map(str::trim).unwrap_or_default();
+    let of_command = message.starts_with(OF_COMMAND);
+    let codes = [EXIT_FAILED, EXIT_REFUSED].map(i32::from);
+    let by_itself = codes.contains(&ended.exit_code) || container != SUPERVISED;
+    if message.is_empty() || !(of_command || by_itself || ended.exit_code == BROKEN) {
+        let reason = ended.reason.as_deref().unwrap_or("Error");
+        return format!("{reason}: exit code {}", ended.exit_code);
+    }
+    if ended.exit_code == BROKEN && !of_command {
+        return format!("the proof is broken: {message}");
+    }
+    message.to_owned()
+}
+
 fn trouble(pod: &Pod) -> Option<Trouble> {
     let status = pod.status.as_ref()?;
     let mut unmet = status.conditions.iter().flatten();
@@ -171,13 +202,7 @@ fn trouble(pod: &Pod) -> Option<Trouble> {
         let ended = now.and_then(|state| state.terminated.as_ref());
         let ended = ended.or_else(|| last?.terminated.as_ref());
         let left = ended.filter(|ended| ended.exit_code != 0);
-        let left = left.map(|ended| match ended.message.as_deref().map(str::trim) {
-            Some(message) if !message.is_empty() => message.to_owned(),
-            _ => {
-                let reason = ended.reason.as_deref().unwrap_or("Error");
-                format!("{reason}: exit code {}", ended.exit_code)
-            }
-        });
+        let left = left.map(|ended| last_words(&container.name, ended));
         let waiting = now
             .and_then(|state| state.waiting.as_ref())
             .and_then(|state| {
@@ -231,11 +256,27 @@ mod tests {
         let words = Trouble::NotStarted("ImagePullBackOff: no such image".into());
         assert_eq!(said(&pulling), Some(words));
 
-        let ended =
-            json!({"terminated": {"exitCode": 70, "reason": "Error", "message": "proof: uid\n"}});
-        let looping = container(waiting("CrashLoopBackOff", "back-off 40s"), ended);
-        let words = Trouble::NotStarted("CrashLoopBackOff: proof: uid".into());
-        assert_eq!(said(&looping), Some(words));
+        let fault = "Kubelet 10.0.0.1:10250: expected Blocked, saw Connected";
+        let left = |code: i32, message: &str| {
+            let ended = json!({"terminated": {"exitCode": code, "reason": "Error",
+                "message": format!("{message}\n")}});
+            let looping = container(waiting("CrashLoopBackOff", "back-off 40s"), ended);
+            let Some(Trouble::NotStarted(words)) = said(&looping) else {
+                panic!("{looping}")
+            };
+            words.strip_prefix("CrashLoopBackOff: ").unwrap().to_owned()
+        };
+        assert_eq!(left(124, fault), format!("the proof is broken: {fault}"));
+        // A command cannot have it said, whatever it writes and however it ends.
+        let by_itself = "the command exited with code 124, by itself";
+        assert_eq!(left(124, by_itself), by_itself);
+        for code in [3, 125, 137, 139] {
+            assert_eq!(left(code, fault), format!("Error: exit code {code}"));
+        }
+        assert_eq!(left(2, "not run: no Landlock"), "not run: no Landlock");
+        let killed = "the command was ended by signal 9, by itself";
+        assert_eq!(left(137, killed), killed);
+        assert_eq!(left(1, ""), "Error: exit code 1");
 
         let creating = container(waiting("ContainerCreating", ""), json!({}));
         assert_eq!(said(&creating), None);
