@@ -158,12 +158,14 @@ closed_list! {
         /// A role binding in the namespace is not Cloister's. Remove it.
         ForeignBinding,
 
-        /// Every pod is where it may be.
+        /// Every pod is where it may be, and every volume, as far as it says.
         Compliant,
         /// The spec names no residency.
         Unrestricted,
         /// A pod is on a node outside the residency.
         PodOutside,
+        /// A volume of a claim lies outside the residency, and no pod does.
+        VolumeOutside,
         /// No node is where the residency says. Correct it, or add nodes.
         NoSuchPlace,
     }

@@ -12,7 +12,7 @@ use crds::{
 use jiff::SignedDuration;
 use k8s_openapi::{
     api::{
-        core::v1::{Namespace, Node, Pod, ResourceQuota},
+        core::v1::{Namespace, Node, PersistentVolume, Pod, ResourceQuota},
         discovery::v1::EndpointSlice,
         networking::v1::NetworkPolicy,
         node::v1::RuntimeClass,
@@ -205,6 +205,7 @@ fn see(world: &World, object: &Value) {
         "ResourceQuota" => world.see(&parsed::<ResourceQuota>(&object)),
         "RoleBinding" => world.see(&parsed::<RoleBinding>(&object)),
         "Pod" => world.see(&parsed::<Pod>(&object)),
+        "PersistentVolume" => world.see(&parsed::<PersistentVolume>(&object)),
         other => panic!("no case has had a {other} yet"),
     }
 }
@@ -440,5 +441,5 @@ fn told(server: &Recording, show: &[String]) -> Value {
 
 #[tokio::test]
 async fn every_case_is_as_expected() {
-    cases::each("tenant/cases", 60, run).await;
+    cases::each("tenant/cases", 62, run).await;
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crds::{
     condition::{Finding, Verdict},
-    tenant::{IsolationStatus, State, TenantCondition, TenantReason},
+    tenant::{IsolationStatus, Residency, State, TenantCondition, TenantReason},
 };
 use jiff::Timestamp;
 
@@ -13,7 +13,10 @@ use super::{
     apply::{Applied, Repair, Sent},
     isolation, validate,
 };
-use crate::{probe::plan::Step, world::facts::ChildKind};
+use crate::{
+    probe::plan::Step,
+    world::facts::{ChildKind, Cluster, Reach},
+};
 
 /// The facts.
 #[derive(Clone, Debug)]
@@ -149,11 +152,17 @@ fn residency(valid: &ValidTenant) -> Finding<TenantCondition, TenantReason> {
             )
         }
         Some(residency) => {
-            let outside = outside(valid, residency);
+            let pods = pods_outside(valid, residency);
+            let reason = if pods.is_empty() {
+                TenantReason::VolumeOutside
+            } else {
+                TenantReason::PodOutside
+            };
+            let outside = [pods, volumes_outside(valid, residency)].concat();
             if !outside.is_empty() {
                 let shown: Vec<&str> = outside.iter().map(String::as_str).collect();
                 let message = format!("outside the residency: {}", isolation::listed(&shown));
-                (Verdict::False, TenantReason::PodOutside, message)
+                (Verdict::False, reason, message)
             } else if !valid.nowhere.is_empty() {
                 let message = format!(
                     "no node is in {}; correct spec.residency or label nodes",
@@ -161,7 +170,7 @@ fn residency(valid: &ValidTenant) -> Finding<TenantCondition, TenantReason> {
                 );
                 (Verdict::False, TenantReason::NoSuchPlace, message)
             } else {
-                let message = "every pod is where the residency allows";
+                let message = "every pod and every volume is where the residency allows";
                 (Verdict::True, TenantReason::Compliant, message.to_owned())
             }
         }
@@ -175,7 +184,7 @@ fn residency(valid: &ValidTenant) -> Finding<TenantCondition, TenantReason> {
 }
 
 /// Pods on nodes that the residency does not allow, or that nobody knows.
-fn outside(valid: &ValidTenant, residency: &crds::tenant::Residency) -> Vec<String> {
+fn pods_outside(valid: &ValidTenant, residency: &Residency) -> Vec<String> {
     let pods = valid
         .around
         .pods
@@ -188,4 +197,35 @@ fn outside(valid: &ValidTenant, residency: &crds::tenant::Residency) -> Vec<Stri
         (!inside).then(|| format!("pod {name} on {node}"))
     })
     .collect()
+}
+
+/// Volumes of the tenant's claims that lie, as far as they say, where the residency does not allow.
+fn volumes_outside(valid: &ValidTenant, residency: &Residency) -> Vec<String> {
+    let volumes = valid.around.volumes.iter();
+    let outside = volumes.filter(|(_, volume)| {
+        let mut reach = volume.fact.reach.iter();
+        reach.any(|reach| !holds(residency, reach, &valid.cluster))
+    });
+    outside
+        .map(|(name, volume)| format!("volume {name} of claim {}", volume.fact.claim))
+        .collect()
+}
+
+/// All that a volume can be reached from is inside: every node of it that there is, and what it names
+/// itself. Where it names a node that is gone, nobody can tell, and it is not.
+fn holds(residency: &Residency, reach: &Reach, cluster: &Cluster) -> bool {
+    let mut nodes = cluster
+        .nodes
+        .values()
+        .filter(|node| reach.holds(node))
+        .peekable();
+    let within = |named: Option<&[String]>, allowed: &[String]| {
+        let mut named = named.unwrap_or_default().iter();
+        allowed.is_empty() || named.all(|name| allowed.contains(name))
+    };
+    let known = nodes.peek().is_some() || reach.hosts.is_none();
+    known
+        && nodes.all(|node| validate::allows(residency, node))
+        && within(reach.zones.as_deref(), &residency.zones)
+        && within(reach.regions.as_deref(), &residency.regions)
 }
