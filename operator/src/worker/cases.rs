@@ -327,8 +327,8 @@ async fn run(case: &Case) -> Value {
     told
 }
 
-/// Admission takes what the operator writes, and the pods that come of it.
-fn admitted(case: &Case, object: &Value) {
+/// The namespace of the case, as admission sees it.
+fn namespace(case: &Case) -> Value {
     let residency = &case.tenant.get("residency").cloned().unwrap_or_default();
     let listed = |field: &str| match residency[field].as_array() {
         Some(names) => {
@@ -339,10 +339,15 @@ fn admitted(case: &Case, object: &Value) {
     };
     let isolation = case.tenant.get("isolation").cloned().unwrap_or_default();
     let runtime = isolation["runtime"].as_str().unwrap_or("Hardened");
-    let namespace = json!({"metadata": {
+    json!({"metadata": {
         "labels": {"cloister.dev/tenant": "acme", "cloister.dev/state": "Active"},
         "annotations": {"cloister.dev/runtime": runtime, "cloister.dev/regions": listed("regions"),
-            "cloister.dev/zones": listed("zones")}}});
+            "cloister.dev/zones": listed("zones")}}})
+}
+
+/// Admission takes what the operator writes, and the pods that come of it.
+fn admitted(case: &Case, object: &Value) {
+    let namespace = namespace(case);
     let asked = |user: &str, kind: &str, object: &Value| {
         let resource = format!("{}s", kind.to_lowercase());
         let request = json!({"operation": "CREATE", "userInfo": {"username": user},

@@ -561,15 +561,22 @@ mod tests {
         }
     }
 
-    #[test]
-    fn rejects_a_deployment_or_a_budget_that_is_of_no_worker_or_holds_what_is_the_tenants() {
+    /// Where what a Worker is made of lies.
+    const PLACE: (&str, &str) = ("tenant-acme", "worker-poller");
+
+    /// A workload of a Worker, as far as the policy looks.
+    fn workload() -> Value {
         let owner = json!([{"apiVersion": "cloister.dev/v1alpha1", "kind": "Worker",
             "name": "poller", "uid": "1", "controller": true}]);
         let labels = json!({"cloister.dev/role": "worker", "cloister.dev/worker": "poller"});
-        let whole = json!({"metadata": {"name": "worker-poller", "ownerReferences": owner},
+        json!({"metadata": {"name": "worker-poller", "ownerReferences": owner},
             "spec": {"selector": {"matchLabels": labels},
-                "template": {"spec": {"containers": [{"name": "a", "env": []}], "volumes": []}}}});
-        let place = ("tenant-acme", "worker-poller");
+                "template": {"spec": {"containers": [{"name": "a", "env": []}], "volumes": []}}}})
+    }
+
+    #[test]
+    fn rejects_a_deployment_or_a_budget_that_is_of_no_worker_or_holds_what_is_the_tenants() {
+        let (whole, place) = (workload(), PLACE);
         for resource in ["deployments", "poddisruptionbudgets", "statefulsets"] {
             assert_eq!(said(resource, place, &whole), [""; 0]);
             assert_eq!(said(resource, ("tenant-acme", "other"), &whole).len(), 1);
@@ -612,15 +619,19 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn rejects_a_claim_for_what_is_there_already() {
         let claims = |more: &Value| {
-            let mut object = whole.clone();
+            let mut object = workload();
             let mut claim =
                 json!({"metadata": {"name": "data"}, "spec": {"volumeMode": "Filesystem"}});
             for (field, value) in more.as_object().into_iter().flatten() {
                 claim["spec"][field] = value.clone();
             }
             object["spec"]["volumeClaimTemplates"] = json!([claim]);
-            said("statefulsets", place, &object)
+            said("statefulsets", PLACE, &object)
         };
         assert_eq!(claims(&json!({})), [""; 0]);
         for more in [
