@@ -193,6 +193,16 @@ impl<'a> Scene<'a> {
     }
 }
 
+/// All losses so far; the table is printed in the end, also if one of them was too much.
+#[derive(Default)]
+struct Losses(Vec<Loss>);
+
+impl Drop for Losses {
+    fn drop(&mut self) {
+        println!("{}", table(&self.0));
+    }
+}
+
 #[tokio::test]
 async fn a_zone_that_is_lost_costs_what_ran_there_and_nothing_else() {
     Live::run_on_own(
@@ -201,21 +211,20 @@ async fn a_zone_that_is_lost_costs_what_ran_there_and_nothing_else() {
             let asked = std::env::var_os("ZONES").unwrap_or_default();
             let count = if asked.is_empty() { 1 } else { FAULTS.len() };
             let scene = Scene::set(live).await;
-            let mut losses = Vec::new();
+            let mut losses = Losses::default();
             for fault in &FAULTS[..count] {
                 if asked == "all" {
                     for node in &NODES {
-                        let last = losses.len() + 1 == FAULTS.len() * NODES.len();
-                        losses.push(scene.lose(fault, node, last).await);
+                        let last = losses.0.len() + 1 == FAULTS.len() * NODES.len();
+                        losses.0.push(scene.lose(fault, node, last).await);
                     }
                 } else {
                     live.stands("cloister-system", OPERATOR).await;
                     let (leader, _) = live.until_led(LEADER, |_| true).await;
                     let node = must(Node::named(&place_of(live, &leader).await), &leader);
-                    losses.push(scene.lose(fault, node, false).await);
+                    losses.0.push(scene.lose(fault, node, false).await);
                 }
             }
-            println!("{}", table(&losses));
         },
     )
     .await;
