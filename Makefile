@@ -56,7 +56,7 @@ test-cluster: build ## Tests on a real cluster
 	@tests/with-cluster tests/on-cluster
 
 .PHONY: test-zones
-test-zones: build ## Lose every zone in every way, some 25 minutes, and print a table; `make test` loses one
+test-zones: build ## Lose every zone in every way, near half an hour, and print a table; `make test` loses one
 	@ZONES=all TARGETS=zones tests/with-cluster tests/on-cluster
 
 .PHONY: bench
