@@ -67,7 +67,8 @@ async fn lost(plane: &ControlPlane, tenant: &str) -> (String, String) {
     (text("cloister.dev/drill"), text("cloister.dev/lost-nodes"))
 }
 
-async fn until_lost(plane: &ControlPlane, tenant: &str, nodes: &str) {
+/// Waits until the namespace says that these nodes are lost, and to whom.
+pub async fn until_lost(plane: &ControlPlane, tenant: &str, nodes: &str) {
     eventually(LIMIT, async || match lost(plane, tenant).await {
         (drill, said) if said == nodes && drill.is_empty() == nodes.is_empty() => Ok(()),
         said => Err(format!("{said:?}, not {nodes:?}")),

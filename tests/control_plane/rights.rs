@@ -10,7 +10,7 @@ use tests::{
 };
 
 use crate::{
-    drills::{allowing, drill},
+    drills::{allowing, drill, until_lost},
     in_process::{Operator, pretend_probes},
     teardown::{pod_path, run},
     tenants::{self, LIMIT, path, proven, says, tenant, with},
@@ -132,6 +132,9 @@ async fn rehearse(plane: &ControlPlane, name: &str) {
         Ok(())
     })
     .await;
+    let this = path_of(&drill(name, "monthly", &spec));
+    plane.delete(&this, &Value::Null).await.unwrap();
+    until_lost(plane, name, "").await;
 }
 
 /// Somebody edits one object of each kind, admission looking away, one of them twice, and
