@@ -80,6 +80,13 @@ fn container() -> Container {
             field("POD_NAME", "metadata.name"),
             field("POD_NAMESPACE", "metadata.namespace"),
             field("POD_IP", "status.podIP"),
+            // glibc keeps a heap for each thread, and each keeps what the first listings took: at 5,000
+            // to 6,000 Tenants a third to two thirds more than with one heap.
+            EnvVar {
+                name: "MALLOC_ARENA_MAX".to_owned(),
+                value: Some("1".to_owned()),
+                ..EnvVar::default()
+            },
         ]),
         env_from: Some(vec![EnvFromSource {
             config_map_ref: Some(ConfigMapEnvSource {
