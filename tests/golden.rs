@@ -77,7 +77,7 @@ fn every_example_is_what_it_says_it_is() {
     assert_eq!(keeper.spec.volumes.len(), 1);
     let mut found = BTreeSet::new();
     files_below(&manifests().join("examples"), &mut found);
-    assert_eq!(found.len(), 6, "{found:?}");
+    assert_eq!(found.len(), 7, "{found:?}");
 }
 
 /// Rendered objects by kind and name, without what a tool adds by itself.
