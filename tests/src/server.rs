@@ -231,6 +231,7 @@ fn collection(object: &Value) -> String {
     let root = if version.contains('/') { "apis" } else { "api" };
     let plural = match text("/kind") {
         "NetworkPolicy" => "networkpolicies".to_owned(),
+        "StorageClass" => "storageclasses".to_owned(),
         kind => format!("{}s", kind.to_lowercase()),
     };
     match text("/metadata/namespace") {

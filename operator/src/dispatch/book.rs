@@ -316,8 +316,8 @@ impl Book {
     fn holder(&self, line: &Key, pod: Uid) -> Option<Uid> {
         let bound = &self.lines.get(line)?.live;
         let names_it = |uid: &&Uid| {
-            let stage = self.runs.get(*uid).map(|run| run.stage);
-            stage == Some(Stage::Bound(pod)) || stage == Some(Stage::Binding(pod))
+            let run = self.runs.get(*uid);
+            run.is_some_and(|run| run.stage.names(pod))
         };
         bound.iter().find(names_it).copied()
     }

@@ -72,6 +72,13 @@ pub enum Stage {
     Bound(Uid),
 }
 
+impl Stage {
+    /// Whether it is this pod's, or is about to be.
+    pub fn names(self, pod: Uid) -> bool {
+        matches!(self, Self::Binding(one) | Self::Bound(one) if one == pod)
+    }
+}
+
 /// What is kept of an Execution that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {

@@ -79,7 +79,9 @@ impl Book {
         sandbox.welcomed = true;
         sandbox.heard = now;
         self.silence.heard(sandbox, now);
-        if let Some(run) = sandbox.claimed.and_then(|run| self.runs.get_mut(&run)) {
+        let pod = sandbox.pod.uid;
+        let run = sandbox.claimed.and_then(|run| self.runs.get_mut(&run));
+        if let Some(run) = run.filter(|run| run.stage.names(pod)) {
             run.silent_since = None;
         }
         self.touch(&key);
@@ -103,7 +105,9 @@ impl Book {
         }
         sandbox.heard = now;
         let key = sandbox.pod.line.clone();
-        if let Some(run) = sandbox.claimed.and_then(|run| self.runs.get_mut(&run)) {
+        let run = sandbox.claimed.and_then(|run| self.runs.get_mut(&run));
+        // One that has another sandbox by now hears that one.
+        if let Some(run) = run.filter(|run| run.stage.names(pod)) {
             run.silent_since = Some(now);
         }
         self.touch(&key);
