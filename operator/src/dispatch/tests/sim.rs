@@ -75,6 +75,8 @@ pub struct Sim {
     pub most_touched: usize,
     /// Most sandboxes at work at once.
     pub most_live: usize,
+    /// Pods that are removed are there for as long as the test.
+    pub slow_ends: bool,
     /// Acts that were done.
     pub writes: Vec<String>,
     /// Dies in this act; true: the server has done it.
@@ -139,6 +141,7 @@ impl Sim {
             started: BTreeMap::new(),
             most_touched: 0,
             most_live: 0,
+            slow_ends: false,
             writes: Vec::new(),
             fatal: None,
             refuse_pods: None,
@@ -459,7 +462,7 @@ impl Sim {
             }
             Act::Remove { key, pod, .. } => {
                 self.writes.push("Remove".to_owned());
-                if self.pods.contains_key(&*key.name) {
+                if !self.slow_ends && self.pods.contains_key(&*key.name) {
                     self.lose_pod(&key.name);
                 }
                 Receipt::Remove {

@@ -246,3 +246,19 @@ fn a_run_that_would_not_end_itself_is_not_made_again() {
         assert_eq!(sim.started.values().sum::<u32>(), 1);
     }
 }
+
+#[test]
+fn the_end_of_the_first_sandbox_is_no_silence_of_the_second() {
+    let (mut sim, name) = at_work_with(1);
+    sim.slow_ends = true;
+    sim.end(&name, Cause::Canceled, Exit::Signal(15));
+    assert!(sim.settle());
+    assert_eq!(sim.reason("one"), "Retrying");
+    // The session lasts until the pod is gone.
+    sim.silence(&name);
+    assert!(sim.pass(10));
+    assert_eq!(sim.reason("one"), "Running");
+    assert!(sim.pass(100));
+    assert_eq!(sim.reason("one"), "Running");
+    assert_eq!(sim.executions["one"]["status"]["attempt"], json!(2));
+}
