@@ -298,16 +298,7 @@ async fn a_zone_is_given_back_when_the_leader_dies_in_the_middle() {
                 begun.elapsed(),
                 HOLD + Duration::from_secs(15),
             );
-            // A leader that comes when the time is nearly over has asked nobody to leave.
-            let ends = ["Recovered", "EvictionRefused"];
-            let (over, _) = until("the run is over", UP, async || {
-                let object = status(live, &tenant, "monthly").await;
-                match said(&object, "Succeeded").reason {
-                    reason if ends.contains(&&*reason) => Ok(object),
-                    reason => Err(reason),
-                }
-            })
-            .await;
+            let (over, _) = until_said(live, this, "Recovered", UP).await;
             let result = &over["status"]["results"][0];
             assert_eq!(result["lost"], drill["status"]["run"]["lost"], "{result}");
             println!("    {}", text(result, "/message"));
