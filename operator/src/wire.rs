@@ -3,10 +3,12 @@
 //! In: a configuration. Out: a client as kube makes it by default, but that the kernel gives up what
 //! nobody has confirmed for [`UNCONFIRMED`]. Otherwise it would go on sending a request for a minute
 //! or more, also for a process that has ended: a leader that was cut off would write when the network
-//! is back, long after another one has taken over.
+//! is back, long after another one has taken over. And an eviction is asked once: a budget's refusal
+//! is an answer, which kube's own client would wait out.
 
 use std::time::Duration;
 
+use http::{Request, Response};
 use hyper_util::{
     client::legacy::{Client as Connections, connect::HttpConnector},
     rt::TokioExecutor,
@@ -15,7 +17,10 @@ use kube::{
     Client, Config,
     client::{Body, ConfigExt as _, retry::RetryPolicy},
 };
-use tower::{BoxError, ServiceBuilder, retry::RetryLayer};
+use tower::{
+    BoxError, ServiceBuilder,
+    retry::{Policy, RetryLayer},
+};
 
 use crate::lease;
 
@@ -43,7 +48,7 @@ fn around(config: Config) -> Result<Client, kube::Error> {
     let connections = Connections::builder(TokioExecutor::new()).build::<_, Body>(connector);
     let retry = config
         .default_retry
-        .then(|| RetryLayer::new(RetryPolicy::server_retry()));
+        .then(|| RetryLayer::new(Again(RetryPolicy::server_retry())));
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(retry)
@@ -52,6 +57,30 @@ fn around(config: Config) -> Result<Client, kube::Error> {
         .map_err(BoxError::from)
         .service(connections);
     Ok(Client::new(service, config.default_namespace))
+}
+
+/// Asks again where kube does: where a server has no time. An eviction that a disruption budget
+/// refuses is answered with the same 429.
+#[derive(Clone)]
+struct Again(RetryPolicy);
+
+impl<R> Policy<Request<Body>, Response<R>, BoxError> for Again {
+    type Future = <RetryPolicy as Policy<Request<Body>, Response<R>, BoxError>>::Future;
+
+    fn retry(
+        &mut self,
+        request: &mut Request<Body>,
+        result: &mut Result<Response<R>, BoxError>,
+    ) -> Option<Self::Future> {
+        self.0.retry(request, result)
+    }
+
+    fn clone_request(&mut self, request: &Request<Body>) -> Option<Request<Body>> {
+        if request.uri().path().ends_with("/eviction") {
+            return None;
+        }
+        Policy::<_, Response<R>, _>::clone_request(&mut self.0, request)
+    }
 }
 
 fn connector() -> HttpConnector {
@@ -63,12 +92,23 @@ fn connector() -> HttpConnector {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd as _;
+    use std::{
+        os::fd::AsFd as _,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+    };
 
     use serde_json::json;
+    use tokio::time::timeout;
     use tower::ServiceExt as _;
 
     use super::*;
+    use crate::{
+        apply::{self, Target},
+        world::facts::Uid,
+    };
 
     #[tokio::test]
     async fn what_is_not_confirmed_is_given_up_before_another_may_lead() {
@@ -78,6 +118,42 @@ mod tests {
         let stream = connector().oneshot(uri.parse().unwrap()).await.unwrap();
         let given = rustix::net::sockopt::tcp_user_timeout(stream.inner().as_fd()).unwrap();
         assert_eq!(u128::from(given), UNCONFIRMED.as_millis());
+    }
+
+    #[tokio::test]
+    async fn a_budget_is_asked_once_and_a_server_that_has_no_time_again() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let asked = Arc::new([const { AtomicUsize::new(0) }; 2]);
+        let counted = asked.clone();
+        let answer = async move |request: Request<axum::body::Body>| {
+            let evicts = request.uri().path() == "/api/v1/namespaces/a/pods/b/eviction";
+            counted[usize::from(evicts)].fetch_add(1, Ordering::Relaxed);
+            let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure",
+                "code": 429, "reason": "TooManyRequests", "message": "the budget needs it"});
+            (http::StatusCode::TOO_MANY_REQUESTS, status.to_string())
+        };
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri = format!("http://{}/", server.local_addr().unwrap());
+        let client = around(Config::new(uri.parse().unwrap())).unwrap();
+        let evict = async {
+            let pod = Target {
+                namespace: "a",
+                name: "b",
+                uid: Uid::parse("00000000-0000-4000-8000-00000000000b"),
+            };
+            let held = apply::evict(&client, pod).await.unwrap();
+            assert_eq!(held.as_deref(), Some("the budget needs it"));
+            // For as long as some pauses, which double from 5 ms.
+            let version = client.apiserver_version();
+            timeout(Duration::from_millis(200), version).await.ok();
+        };
+        tokio::select! {
+            () = evict => {}
+            ended = axum::serve(server, axum::Router::new().fallback(answer)) => unreachable!("{ended:?}"),
+        }
+        let [versions, evictions] = [0, 1].map(|kind| asked[kind].load(Ordering::Relaxed));
+        assert_eq!(evictions, 1);
+        assert!(versions > 1, "the control: {versions}");
     }
 
     #[tokio::test]
