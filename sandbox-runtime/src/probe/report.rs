@@ -111,7 +111,7 @@ pub fn log(report: &ProbeReport, seen: &[Seen]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use contract::{Check, Expect, Target};
+    use contract::{Check, Expect, Target, judge::sound};
 
     use super::*;
 
@@ -154,20 +154,10 @@ mod tests {
 
     fn inside() -> Inside {
         Inside {
-            runtime: SeenRuntime::Host,
-            uid: 65532,
-            gid: 65532,
-            no_new_privs: true,
-            capabilities: 0,
-            seccomp: 2,
-            user_namespace: true,
-            root_read_only: true,
             foreign_mounts: Strays::of(["\"\\\n".repeat(100)]),
-            unmasked: Strays::default(),
-            foreign_devices: Strays::default(),
-            tokens: Strays::default(),
             memory_limit: Limit::Unlimited,
             process_limit: Limit::Hidden,
+            ..sound()
         }
     }
 
