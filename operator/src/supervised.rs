@@ -1,7 +1,8 @@
 //! What pods have in common that run a user's command behind Cloister's supervisor. Pure.
 //!
 //! In: an image, sizes, a residency. Out: parts of a pod. A sandbox and a replica of a Worker are
-//! made of the same parts, so that what is true of the one is true of the other.
+//! made of the same parts, so that what is true of the one is true of the other; replicas of
+//! Cloister's own leave a lost node as soon as a Worker's do.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,7 @@ use k8s_openapi::{
     api::core::v1::{
         Affinity, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, ImageVolumeSource,
         NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, ObjectFieldSelector,
-        ResourceRequirements, Volume, VolumeMount,
+        ResourceRequirements, Toleration, Volume, VolumeMount,
     },
     apimachinery::pkg::api::resource::Quantity,
 };
@@ -135,6 +136,26 @@ pub fn host_address() -> EnvVar {
         }),
         ..EnvVar::default()
     }
+}
+
+/// How long a pod stays bound to a node that is lost: less, and a hiccup moves it; more, and a lost
+/// zone is acted on late. Kubernetes' own default is five minutes.
+const TOLERATION_SECONDS: i64 = 5;
+
+/// What has a pod leave a lost node soon.
+pub fn short_tolerations() -> Vec<Toleration> {
+    [
+        "node.kubernetes.io/not-ready",
+        "node.kubernetes.io/unreachable",
+    ]
+    .map(|key| Toleration {
+        key: Some(key.to_owned()),
+        operator: Some("Exists".to_owned()),
+        effect: Some("NoExecute".to_owned()),
+        toleration_seconds: Some(TOLERATION_SECONDS),
+        value: None,
+    })
+    .into()
 }
 
 /// Regions and zones that a pod may run in; empty means any. Nothing where both are.

@@ -12,7 +12,7 @@ use k8s_openapi::{
         core::v1::{
             Capabilities, Container, ContainerPort, PodSecurityContext, PodSpec, PodTemplateSpec,
             ResourceRequirements, SeccompProfile, SecurityContext, Service, ServicePort,
-            ServiceSpec, Toleration, TopologySpreadConstraint,
+            ServiceSpec, TopologySpreadConstraint,
         },
         policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
     },
@@ -22,6 +22,7 @@ use k8s_openapi::{
 };
 
 use super::meta::{self, texts};
+use crate::supervised;
 
 /// User and group of every process of Cloister: nobody in particular, by the custom of
 /// distroless images.
@@ -76,7 +77,7 @@ impl Workload {
             security_context: Some(pod_security()),
             service_account_name: Some(self.service_account.to_owned()),
             termination_grace_period_seconds: Some(self.grace_seconds),
-            tolerations: Some(short_tolerations()),
+            tolerations: Some(supervised::short_tolerations()),
             topology_spread_constraints: (self.replicas > 1).then(|| spread(self.name)),
             containers: vec![Container {
                 image_pull_policy: Some("IfNotPresent".to_owned()),
@@ -204,22 +205,6 @@ fn spread(component: &str) -> Vec<TopologySpreadConstraint> {
         label_selector: Some(meta::selector(component)),
         match_label_keys: Some(texts(&["pod-template-hash"])),
         ..TopologySpreadConstraint::default()
-    })
-    .into()
-}
-
-/// The default of 300 s would leave a lost node's replica unreplaced for five minutes.
-fn short_tolerations() -> Vec<Toleration> {
-    [
-        "node.kubernetes.io/not-ready",
-        "node.kubernetes.io/unreachable",
-    ]
-    .map(|key| Toleration {
-        key: Some(key.to_owned()),
-        operator: Some("Exists".to_owned()),
-        effect: Some("NoExecute".to_owned()),
-        toleration_seconds: Some(5),
-        value: None,
     })
     .into()
 }

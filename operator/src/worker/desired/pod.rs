@@ -19,7 +19,7 @@ use crds::{
 use k8s_openapi::{
     api::core::v1::{
         Affinity, Container, ExecAction, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
-        Toleration, TopologySpreadConstraint,
+        TopologySpreadConstraint,
     },
     apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
 };
@@ -35,9 +35,6 @@ use crate::{
     world::facts::{REVISION_LABEL, SUPERVISED},
 };
 
-/// How long a pod stays bound to a node that is lost: less, and a hiccup moves it; more, and a lost
-/// zone is acted on late. Kubernetes' own default is five minutes.
-const TOLERATION_SECONDS: i64 = 5;
 /// Between two looks at whether a replica is ready.
 const READY_SECONDS: i32 = 5;
 /// How long the supervisor may take to say so; under gVisor a process takes its time to start.
@@ -120,7 +117,7 @@ fn pod(valid: &ValidWorker, api_servers: &[String]) -> PodSpec {
         security_context: Some(nobody(valid)),
         service_account_name: Some(SANDBOX_SERVICE_ACCOUNT.to_owned()),
         termination_grace_period_seconds: Some(grace.saturating_add(FAREWELL_SECONDS)),
-        tolerations: Some(tolerations()),
+        tolerations: Some(supervised::short_tolerations()),
         topology_spread_constraints: Some(spread(valid)),
         volumes: Some(vec![
             supervised::supervisor(supervisor, *by_image_volume),
@@ -187,21 +184,6 @@ fn places(valid: &ValidWorker) -> Option<Affinity> {
         });
     let named = valid.terms.zone_names.as_slice();
     supervised::places(regions, if named.is_empty() { allowed } else { named })
-}
-
-fn tolerations() -> Vec<Toleration> {
-    [
-        "node.kubernetes.io/not-ready",
-        "node.kubernetes.io/unreachable",
-    ]
-    .map(|key| Toleration {
-        key: Some(key.to_owned()),
-        operator: Some("Exists".to_owned()),
-        effect: Some("NoExecute".to_owned()),
-        toleration_seconds: Some(TOLERATION_SECONDS),
-        ..Toleration::default()
-    })
-    .into()
 }
 
 /// Over zones, then over nodes. A zone of which all nodes are tainted, because it is lost, still
