@@ -57,9 +57,11 @@ pub fn step(situation: Situation<'_>, settings: &ProbeSettings) -> Step {
             until: now + super::PATIENCE,
         };
     }
-    let trouble = evidence
-        .iter()
-        .any(|one| one.outcome != Outcome::Proven && nodes.contains_key(&one.node));
+    // The newest counts wherever it is from: where its node takes no pods now, another one is
+    // looked from.
+    let unproven = |one: &Evidence| one.outcome != Outcome::Proven;
+    let trouble = evidence.first().is_some_and(unproven)
+        || (evidence.iter()).any(|one| unproven(one) && nodes.contains_key(&one.node));
     let due = due(tenant, evidence, trouble, settings);
     if due > now {
         return Step::Wait { until: due };
@@ -199,6 +201,18 @@ mod tests {
 
         let trouble = [evidence("node-a", 1000, Outcome::Breached)];
         assert_eq!(decide(&trouble, 1001), Step::Wait { until: at(1020) });
+    }
+
+    #[test]
+    fn a_lost_node_that_did_not_prove_is_followed_soon_by_another() {
+        let lost = evidence("node-lost", 1045, Outcome::Inconclusive);
+        let b = evidence("node-b", 1000, Outcome::Proven);
+        let known = [lost, b];
+        assert_eq!(decide(&known, 1046), Step::Wait { until: at(1065) });
+        let Step::Launch { node } = decide(&known, 1065) else {
+            panic!("must launch")
+        };
+        assert!(nodes().contains_key(&node) && node != "node-b", "{node}");
     }
 
     #[test]

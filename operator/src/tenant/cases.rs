@@ -86,6 +86,8 @@ struct Case {
 struct Surrounds {
     /// Zone by node.
     nodes: BTreeMap<String, String>,
+    /// Those of them that nobody hears from.
+    lost: Vec<String>,
     gvisor: bool,
     canary: bool,
 }
@@ -96,6 +98,7 @@ impl Default for Surrounds {
             nodes: [("node-a", "zone-a"), ("node-b", "zone-b")]
                 .map(|(node, zone)| (node.to_owned(), zone.to_owned()))
                 .into(),
+            lost: Vec::new(),
             gvisor: false,
             canary: true,
         }
@@ -156,6 +159,11 @@ fn parsed<K: serde::de::DeserializeOwned>(object: &Value) -> K {
 /// What the watches have brought of the cluster.
 fn surround(world: &World, around: &Surrounds) {
     for (number, (name, zone)) in around.nodes.iter().enumerate() {
+        let ready = if around.lost.contains(name) {
+            "Unknown"
+        } else {
+            "True"
+        };
         world.see(&parsed::<Node>(&json!({
             "metadata": {"name": name, "labels": {
                 "kubernetes.io/hostname": name,
@@ -163,7 +171,7 @@ fn surround(world: &World, around: &Surrounds) {
                 "topology.kubernetes.io/zone": zone,
             }},
             "status": {
-                "conditions": [{"type": "Ready", "status": "True"}],
+                "conditions": [{"type": "Ready", "status": ready}],
                 "addresses": [{"type": "InternalIP", "address": format!("192.0.2.{}", 11 + number)}],
             },
         })));
@@ -441,5 +449,5 @@ fn told(server: &Recording, show: &[String]) -> Value {
 
 #[tokio::test]
 async fn every_case_is_as_expected() {
-    cases::each("tenant/cases", 62, run).await;
+    cases::each("tenant/cases", 65, run).await;
 }

@@ -292,19 +292,21 @@ fn breach(known: &IsolationStatus) -> Option<Said> {
 /// What the probes of today's boundary amount to, none of them having seen an opening.
 fn proof(valid: &ValidTenant, known: &IsolationStatus) -> Said {
     let unknown = |reason: TenantReason, message: String| (Verdict::Unknown, reason, message);
-    let failed = known
-        .evidence
-        .iter()
-        .find(|one| one.outcome != Outcome::Proven);
+    let (proofs, failed): (Vec<_>, Vec<_>) =
+        (known.evidence.iter()).partition(|one| one.outcome == Outcome::Proven);
+    // Nothing can start on a node that takes no pods, as one that is lost: that no probe can tell
+    // anything there says nothing of the others.
+    let mut failed = failed.into_iter();
+    let failed = failed.find(|one| valid.nodes.contains_key(&one.node));
     if let Some(Evidence { node, fault, .. }) = failed {
         let message = format!("nothing on {node} counts as proven: {fault}");
         return unknown(TenantReason::ProbeInconclusive, message);
     }
     let limit = valid.probing.evidence_limit();
     let fresh = |one: &&Evidence| one.time + limit > valid.now;
-    match known.evidence.first() {
-        Some(newest) if fresh(&newest) => {
-            let proven = known.evidence.iter().filter(fresh);
+    match proofs.first() {
+        Some(newest) if fresh(newest) => {
+            let proven = proofs.into_iter().filter(fresh);
             let message = extent(valid, &proven.map(|one| &*one.node).collect());
             (Verdict::True, TenantReason::Proven, message)
         }
