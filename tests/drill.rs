@@ -280,6 +280,17 @@ async fn a_zone_is_given_back_when_the_leader_dies_in_the_middle() {
             let this = (&*tenant, "monthly");
             let (drill, _) = until_said(live, this, "ZoneLost", TAKEN).await;
             let begun = Instant::now();
+            // An eviction that is cut off spends the budget for two minutes, and the pod stays.
+            let node = lost(live, &tenant).await;
+            until("none is there", EMPTY, async || {
+                let left = there(live, &tenant, &node).await;
+                if left.is_empty() {
+                    Ok(())
+                } else {
+                    Err(format!("{left:?}"))
+                }
+            })
+            .await;
             let (leader, _) = live.until_led(TAKEN, |_| true).await;
             live.kill_process(&leader);
             let ((), took) = until("the zone is given back", 3 * HOLD, async || {

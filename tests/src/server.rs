@@ -104,6 +104,14 @@ impl Server {
         Self::of(config)
     }
 
+    /// One that asks once, also where the server has no time.
+    #[must_use]
+    pub fn once(&self) -> Self {
+        let mut config = self.config.clone();
+        config.default_retry = false;
+        Self::of(config)
+    }
+
     /// As a service account.
     #[must_use]
     pub fn service_account(&self, namespace: &str, name: &str) -> Self {

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use http::Method;
 use serde_json::json;
 use tests::live::{
     Live, must, namespace_of, policies_path, within,
@@ -73,16 +72,8 @@ async fn names_the_zone_that_may_not_be_lost_and_the_second_eviction_waits() {
                 live.change(&format!("/api/v1/nodes/{node}"), &cordon(true))
                     .await;
             }
-            let evict = async |name: &str| {
-                let namespace = namespace_of(&tenant);
-                let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction",
-                    "metadata": {"name": name, "namespace": namespace}});
-                let path = format!("/api/v1/namespaces/{namespace}/pods/{name}/eviction");
-                let content = "application/json";
-                live.admin
-                    .send(Method::POST, &path, content, &eviction)
-                    .await
-            };
+            let namespace = namespace_of(&tenant);
+            let evict = async |name: &str| live.evict(&namespace, name).await;
             let (gone, others): (Vec<_>, Vec<_>) =
                 places.iter().partition(|(_, node)| of_zone.contains(node));
             must(evict(&gone[0].0).await, "the first eviction");

@@ -3,10 +3,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crds::well_known::SANDBOX_SERVICE_ACCOUNT;
+use http::Method;
 use serde_json::{Value, json};
 
 use super::{Live, must, namespace_of, text, until};
-use crate::server::unique;
+use crate::server::{Answer, unique};
 
 /// How long a pod may take to start and to end by itself.
 const START: Duration = Duration::from_mins(1);
@@ -92,6 +93,16 @@ pub fn targets_of(tenant: &Value) -> Vec<Value> {
 }
 
 impl Live {
+    /// Asks once for a pod to be evicted: a disruption budget that is in the way answers as a
+    /// server that has no time, which others wait out.
+    pub async fn evict(&self, namespace: &str, name: &str) -> Answer {
+        let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction",
+            "metadata": {"name": name, "namespace": namespace}});
+        let path = format!("{}/eviction", pod_path(namespace, name));
+        let admin = self.admin.once();
+        (admin.send(Method::POST, &path, "application/json", &eviction)).await
+    }
+
     /// Starts a pod, with the image of Cloister's probes, on a node or anywhere.
     pub async fn start(&self, mut pod: Value, node: Option<&str>) {
         let settings = self.settings().await;
