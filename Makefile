@@ -20,7 +20,7 @@ help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 .PHONY: demo
-demo: build ## Start a three-zone cluster (or use $KUBECONFIG), install, show two proven tenants
+demo: build ## Start a three-zone cluster (or use $KUBECONFIG), install, show tenants, runs, a lost zone
 	@KEEP=1 tests/with-cluster tests/demo
 
 # What waits runs beside what works: together they take the time of the longer.

@@ -200,7 +200,7 @@ pub struct Isolation {
     #[serde(default)]
     pub runtime: Runtime,
     /// The most that anything in the tenant may ever be allowed to reach outside its
-    /// namespace; `spec.egress` of an Integration opens parts of it. Opens nothing by itself.
+    /// namespace; `spec.egress` of an Integration or a Worker opens parts of it. Opens nothing by itself.
     /// Empty: nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]

@@ -83,8 +83,9 @@ pub struct OperatorArguments {
     #[arg(long, env = "CLOISTER_USER_NAMESPACES", default_value_t = true,
         action = clap::ArgAction::Set)]
     pub user_namespaces: bool,
-    /// Whether an image volume brings the supervisor into sandboxes: Kubernetes 1.35 on, or the
-    /// feature gate for it. If false, an init container copies it.
+    /// Whether an image volume brings the supervisor into sandboxes that have no user namespace of
+    /// their own: Kubernetes 1.35 on, or the feature gate for it. If false, and into all others,
+    /// an init container copies it.
     #[arg(long, env = "CLOISTER_IMAGE_VOLUMES", default_value_t = true,
         action = clap::ArgAction::Set)]
     pub image_volumes: bool,

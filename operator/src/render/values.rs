@@ -185,9 +185,10 @@ fn of_sandboxes() -> Vec<Setting> {
     vec![Setting {
         group: "sandbox",
         key: "imageVolumes",
-        comment: "Whether an image volume brings the supervisor into sandboxes: Kubernetes 1.35, or \
-                  1.34 with the feature gate ImageVolume. Turn off elsewhere: an init container \
-                  copies it then.",
+        comment: "Whether an image volume brings the supervisor into sandboxes that have no user \
+                  namespace of their own: Kubernetes 1.35, or 1.34 with the feature gate \
+                  ImageVolume. Turn off elsewhere: an init container copies it then, as into all \
+                  others.",
         default: json!(true),
         places: vec![Place {
             shape: Shape::Text,

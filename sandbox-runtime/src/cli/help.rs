@@ -24,7 +24,7 @@ Exit codes:
   1  failed: no report was written; or the canary could not listen, the sandbox not wait; or the
      Worker is not ready
   2  wrong arguments or a wrong request; of `run`, too, if the report says that nothing ran
-  For those of `work` see its help.
+  For those of `serve` and `work` see their help.
 ";
 
 pub const SERVE_HELP: &str = "\
@@ -39,13 +39,14 @@ Usage: cloister-sandbox serve --config <JSON>
 
 Options:
   --config <JSON>  Whom to dial and what to look at:
-                   {\"version\":2,\"dispatch\":\"cloister-dispatch.cloister-system.svc:8443\",
+                   {\"version\":2,\"dispatch\":\"cloister-dispatch.cloister-system.svc:7443\",
                     \"authorities\":\"-----BEGIN CERTIFICATE-----...\",\"token\":\"/run/cloister/token\",
                     \"probe\":{\"version\":2,\"timeoutMs\":1000,\"targets\":[],\"places\":[]},
                     \"probeIntervalMs\":30000,\"processes\":512}
                    The operator's certificate has to be of one of the authorities, and for the
                    host of `dispatch`. The interval is 1000 to 600000 ms. `processes` holds
-                   this process and the run to so many processes and threads.
+                   this process and the run to so many processes and threads. `fenceMs`,
+                   if given, ends a run without the operator after so long, with 125.
   -h, --help       Print help
 ";
 
