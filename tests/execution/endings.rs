@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tests::live::{Live, executions::path, said};
+use tests::live::{Live, executions::path, said, until, within};
 
 const LIMIT: Duration = Duration::from_mins(1);
+/// Within which status says what an Execution waits for.
+const SAID: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 async fn what_the_command_does_is_told_truly() {
@@ -50,6 +52,35 @@ async fn a_canceled_one_ends_within_its_grace() {
             .await;
         println!("    canceled after {:.2} s", took.as_secs_f64());
         assert_eq!(said(&object, "Succeeded").reason, "Canceled", "{object}");
+    })
+    .await;
+}
+
+/// It is told what it waits for, and is not kept waiting for longer than was asked.
+#[tokio::test]
+async fn what_no_node_can_take_says_so_and_ends() {
+    Live::run(async |live| {
+        let tenant = live
+            .proven("huge", &json!({"limits": {"cpu": "100"}}))
+            .await;
+        let spec = json!({"resources": {"cpu": "64"}, "startDeadline": "15s"});
+        live.integrate(&tenant, "huge", &["exit", "0"], &spec).await;
+        let name = live.execute(&tenant, "huge", &json!({})).await;
+        let waits = async || {
+            let now = said(&live.execution(&tenant, &name).await, "Succeeded");
+            if now.status == "Unknown" && now.message.contains("no node takes the sandbox") {
+                Ok(now.message)
+            } else {
+                Err(format!("{now:?}"))
+            }
+        };
+        let (message, took) = until("it says what it waits for", SAID, waits).await;
+        println!("    says: {message}");
+        within("created -> says what it waits for", took, SAID);
+        let (object, _) = live.until_over(&tenant, &name, LIMIT).await;
+        let ended = said(&object, "Succeeded");
+        assert_eq!(ended.reason, "StartDeadlineExceeded", "{object}");
+        assert!(ended.message.contains("Insufficient cpu"), "{object}");
     })
     .await;
 }

@@ -4,7 +4,11 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::live::{Live, must, pods::targets_of, text};
+use tests::live::{
+    Live, must, namespace_of,
+    pods::{pod_path, targets_of},
+    text, until,
+};
 
 const LIMIT: Duration = Duration::from_secs(90);
 
@@ -28,22 +32,38 @@ fn forbidden(tenant: &Value) -> Vec<String> {
     shut.collect()
 }
 
+/// An Execution of a tenant that has left a secret wherever it could, and rests; its address.
+async fn hoarder(live: &Live, tenant: &str) -> String {
+    live.integrate(tenant, "hoard", &["hoard"], &json!({}))
+        .await;
+    let victim = live.execute(tenant, "hoard", &json!({})).await;
+    let victim = live.until_reason(tenant, &victim, "Running", LIMIT).await;
+    let pod = text(&victim, "/status/sandbox/pod");
+    let hoarded = async || match live.log_of(tenant, &pod).await {
+        log if log.contains("resting") => Ok(log),
+        log => Err(log),
+    };
+    let (log, _) = until("the secrets are there", LIMIT, hoarded).await;
+    for place in ["/work/secret kept", "/tmp/secret kept"] {
+        assert!(log.contains(place), "{log}");
+    }
+    let path = pod_path(&namespace_of(tenant), &pod);
+    text(&must(live.get(&path).await, &pod), "/status/podIP")
+}
+
 #[tokio::test]
 async fn hostile_code_gets_nowhere_on_either_kernel() {
     Live::run(async |live| {
-        let tenant = live.proven("hostile", &json!({})).await;
-        let other = live.proven("victim", &json!({})).await;
-        live.integrate(&other, "rest", &["sleep", "60"], &json!({}))
-            .await;
-        let victim = live.execute(&other, "rest", &json!({})).await;
-        let victim = live.until_reason(&other, &victim, "Running", LIMIT).await;
-        let pod = text(&victim, "/status/sandbox/pod");
-        let path = format!("/api/v1/namespaces/tenant-{other}/pods/{pod}");
-        let address = text(&live.get(&path).await.unwrap_or_default(), "/status/podIP");
+        // All on one node, where they have most in common.
+        let here = json!({"residency": {"regions": ["local-1"], "zones": ["zone-a"]}});
+        let tenant = live.proven("hostile", &here).await;
+        let other = live.proven("victim", &here).await;
 
         let mut addresses = forbidden(&live.tenant(&tenant).await);
         assert!(addresses.len() > 8, "{addresses:?}");
-        addresses.push(format!("{address}:80"));
+        for victims in [&tenant, &other] {
+            addresses.push(format!("{}:80", hoarder(live, victims).await));
+        }
         // What keeps the supervisor's session must not let the command in.
         let mut arguments = vec!["hostile"];
         arguments.extend(addresses.iter().map(String::as_str));
@@ -71,7 +91,7 @@ async fn who_takes_all_there_is_ends_alone() {
     Live::run(async |live| {
         let tenant = live.proven("greed", &json!({})).await;
         live.neighbour(&tenant, LIMIT).await;
-        for what in ["processes", "disk", "files", "output"] {
+        for what in ["processes", "memory", "disk", "files", "output"] {
             let spec =
                 json!({"timeout": "30s", "resources": {"memory": "128Mi", "scratch": "32Mi"}});
             live.integrate(&tenant, what, &["greedy", what], &spec)

@@ -69,6 +69,8 @@ pub struct Book {
     pub(super) dirty: BTreeSet<Key>,
     /// Those of them for which there are too many writes under way; looked at again when one ends.
     pub(super) held: BTreeSet<Key>,
+    /// Lines that have ends to write: a tenant's thousands must not keep those of another waiting.
+    pub(super) to_close: Queue,
     /// How sandboxes are made here.
     pub(super) workshop: Workshop,
     /// Writes under way that bind, that say what came of something, that make a pod, that create
@@ -113,6 +115,7 @@ impl Book {
             strangers: HashMap::new(),
             dirty: BTreeSet::new(),
             held: BTreeSet::new(),
+            to_close: Queue::default(),
             workshop,
             binding: 0,
             closing: 0,
@@ -157,11 +160,12 @@ impl Book {
         }
         for run in self.runs.values_mut() {
             run.writing = false;
-            run.silent_since = Some(now);
             (run.told_to_end, run.doubtful) = (false, false);
             if let Stage::Binding(_) = run.stage {
                 run.stage = Stage::Waiting;
             }
+            // Who has no sandbox waits for no word of one.
+            run.silent_since = run.stage.pod().map(|_| now);
         }
         for line in self.lines.values_mut() {
             line.posting = 0;
@@ -333,14 +337,16 @@ impl Book {
         self.touch(&key);
         let fenced = sandbox.is_fenced();
         let run = sandbox.claimed.and_then(|run| self.runs.get_mut(&run));
-        if let Some(run) = run.filter(|run| run.stage == Stage::Bound(uid)) {
+        if let Some(run) = run.filter(|run| run.stage.names(uid)) {
+            run.silent_since.get_or_insert(now);
+            // Nothing has been sent to the sandbox of one that is still being bound.
+            if matches!(run.stage, Stage::Binding(_)) {
+                return;
+            }
             let (run, outcome) = match sandbox.pod.end {
                 Some(end) => (run.uid, Outcome::new(end.reason, end.message)),
                 // Its command may go on where no kubelet is heard, until it ends itself.
-                None if fenced => {
-                    run.silent_since.get_or_insert(now);
-                    return;
-                }
+                None if fenced => return,
                 None => (run.uid, Outcome::adrift(ExecutionReason::NodeLost, DELETED)),
             };
             self.conclude(run, outcome);

@@ -73,7 +73,7 @@ impl Book {
             return 0;
         };
         let due = line.waiting.iter().take_while(|(since, _)| *since <= now);
-        let room = terms.limit.saturating_sub(self.occupied(line));
+        let room = terms.limit.saturating_sub(self.occupied(line, now));
         let open = |uid: &Uid| self.runs.get(uid).is_some_and(|run| run.outcome.is_none());
         let waiting = due.filter(|(_, uid)| open(uid)).take(room).count();
         waiting.max(line.ready(now))

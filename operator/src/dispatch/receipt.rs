@@ -111,7 +111,8 @@ impl Book {
         self.touch(&key);
     }
 
-    fn unbind(&mut self, uid: Uid) {
+    /// It has no sandbox after all.
+    pub(super) fn unbind(&mut self, uid: Uid) {
         let Some(run) = self.runs.get(&uid) else {
             return;
         };
@@ -122,6 +123,7 @@ impl Book {
         self.release(pod);
         if let Some(run) = self.runs.get_mut(&uid) {
             run.stage = Stage::Waiting;
+            (run.silent_since, run.doubtful) = (None, false);
         }
         self.shelve(uid);
     }

@@ -59,27 +59,38 @@ impl Book {
                 next.started = held.started;
                 next.output = std::mem::take(&mut held.output);
                 next.outcome.clone_from(&held.outcome);
-                next.silent_since = held.silent_since;
                 next.told_to_end = held.told_to_end;
                 next.replaced = held.replaced;
                 next.cancel |= held.replaced;
             }
             next.said = held.said;
-            match (held.stage, next.stage) {
+            let (stage, doubtful) = (held.stage, held.doubtful);
+            match (stage, next.stage) {
                 // Nothing of it was written, and at this version nothing can be any more.
-                (Stage::Binding(pod), Stage::Waiting) if held.doubtful => self.release(pod),
+                (Stage::Binding(pod), Stage::Waiting) if doubtful => self.release(pod),
                 (Stage::Binding(pod), Stage::Waiting) => next.stage = Stage::Binding(pod),
+                (Stage::Binding(pod), next) if !next.names(pod) => self.release(pod),
                 _ => {}
             }
-        } else if matches!(next.stage, Stage::Bound(_)) {
-            next.silent_since = Some(now);
         }
+        next.silent_since = self.silent_since(uid, next.stage, now);
         if next.outcome.is_none() {
             next.outcome = fault_of_input(next.input.as_deref());
         }
         self.unshelve(uid);
         self.runs.insert(uid, next);
         self.shelve(uid);
+    }
+
+    /// Since when a run at this stage has been without word of its sandbox: since it is known to
+    /// be, or from now on. Nobody is who has none, or one with a session.
+    pub(super) fn silent_since(&self, uid: Uid, stage: Stage, now: Timestamp) -> Option<Timestamp> {
+        let pod = stage.pod()?;
+        let sandbox = self.sandboxes.get(&pod);
+        let known = self.runs.get(&uid).filter(|run| run.stage.names(pod));
+        let since = known.and_then(|run| run.silent_since);
+        let heard = sandbox.is_some_and(|sandbox| sandbox.seat.is_some());
+        (!heard).then(|| since.unwrap_or(now))
     }
 
     /// Nobody has this sandbox: nothing has been sent to it.
@@ -95,7 +106,11 @@ impl Book {
             return;
         };
         let (key, since) = (run.line.clone(), run.since);
+        let keyed = run.idempotency_key.clone();
         if let Some(line) = self.lines.get_mut(&key) {
+            if let Some(keyed) = keyed.filter(|keyed| line.keyed.get(keyed) == Some(&uid)) {
+                line.keyed.remove(&keyed);
+            }
             line.waiting.remove(&(since, uid));
             line.fresh.remove(&uid);
             line.live.remove(&uid);

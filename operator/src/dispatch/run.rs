@@ -75,7 +75,15 @@ pub enum Stage {
 impl Stage {
     /// Whether it is this pod's, or is about to be.
     pub fn names(self, pod: Uid) -> bool {
-        matches!(self, Self::Binding(one) | Self::Bound(one) if one == pod)
+        self.pod() == Some(pod)
+    }
+
+    /// The pod whose it is, or is about to be.
+    pub const fn pod(self) -> Option<Uid> {
+        match self {
+            Self::Waiting => None,
+            Self::Binding(pod) | Self::Bound(pod) => Some(pod),
+        }
     }
 }
 

@@ -52,8 +52,6 @@ pub struct Sandbox {
     pub claimed: Option<Uid>,
     /// Its removal is under way.
     pub removing: bool,
-    /// It may still be at work for an Execution that is not counted any more, until it is gone.
-    pub lingers: bool,
     /// Since when it could not tell whether it is as it must be.
     pub doubt: Option<Timestamp>,
     /// It had a session before: the next one has to show what that was told.
@@ -349,7 +347,6 @@ impl Sandbox {
             heard: now,
             claimed: None,
             removing: false,
-            lingers: false,
             doubt: None,
             welcomed: false,
         }

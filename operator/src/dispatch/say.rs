@@ -45,7 +45,9 @@ impl Book {
         {
             return;
         }
-        let blocked = self.shut(key).unwrap_or_else(|| self.obstacle(key));
+        let blocked = self
+            .shut(key)
+            .unwrap_or_else(|| self.obstacle(key, view.now));
         let all = |line: &Line| {
             let waiting = line.waiting.iter().map(|(_, uid)| *uid);
             line.live.iter().copied().chain(waiting).collect()

@@ -27,7 +27,7 @@ use crate::world::facts::Uid;
 /// 10 s of their peer's, and are opened again within 2 s of a new leader.
 const SILENCE: Duration = Duration::from_secs(30);
 /// The same of one that ends its command when it is cut off: 10 s until it knows, and time to do so.
-const FENCED: Duration = Duration::from_secs(FENCE_MS as u64 / 1000 + 15);
+pub(super) const FENCED: Duration = Duration::from_secs(FENCE_MS as u64 / 1000 + 15);
 /// Ends being written at once, over all tenants.
 const CLOSING: usize = 32;
 /// What a supervisor may take beyond timeout and grace.
@@ -37,6 +37,16 @@ pub(super) const DELETED: &str =
     "the pod was deleted; the command may have run, and nothing is known of its end";
 /// Start deadline without one.
 const DEFAULT_DEADLINE: Duration = Duration::from_mins(5);
+
+/// Whether another Execution stands for one.
+pub(super) enum Twin {
+    /// None does.
+    None,
+    /// One is being bound: it is known in a moment.
+    Undecided,
+    /// One has begun.
+    Stands(Outcome),
+}
 
 impl Book {
     /// Sets one line right. What only time changes is looked at where that has gone by: an event
@@ -49,7 +59,13 @@ impl Book {
         self.sweep_pods(key, view, acts);
         self.watch_waiting(key, ticked, view);
         self.watch_live(key, view, acts);
-        self.write_ends(key, view, acts);
+        if self
+            .lines
+            .get(key)
+            .is_some_and(|line| !line.closing.is_empty())
+        {
+            self.to_close.hold(key);
+        }
         if ticked {
             self.say(key, view, acts);
         }
@@ -76,7 +92,12 @@ impl Book {
                 // Whether it was written is not known: the same again, which lands once.
                 Stage::Binding(pod) => {
                     let due = !run.writing && run.not_before.is_none_or(|at| at <= now);
-                    acts.extend(due.then(|| self.bind(uid, pod, view)).flatten());
+                    if due && self.sandboxes.contains_key(&pod) {
+                        acts.extend(self.bind(uid, pod, view));
+                    } else if due {
+                        // Another one, then; should it have been written, that is refused.
+                        self.unbind(uid);
+                    }
                     continue;
                 }
                 Stage::Waiting => continue,
@@ -94,10 +115,13 @@ impl Book {
                 continue;
             }
             let sandbox = self.sandboxes.get(&pod);
-            if let Some(outcome) = never_told(run, sandbox) {
+            if let Some(outcome) = never_told(run, sandbox).or_else(|| self.untold(uid, now)) {
                 self.conclude(uid, outcome);
                 continue;
             }
+            let Some(run) = self.runs.get(&uid) else {
+                continue;
+            };
             let begun = run.started.or(run.status.times.claimed).unwrap_or(now);
             let late = most.is_some_and(|most| begun + most < now);
             let overtime = late.then(|| {
@@ -110,6 +134,30 @@ impl Book {
                 self.assign(pod, now);
             }
         }
+    }
+
+    /// What becomes of a run that its sandbox may not be told of for so long as one may wait for a
+    /// start: the tenant is shut again, or the sandbox cannot tell.
+    fn untold(&self, uid: Uid, now: Timestamp) -> Option<Outcome> {
+        let run = self.runs.get(&uid)?;
+        let sandbox = self.sandboxes.get(&run.stage.pod()?)?;
+        let seat = sandbox.seat.as_ref()?;
+        if seat.given.is_some() || seat.assigned || run.started.is_some() {
+            return None;
+        }
+        let terms = self.lines.get(&run.line).and_then(Line::terms);
+        let deadline = terms.map_or(DEFAULT_DEADLINE, |terms| terms.start_deadline);
+        if run.status.times.claimed? + deadline >= now {
+            return None;
+        }
+        let unproven = || match &sandbox.proof {
+            Proof::Doubtful { fault } => fault.clone(),
+            Proof::Pending | Proof::Proven { .. } | Proof::Broken { .. } => {
+                "it has not proven itself again".to_owned()
+            }
+        };
+        let why = self.shut(&run.line);
+        Some(why.unwrap_or_else(|| Outcome::new(ExecutionReason::SandboxUnproven, unproven())))
     }
 
     /// Where the policy says so, the one that runs longest makes room for who waits.
@@ -143,14 +191,30 @@ impl Book {
         };
         let fresh = std::mem::take(&mut line.fresh);
         for uid in fresh {
-            if let Some(outcome) = self.need_not_wait(key, uid) {
-                self.conclude(uid, outcome);
+            let canceled = self.runs.get(&uid).is_some_and(|run| run.cancel);
+            let twin = if canceled {
+                Twin::None
+            } else {
+                self.twin(key, uid)
+            };
+            match twin {
+                Twin::Stands(outcome) => self.conclude(uid, outcome),
+                Twin::None => {
+                    if let Some(outcome) = self.need_not_wait(key, uid) {
+                        self.conclude(uid, outcome);
+                    }
+                }
+                Twin::Undecided => {
+                    self.line(key).fresh.insert(uid);
+                }
             }
         }
         if !ticked {
             return;
         }
-        let blocked = self.shut(key).unwrap_or_else(|| self.obstacle(key));
+        let blocked = self
+            .shut(key)
+            .unwrap_or_else(|| self.obstacle(key, view.now));
         let Some(line) = self.lines.get(key) else {
             return;
         };
@@ -183,36 +247,41 @@ impl Book {
             let full = line.live.len() + ahead.take(terms.limit).count() >= terms.limit;
             terms.policy == ConcurrencyPolicy::Skip && full && run.status.attempt == 0
         });
-        let skipped = crowded.then(|| {
+        crowded.then(|| {
             let message = "as many run as spec.concurrency.limit of the Integration allows, and its \
                            policy is Skip";
             Outcome::new(ExecutionReason::Rejected, message)
-        });
-        self.stands_for(key, uid).or(skipped)
-    }
-
-    /// What becomes of an Execution if another one has its idempotency key.
-    pub(super) fn stands_for(&self, key: &Key, uid: Uid) -> Option<Outcome> {
-        let keyed = self.runs.get(&uid)?.idempotency_key.as_ref()?;
-        let other = *self.lines.get(key)?.keyed.get(keyed)?;
-        let open = self.runs.get(&other).map(|run| &run.key);
-        let named = open.or_else(|| self.ended.get(&other).map(|ended| &ended.key))?;
-        (other != uid).then(|| {
-            let name = &named.name;
-            let message =
-                format!("Execution {name} has the same spec.idempotencyKey and stands for it");
-            Outcome::new(ExecutionReason::Duplicate, message)
         })
     }
 
+    /// Whether another Execution with the same idempotency key stands for this one.
+    pub(super) fn twin(&self, key: &Key, uid: Uid) -> Twin {
+        let keyed = self.runs.get(&uid).map(|run| run.idempotency_key.as_ref());
+        let keyed = keyed.flatten().zip(self.lines.get(key));
+        let other = keyed.and_then(|(keyed, line)| line.keyed.get(keyed));
+        let Some(other) = other.filter(|other| **other != uid) else {
+            return Twin::None;
+        };
+        let name = match (self.runs.get(other), self.ended.get(other)) {
+            // One that comes to nothing stands for nothing.
+            (Some(run), _) if matches!(run.stage, Stage::Binding(_)) => return Twin::Undecided,
+            (Some(run), _) => &run.key.name,
+            (None, Some(ended)) => &ended.key.name,
+            (None, None) => return Twin::None,
+        };
+        let message =
+            format!("Execution {name} has the same spec.idempotencyKey and stands for it");
+        Twin::Stands(Outcome::new(ExecutionReason::Duplicate, message))
+    }
+
     /// What keeps an Execution waiting where nothing is shut.
-    pub(super) fn obstacle(&self, key: &Key) -> Outcome {
+    pub(super) fn obstacle(&self, key: &Key, now: Timestamp) -> Outcome {
         let deadline = ExecutionReason::StartDeadlineExceeded;
         let Some(line) = self.lines.get(key) else {
             return Outcome::new(deadline, "its Integration is not known");
         };
         let limit = line.terms().map_or(0, |terms| terms.limit);
-        if self.occupied(line) >= limit {
+        if self.occupied(line, now) >= limit {
             let message = "as many run as spec.concurrency.limit of the Integration allows";
             return Outcome::new(deadline, message);
         }
@@ -243,46 +312,48 @@ impl Book {
             .map_or("a sandbox is being made", |(_, words)| words)
     }
 
-    /// Writes what has ended.
-    fn write_ends(&mut self, key: &Key, view: View<'_>, acts: &mut Vec<Act>) {
-        let terms = self.lines.get(key).and_then(Line::terms).cloned();
-        for uid in self.runs_of(key, |line| line.closing.iter().copied().collect()) {
-            let Some(run) = self.runs.get_mut(&uid) else {
-                continue;
+    /// Writes what has ended, one of a tenant after one of another.
+    pub(super) fn write_ends(&mut self, view: View<'_>, acts: &mut Vec<Act>) {
+        while self.closing < CLOSING {
+            let Some(key) = self.to_close.next() else {
+                return;
             };
-            let waits = run.writing || run.not_before.is_some_and(|at| at > view.now);
-            if waits || matches!(run.stage, Stage::Binding(_)) {
-                continue;
-            }
-            let Some(outcome) = run.outcome.clone() else {
-                continue;
-            };
-            // Also where that was changed while it ran.
-            if terms.as_ref().is_some_and(|terms| terms.logs == Logs::Off) {
-                run.output = Tail::default();
-            }
-            if self.closing >= CLOSING {
-                self.held.insert(key.clone());
-                break;
-            }
-            self.closing += 1;
-            let bound = matches!(run.stage, Stage::Bound(_));
-            let attempts = u32::try_from(run.status.attempt).unwrap_or(u32::MAX);
-            let more = terms
-                .as_ref()
-                .is_some_and(|terms| attempts <= terms.retries);
-            let retry = bound && more && !run.cancel && outcome.may_be_retried();
-            let (status, purpose) = if retry {
-                (status::retrying(run, &outcome, view.now), Purpose::Retry)
-            } else {
-                (status::ended(run, &outcome, view.now), Purpose::Finish)
-            };
-            run.writing = true;
-            acts.push(write(run, status, purpose));
-            if let Some(line) = self.lines.get_mut(key) {
-                line.closing.remove(&uid);
+            if let Some(act) = self.write_end(&key, view) {
+                acts.push(act);
+                self.closing += 1;
+                self.to_close.hold(&key);
             }
         }
+    }
+
+    /// The first of a line whose end can be written now.
+    fn write_end(&mut self, key: &Key, view: View<'_>) -> Option<Act> {
+        let line = self.lines.get_mut(key)?;
+        let due = |run: &&Run| {
+            let waits = run.writing || run.not_before.is_some_and(|at| at > view.now);
+            !waits && run.outcome.is_some() && !matches!(run.stage, Stage::Binding(_))
+        };
+        let mut ending = line.closing.iter().filter_map(|uid| self.runs.get(uid));
+        let uid = ending.find(due)?.uid;
+        line.closing.remove(&uid);
+        let terms = line.terms();
+        let run = self.runs.get_mut(&uid)?;
+        // Also where that was changed while it ran.
+        if terms.is_some_and(|terms| terms.logs == Logs::Off) {
+            run.output = Tail::default();
+        }
+        let outcome = run.outcome.clone()?;
+        let bound = matches!(run.stage, Stage::Bound(_));
+        let attempts = u32::try_from(run.status.attempt).unwrap_or(u32::MAX);
+        let more = terms.is_some_and(|terms| attempts <= terms.retries);
+        let retry = bound && more && !run.cancel && outcome.may_be_retried();
+        let (status, purpose) = if retry {
+            (status::retrying(run, &outcome, view.now), Purpose::Retry)
+        } else {
+            (status::ended(run, &outcome, view.now), Purpose::Finish)
+        };
+        run.writing = true;
+        Some(write(run, status, purpose))
     }
 }
 

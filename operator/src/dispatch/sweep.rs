@@ -12,6 +12,7 @@ use super::{
     outcome::Outcome,
     run::Stage,
     sandbox::{Proof, Sandbox},
+    settle::FENCED,
     turn::{PROOF_LIMIT, View},
 };
 use crate::world::facts::Uid;
@@ -71,17 +72,38 @@ impl Book {
         }
     }
 
-    /// Marks a sandbox as going; gives the seconds that it has. One of which nobody has heard
-    /// the end is counted until its node says that it is gone.
+    /// Marks a sandbox as going; gives the seconds that it has. One that may be at work is there
+    /// until its node says that it is gone.
     fn remove(&mut self, uid: Uid) -> u32 {
         let Some(sandbox) = self.sandboxes.get_mut(&uid) else {
             return 0;
         };
         sandbox.removing = true;
-        let run = sandbox.claimed.filter(|run| !self.ended.contains_key(run));
-        let unheard = run.is_some_and(|run| !self.runs.contains_key(&run));
-        sandbox.lingers = unheard && sandbox.seat.is_some();
-        u32::from(sandbox.lingers)
+        self.sandboxes
+            .get(&uid)
+            .map_or(0, |one| u32::from(self.is_adrift(one)))
+    }
+
+    /// Whether a sandbox may be at work for an Execution that is not there any more. Of one that is
+    /// on its way out and has not been heard since this process leads, it is not known.
+    fn is_adrift(&self, sandbox: &Sandbox) -> bool {
+        if sandbox.pod.end.is_some() {
+            return false;
+        }
+        let seat = sandbox.seat.as_ref();
+        let given = seat.and_then(|seat| seat.given.map(|(run, _)| run));
+        match sandbox.claimed.or(given) {
+            Some(run) => !self.runs.contains_key(&run) && !self.ended.contains_key(&run),
+            None => sandbox.pod.deleting && seat.is_none(),
+        }
+    }
+
+    /// The same of one that goes, for as long as it counts: where nothing is heard of it, as long
+    /// as of one whose Execution is there.
+    pub(super) fn lingers(&self, sandbox: &Sandbox, now: Timestamp) -> bool {
+        let counts = sandbox.seat.is_some() || sandbox.heard + FENCED >= now;
+        let goes = sandbox.removing || sandbox.pod.deleting;
+        goes && counts && self.is_adrift(sandbox)
     }
 
     /// Whether a sandbox has to go, broken ones aside.

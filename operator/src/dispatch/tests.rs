@@ -5,6 +5,7 @@ mod decoys;
 mod demand;
 mod drills;
 mod egress;
+mod handover;
 mod history;
 mod output;
 mod schedules;

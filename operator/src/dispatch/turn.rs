@@ -18,6 +18,7 @@ use super::{
     reach::{NOT_IN_FORCE, Unmet},
     run::{Run, Stage},
     sandbox::{Sandbox, Seat},
+    settle::Twin,
     status,
     tenant::Shut,
 };
@@ -84,6 +85,7 @@ impl Book {
         for key in &keys {
             self.settle(key, ticked, view, acts);
         }
+        self.write_ends(view, acts);
         let mut tenants: BTreeMap<Arc<str>, Vec<Key>> = BTreeMap::new();
         for key in keys {
             tenants.entry(key.namespace.clone()).or_default().push(key);
@@ -135,16 +137,21 @@ impl Book {
         }
         let line = self.lines.get(key)?;
         let limit = line.terms()?.limit;
-        if self.occupied(line) >= limit {
+        if self.occupied(line, view.now) >= limit {
             return None;
         }
         let uid = self.first_waiting(line, view.now)?;
         let mold = self.fingerprint(key)?;
         let pod = self.first_ready(key, &mold, view)?;
-        if let Some(outcome) = self.stands_for(key, uid) {
-            // Its twin was bound a moment ago. The next one in line is looked at in the next turn.
-            self.conclude(uid, outcome);
-            return None;
+        match self.twin(key, uid) {
+            Twin::None => {}
+            // The answer to the write that binds that one has this line looked at again.
+            Twin::Undecided => return None,
+            Twin::Stands(outcome) => {
+                // It was bound a moment ago. The next one in line is looked at in the next turn.
+                self.conclude(uid, outcome);
+                return None;
+            }
         }
         if self.binding >= BINDING {
             self.held.insert(key.clone());
@@ -182,10 +189,12 @@ impl Book {
         let run = self.runs.get(&uid)?;
         let status = status::bound(run, &sandbox.pod, &sandbox.proof, zone, view.now);
         let act = write(run, status, Purpose::Bind);
+        let silent_since = self.silent_since(uid, Stage::Binding(pod), view.now);
         self.unshelve(uid);
         let run = self.runs.get_mut(&uid)?;
         run.stage = Stage::Binding(pod);
         run.writing = true;
+        run.silent_since = silent_since;
         self.binding += 1;
         self.given_out(view.now);
         self.shelve(uid);
@@ -228,9 +237,12 @@ impl Book {
     }
 
     /// Sandboxes of a line that are at work, whether their Execution is still there or not.
-    pub(super) fn occupied(&self, line: &Line) -> usize {
+    pub(super) fn occupied(&self, line: &Line, now: Timestamp) -> usize {
         let sandboxes = line.pods.iter().filter_map(|uid| self.sandboxes.get(uid));
-        line.live.len() + sandboxes.filter(|sandbox| sandbox.lingers).count()
+        line.live.len()
+            + sandboxes
+                .filter(|sandbox| self.lingers(sandbox, now))
+                .count()
     }
 
     /// Why nothing of a line may start now, and what an Execution ends with that waits for it

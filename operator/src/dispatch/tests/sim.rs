@@ -47,6 +47,7 @@ pub enum Command {
 }
 
 /// The fake world.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 pub struct Sim {
     pub book: Book,
     pub now: Timestamp,
@@ -77,6 +78,8 @@ pub struct Sim {
     pub most_live: usize,
     /// Pods that are removed are there for as long as the test.
     pub slow_ends: bool,
+    /// So are those that are given time to end; their commands go on.
+    pub slow_kubelet: bool,
     /// Acts that were done.
     pub writes: Vec<String>,
     /// Dies in this act; true: the server has done it.
@@ -142,6 +145,7 @@ impl Sim {
             most_touched: 0,
             most_live: 0,
             slow_ends: false,
+            slow_kubelet: false,
             writes: Vec::new(),
             fatal: None,
             refuse_pods: None,
@@ -314,10 +318,22 @@ impl Sim {
         self.store(name, object);
     }
 
-    fn store(&mut self, name: &str, object: Value) {
-        self.executions.insert(name.to_owned(), object);
+    /// Somebody changes an Execution, and the watch is late.
+    pub fn annotate(&mut self, name: &str) {
+        let version = self.bump();
+        let object = self.executions.get_mut(name).unwrap();
+        object["metadata"]["resourceVersion"] = json!(version);
+    }
+
+    /// The watch brings an Execution as it is.
+    pub fn tell(&mut self, name: &str) {
         let parsed = self.parsed(name);
         self.book.execution(&parsed, self.now);
+    }
+
+    fn store(&mut self, name: &str, object: Value) {
+        self.executions.insert(name.to_owned(), object);
+        self.tell(name);
     }
 
     pub fn parsed(&self, name: &str) -> Execution {
@@ -367,6 +383,20 @@ impl Sim {
             "it never comes to rest; last: {:?}",
             &self.writes[self.writes.len() - 20..]
         );
+    }
+
+    /// What is decided now is done, and nothing that follows from it.
+    pub fn one_turn(&mut self) {
+        let view = View {
+            cluster: &self.cluster,
+            lost: &self.lost,
+            probing: &self.probing,
+            now: self.now,
+        };
+        for act in self.book.turns(view) {
+            let receipt = self.perform(act);
+            self.book.receipt(receipt, self.now);
+        }
     }
 
     fn count(&mut self) {
@@ -460,9 +490,11 @@ impl Sim {
                 let result = self.make(&pod).map(Box::new);
                 Receipt::Make { line, result }
             }
-            Act::Remove { key, pod, .. } => {
+            Act::Remove { key, pod, grace } => {
                 self.writes.push("Remove".to_owned());
-                if !self.slow_ends && self.pods.contains_key(&*key.name) {
+                if self.slow_kubelet && grace > 0 {
+                    self.mark(&key.name);
+                } else if !self.slow_ends && self.pods.contains_key(&*key.name) {
                     self.lose_pod(&key.name);
                 }
                 Receipt::Remove {
@@ -486,6 +518,16 @@ impl Sim {
                 Receipt::Forget { run, result }
             }
         }
+    }
+
+    /// A pod is asked to go.
+    pub fn mark(&mut self, name: &str) {
+        let version = self.bump();
+        let object = self.pods.get_mut(name).unwrap();
+        object["metadata"]["resourceVersion"] = json!(version);
+        object["metadata"]["deletionTimestamp"] = json!(self.now.to_string());
+        let pod: Pod = serde_json::from_value(object.clone()).unwrap();
+        self.book.pod(Facts::of(&pod).unwrap(), self.now);
     }
 
     /// Writes, unless the answer is to be lost.

@@ -58,6 +58,30 @@ fn what_is_blocked_is_not_written_again_and_again() {
 }
 
 #[test]
+fn a_limit_below_what_runs_ends_nobody_and_starts_nobody() {
+    let mut sim = warm(0);
+    sim.integration(NAMESPACE, "hello", &json!({"concurrency": {"limit": 3}}));
+    sim.command = Command::Waits;
+    for n in 0..5 {
+        sim.execution(NAMESPACE, &format!("x{n}"), &json!({}));
+    }
+    assert!(sim.settle());
+    let at_work = |sim: &Sim| sim.boxes.values().filter(|one| one.given.is_some()).count();
+    assert_eq!(at_work(&sim), 3);
+    sim.integration(NAMESPACE, "hello", &json!({"concurrency": {"limit": 1}}));
+    assert!(sim.pass(20));
+    for (left, still) in [(3, 2), (2, 1), (1, 1), (1, 1)] {
+        assert_eq!(at_work(&sim), left);
+        let one = sim.boxes.iter().find(|(_, one)| one.given.is_some());
+        let name = one.unwrap().0.clone();
+        sim.end(&name, Cause::Completed, Exit::Code(0));
+        assert!(sim.settle());
+        assert_eq!(at_work(&sim), still);
+    }
+    assert!(sim.started.values().all(|count| *count == 1));
+}
+
+#[test]
 fn what_names_no_integration_goes_after_an_hour() {
     let mut sim = Sim::new();
     sim.execution(NAMESPACE, "one", &json!({"integration": "nowhere"}));
@@ -151,13 +175,13 @@ fn who_waits_is_told_what_the_sandbox_lacks() {
     let name = sim.boxes.keys().next().unwrap().clone();
     sim.silence(&name);
     let lost = "a sandbox has lost its session with the operator, and dials again";
-    assert_eq!(sim.book.obstacle(&line).message, lost);
+    assert_eq!(sim.book.obstacle(&line, sim.now).message, lost);
     sim.dial(&name);
     let unproven = "a sandbox is there, and its proof is awaited";
-    assert_eq!(sim.book.obstacle(&line).message, unproven);
+    assert_eq!(sim.book.obstacle(&line, sim.now).message, unproven);
     sim.lose_pod(&name);
     let none = "a sandbox is being made";
-    assert_eq!(sim.book.obstacle(&line).message, none);
+    assert_eq!(sim.book.obstacle(&line, sim.now).message, none);
 }
 
 #[test]

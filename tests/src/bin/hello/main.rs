@@ -29,6 +29,7 @@ Usage: hello [NAME]                greet, leave a result, end with 0
                                    rest if the first can be reached and no other, else end with 10
                                    or 11
        hello keep FILE             count in it how often it was started, say so, and rest
+       hello hoard                 leave a secret wherever that is possible, and rest
        hello hostile [linger] [IP:PORT]...
                                    try to get out, by these addresses too; then stay a while
        hello race IP:PORT...       dial them all before anything else, and say who answered
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         ["poll", seconds, address] | ["poll", seconds, address, _] => dial::poll(address, seconds),
         ["guard", open, shut @ ..] => dial::guard(open, shut),
         ["keep", path] => keep(path),
+        ["hoard"] => hostile::hoard(),
         ["hostile", "linger", addresses @ ..] => {
             let outcome = hostile::run(addresses);
             rest("3");
@@ -119,7 +121,7 @@ fn keep(path: &str) -> ExitCode {
     }
 }
 
-fn rest(seconds: &str) {
+pub fn rest(seconds: &str) {
     println!("resting");
     io::stdout().flush().ok();
     thread::sleep(Duration::from_secs_f64(seconds.parse().unwrap_or(1.0)));

@@ -1,0 +1,171 @@
+//! What a new leader makes of what it finds, and what becomes of a run between two writes.
+
+use contract::run::{Cause, Exit};
+use serde_json::json;
+
+use super::{
+    at_work,
+    sim::{Command, NAMESPACE, Sim},
+    warm,
+};
+
+/// One runs and one waits, where one may run; as a new leader finds them.
+fn taken_over(extra: &serde_json::Value) -> (Sim, String) {
+    let mut sim = warm(1);
+    let mut spec = json!({"warm": {"min": 1}, "concurrency": {"limit": 1}});
+    for (key, value) in extra.as_object().unwrap() {
+        spec[key] = value.clone();
+    }
+    sim.integration(NAMESPACE, "hello", &spec);
+    sim.command = Command::Waits;
+    sim.execution(NAMESPACE, "runs", &json!({}));
+    assert!(sim.settle());
+    sim.execution(NAMESPACE, "waits", &json!({}));
+    assert!(sim.settle());
+    let name = at_work(&sim);
+    sim.restart();
+    (sim, name)
+}
+
+#[test]
+fn who_waits_over_a_change_of_leader_is_not_taken_for_lost() {
+    for retries in [0, 1] {
+        let (mut sim, name) = taken_over(&json!({"retries": retries}));
+        assert!(sim.pass(60));
+        sim.end(&name, Cause::Completed, Exit::Code(0));
+        assert!(sim.settle());
+        let name = at_work(&sim);
+        assert!(sim.pass(60));
+        assert_eq!(sim.reason("waits"), "Running", "retries: {retries}");
+        sim.end(&name, Cause::Completed, Exit::Code(0));
+        assert!(sim.settle());
+        assert_eq!(sim.reason("waits"), "Completed", "retries: {retries}");
+        assert!(sim.started.values().all(|count| *count == 1));
+        assert_eq!(sim.executions["waits"]["status"]["attempt"], json!(1));
+    }
+}
+
+#[test]
+fn what_may_still_run_counts_though_its_execution_is_deleted() {
+    // While its session is up, and before the new leader has heard of it.
+    for heard in [true, false] {
+        let (mut sim, name) = taken_over(&json!({}));
+        sim.slow_kubelet = true;
+        if !heard {
+            sim.silence(&name);
+        }
+        sim.delete("runs");
+        assert!(sim.pass(5));
+        assert_eq!(sim.reason("waits"), "Queued", "heard: {heard}");
+        // Nor does the next leader forget it.
+        sim.restart();
+        if !heard {
+            sim.silence(&name);
+        }
+        assert!(sim.pass(5));
+        assert_eq!(sim.reason("waits"), "Queued", "heard: {heard}");
+        assert_eq!(sim.most_live, 1);
+        sim.lose_pod(&name);
+        assert!(sim.pass(5));
+        assert_eq!(sim.reason("waits"), "Running", "heard: {heard}");
+        assert_eq!(sim.most_live, 1);
+    }
+}
+
+#[test]
+fn what_was_deleted_on_a_node_that_is_lost_counts_no_longer_than_another() {
+    let (mut sim, name) = taken_over(&json!({}));
+    sim.slow_kubelet = true;
+    sim.silence(&name);
+    sim.delete("runs");
+    assert!(sim.pass(38));
+    assert_eq!(sim.reason("waits"), "Queued");
+    assert!(sim.pass(10));
+    assert_eq!(sim.reason("waits"), "Running");
+}
+
+#[test]
+fn a_sandbox_that_goes_while_it_is_bound_holds_nothing_up() {
+    for landed in [true, false] {
+        for behind in [true, false] {
+            let mut sim = warm(1);
+            let name = sim.names().into_iter().next().unwrap();
+            (sim.lose_next_answer, sim.behind) = (Some(landed), behind);
+            sim.execution(NAMESPACE, "one", &json!({}));
+            sim.one_turn();
+            sim.lose_pod(&name);
+            sim.behind = false;
+            assert!(sim.pass(3));
+            // The watch brings what was written, however late.
+            sim.tell("one");
+            assert!(sim.pass(60));
+            let which = format!("landed: {landed}, behind: {behind}");
+            let expected = if landed { "NodeLost" } else { "Completed" };
+            assert_eq!(sim.reason("one"), expected, "{which}");
+            let starts = sim.started.values().sum::<u32>();
+            assert_eq!(starts, u32::from(!landed), "{which}");
+        }
+    }
+}
+
+#[test]
+fn one_that_is_bound_and_may_not_be_told_says_why_it_ends() {
+    let mut sim = warm(1);
+    let done = true;
+    sim.execution(NAMESPACE, "one", &json!({}));
+    sim.fatal = Some((1, done));
+    assert!(!sim.settle());
+    sim.restart();
+    sim.tenant("acme", "Unknown");
+    assert!(sim.pass(290));
+    assert_eq!(sim.reason("one"), "Starting");
+    assert!(sim.pass(20));
+    assert_eq!(sim.reason("one"), "IsolationUnverified");
+    assert!(sim.started.is_empty());
+}
+
+#[test]
+fn one_that_comes_to_nothing_stands_for_nothing() {
+    let keyed = json!({"idempotencyKey": "order-7"});
+    let mut sim = warm(2);
+    sim.execution(NAMESPACE, "first", &keyed);
+    sim.execution(NAMESPACE, "second", &keyed);
+    // Somebody is faster than the write that binds it, and it is canceled.
+    sim.annotate("first");
+    sim.one_turn();
+    sim.cancel("first");
+    assert!(sim.pass(3));
+    assert_eq!(sim.reason("first"), "Canceled");
+    assert_eq!(sim.reason("second"), "Completed");
+    sim.delete("first");
+    for name in ["third", "fourth"] {
+        sim.execution(NAMESPACE, name, &keyed);
+        assert!(sim.pass(3));
+        assert_eq!(sim.reason(name), "Duplicate");
+    }
+    assert_eq!(sim.started.len(), 1);
+}
+
+#[test]
+fn thousands_of_ends_of_one_tenant_do_not_keep_those_of_another_waiting() {
+    let mut sim = warm(0);
+    sim.tenant("globex", "True");
+    sim.integration(
+        "tenant-globex",
+        "hello",
+        &json!({"concurrency": {"limit": 1}}),
+    );
+    for n in 0..2000 {
+        // Named before the other tenant, and over as soon as they are seen.
+        sim.execution(NAMESPACE, &format!("x{n:04}"), &json!({"input": "{"}));
+    }
+    sim.execution("tenant-globex", "single", &json!({"input": "{"}));
+    assert!(sim.settle());
+    let ended = sim
+        .writes
+        .iter()
+        .filter(|write| write.starts_with("Finish"));
+    let place = ended.clone().position(|write| write == "Finish single");
+    assert_eq!(ended.count(), 2001);
+    assert!(place.unwrap() < 40, "it came as number {place:?}");
+}
