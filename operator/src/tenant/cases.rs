@@ -73,7 +73,7 @@ struct Case {
     /// That was seen of the boundary that the earlier pass left.
     #[serde(default)]
     seen_before: bool,
-    /// Kinds whose objects are to be shown whole.
+    /// Kinds whose objects are to be shown whole; `Evidence`: what status keeps of that.
     #[serde(default)]
     show: Vec<String>,
     /// Not read: compared as text.
@@ -88,6 +88,8 @@ struct Surrounds {
     nodes: BTreeMap<String, String>,
     /// Those of them that nobody hears from.
     lost: Vec<String>,
+    /// Those of them that take no more pods.
+    cordoned: Vec<String>,
     gvisor: bool,
     canary: bool,
 }
@@ -99,6 +101,7 @@ impl Default for Surrounds {
                 .map(|(node, zone)| (node.to_owned(), zone.to_owned()))
                 .into(),
             lost: Vec::new(),
+            cordoned: Vec::new(),
             gvisor: false,
             canary: true,
         }
@@ -164,7 +167,13 @@ fn surround(world: &World, around: &Surrounds) {
         } else {
             "True"
         };
+        let taint = json!({"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"});
+        let taints: Vec<_> = (around.cordoned.iter())
+            .filter(|cordoned| *cordoned == name)
+            .map(|_| &taint)
+            .collect();
         world.see(&parsed::<Node>(&json!({
+            "spec": {"taints": taints},
             "metadata": {"name": name, "labels": {
                 "kubernetes.io/hostname": name,
                 "topology.kubernetes.io/region": "local-1",
@@ -432,6 +441,11 @@ fn told(server: &Recording, show: &[String]) -> Value {
     for write in server.take() {
         if write.what.ends_with("/tenants/acme/status") {
             conditions = cases::conditions(&write.body["status"]);
+            if show.iter().any(|what| what == "Evidence") {
+                let evidence = write.body["status"]["isolation"]["evidence"].as_array();
+                let brief = |one: &Value| json!([one["node"], one["outcome"]]);
+                shown.extend(evidence.into_iter().flatten().map(brief));
+            }
             continue;
         }
         let name = write.body["metadata"]["name"].as_str();
@@ -449,5 +463,5 @@ fn told(server: &Recording, show: &[String]) -> Value {
 
 #[tokio::test]
 async fn every_case_is_as_expected() {
-    cases::each("tenant/cases", 65, run).await;
+    cases::each("tenant/cases", 67, run).await;
 }

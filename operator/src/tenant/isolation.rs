@@ -63,10 +63,21 @@ pub fn collected(valid: &ValidTenant, boundary: &str) -> IsolationStatus {
     let previous = valid.isolation.as_ref();
     let mut known = judge::collect(previous, boundary, pods, measure(valid));
     // What was seen from a node that no pod of the tenant can be on says nothing about
-    // those where one can.
-    let matters = matters(valid);
-    known.evidence.retain(|one| matters(&one.node));
+    // those where one can. What was amiss there may still be when it takes pods again.
+    let (matters, returns) = (matters(valid), returns(valid));
     known
+        .evidence
+        .retain(|one| matters(&one.node) || one.outcome != Outcome::Proven && returns(&one.node));
+    known
+}
+
+/// Whether pods of the tenant may be on a node again that they cannot be on now.
+fn returns(valid: &ValidTenant) -> impl Fn(&str) -> bool {
+    let allows = |node| {
+        let residency = valid.residency.as_ref();
+        residency.is_none_or(|residency| validate::allows(residency, node))
+    };
+    move |node| valid.cluster.nodes.get(node).is_some_and(allows)
 }
 
 /// Whether pods of the tenant can be on a node, or are.
@@ -189,7 +200,7 @@ pub fn finding(
 ) -> Finding<TenantCondition, TenantReason> {
     let (verdict, reason, message) = self_check(valid)
         .or_else(|| on_the_nodes_kernel(valid))
-        .or_else(|| breach(known))
+        .or_else(|| breach(valid, known))
         .unwrap_or_else(|| proof(valid, known));
     Finding {
         condition: TenantCondition::IsolationVerified,
@@ -282,8 +293,9 @@ fn on_the_nodes_kernel(valid: &ValidTenant) -> Option<Said> {
     })
 }
 
-fn breach(known: &IsolationStatus) -> Option<Said> {
-    let breached = |one: &&Evidence| one.outcome == Outcome::Breached;
+fn breach(valid: &ValidTenant, known: &IsolationStatus) -> Option<Said> {
+    let matters = matters(valid);
+    let breached = |one: &&Evidence| one.outcome == Outcome::Breached && matters(&one.node);
     let Evidence { node, fault, .. } = known.evidence.iter().find(breached)?;
     let message = format!("seen from {node}: {fault}");
     Some((Verdict::False, TenantReason::Breached, message))
@@ -294,10 +306,12 @@ fn proof(valid: &ValidTenant, known: &IsolationStatus) -> Said {
     let unknown = |reason: TenantReason, message: String| (Verdict::Unknown, reason, message);
     let (proofs, failed): (Vec<_>, Vec<_>) =
         (known.evidence.iter()).partition(|one| one.outcome == Outcome::Proven);
-    // Nothing can start on a node that takes no pods, as one that is lost: that no probe can tell
-    // anything there says nothing of the others.
+    // Nothing can start on a node that is lost: that no probe can tell anything there says nothing
+    // of the others. One that is only cordoned has sandboxes that can be given a run.
+    let matters = matters(valid);
+    let is_lost = |node: &str| valid.cluster.nodes.get(node).is_none_or(|node| !node.ready);
     let mut failed = failed.into_iter();
-    let failed = failed.find(|one| valid.nodes.contains_key(&one.node));
+    let failed = failed.find(|one| matters(&one.node) && !is_lost(&one.node));
     if let Some(Evidence { node, fault, .. }) = failed {
         let message = format!("nothing on {node} counts as proven: {fault}");
         return unknown(TenantReason::ProbeInconclusive, message);

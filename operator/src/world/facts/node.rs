@@ -7,7 +7,9 @@ use k8s_openapi::api::core::v1::Node;
 /// What is kept of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LiveNode {
-    /// Its kubelet says so, and nothing keeps ordinary pods away.
+    /// Its kubelet says so.
+    pub ready: bool,
+    /// It is ready, and nothing keeps ordinary pods away.
     pub usable: bool,
     /// By the well-known label.
     pub region: String,
@@ -45,6 +47,7 @@ impl LiveNode {
             .flat_map(|status| status.conditions.iter().flatten())
             .any(|condition| condition.type_ == "Ready" && condition.status == "True");
         Self {
+            ready,
             usable: ready && !tainted,
             region: label(crds::well_known::REGION_LABEL),
             zone: label(crds::well_known::ZONE_LABEL),

@@ -300,6 +300,7 @@ pub fn refused(code: u16, reason: &str, message: &str) -> Error {
 /// One node, and whom probes dial.
 pub fn cluster() -> Cluster {
     let node = LiveNode {
+        ready: true,
         usable: true,
         zone: "zone-a".to_owned(),
         addresses: vec!["192.0.2.11".parse().unwrap()],
