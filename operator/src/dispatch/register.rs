@@ -5,10 +5,21 @@ use jiff::Timestamp;
 
 use super::{
     book::Book,
+    line::Key,
     outcome::Outcome,
     run::{self, Ended, Progress, Run, Stage},
 };
 use crate::world::facts::Uid;
+
+/// Whether another Execution stands for one.
+pub(super) enum Twin {
+    /// None does.
+    None,
+    /// One is being bound: it is known in a moment.
+    Undecided,
+    /// One has begun.
+    Stands(Outcome),
+}
 
 impl Book {
     /// An Execution, as it is now.
@@ -145,6 +156,26 @@ impl Book {
             }
         }
         self.touch(&key);
+    }
+
+    /// Whether another Execution with the same idempotency key stands for this one.
+    pub(super) fn twin(&self, key: &Key, uid: Uid) -> Twin {
+        let keyed = self.runs.get(&uid).map(|run| run.idempotency_key.as_ref());
+        let keyed = keyed.flatten().zip(self.lines.get(key));
+        let other = keyed.and_then(|(keyed, line)| line.keyed.get(keyed));
+        let Some(other) = other.filter(|other| **other != uid) else {
+            return Twin::None;
+        };
+        let name = match (self.runs.get(other), self.ended.get(other)) {
+            // One that comes to nothing stands for nothing.
+            (Some(run), _) if matches!(run.stage, Stage::Binding(_)) => return Twin::Undecided,
+            (Some(run), _) => &run.key.name,
+            (None, Some(ended)) => &ended.key.name,
+            (None, None) => return Twin::None,
+        };
+        let message =
+            format!("Execution {name} has the same spec.idempotencyKey and stands for it");
+        Twin::Stands(Outcome::new(ExecutionReason::Duplicate, message))
     }
 
     /// It is known what became of an Execution. What was known first, stands; but one that was

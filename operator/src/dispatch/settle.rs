@@ -16,6 +16,7 @@ use super::{
     outcome::Outcome,
     output::Tail,
     pod::FENCE_MS,
+    register::Twin,
     run::{Run, Stage},
     sandbox::{Proof, Sandbox},
     status,
@@ -37,16 +38,6 @@ pub(super) const DELETED: &str =
     "the pod was deleted; the command may have run, and nothing is known of its end";
 /// Start deadline without one.
 const DEFAULT_DEADLINE: Duration = Duration::from_mins(5);
-
-/// Whether another Execution stands for one.
-pub(super) enum Twin {
-    /// None does.
-    None,
-    /// One is being bound: it is known in a moment.
-    Undecided,
-    /// One has begun.
-    Stands(Outcome),
-}
 
 impl Book {
     /// Sets one line right. What only time changes is looked at where that has gone by: an event
@@ -252,26 +243,6 @@ impl Book {
                            policy is Skip";
             Outcome::new(ExecutionReason::Rejected, message)
         })
-    }
-
-    /// Whether another Execution with the same idempotency key stands for this one.
-    pub(super) fn twin(&self, key: &Key, uid: Uid) -> Twin {
-        let keyed = self.runs.get(&uid).map(|run| run.idempotency_key.as_ref());
-        let keyed = keyed.flatten().zip(self.lines.get(key));
-        let other = keyed.and_then(|(keyed, line)| line.keyed.get(keyed));
-        let Some(other) = other.filter(|other| **other != uid) else {
-            return Twin::None;
-        };
-        let name = match (self.runs.get(other), self.ended.get(other)) {
-            // One that comes to nothing stands for nothing.
-            (Some(run), _) if matches!(run.stage, Stage::Binding(_)) => return Twin::Undecided,
-            (Some(run), _) => &run.key.name,
-            (None, Some(ended)) => &ended.key.name,
-            (None, None) => return Twin::None,
-        };
-        let message =
-            format!("Execution {name} has the same spec.idempotencyKey and stands for it");
-        Twin::Stands(Outcome::new(ExecutionReason::Duplicate, message))
     }
 
     /// What keeps an Execution waiting where nothing is shut.

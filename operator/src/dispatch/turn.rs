@@ -16,9 +16,9 @@ use super::{
     outcome::Outcome,
     pod::PROOF_INTERVAL_MS,
     reach::{NOT_IN_FORCE, Unmet},
+    register::Twin,
     run::{Run, Stage},
     sandbox::{Sandbox, Seat},
-    settle::Twin,
     status,
     tenant::Shut,
 };
