@@ -261,7 +261,7 @@ fn told(case: &Case, server: &Recording) -> Value {
 
 #[tokio::test]
 async fn every_case_is_as_expected() {
-    cases::each("drill/cases", 33, run).await;
+    cases::each("drill/cases", 34, run).await;
 }
 
 #[tokio::test]

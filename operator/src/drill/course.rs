@@ -113,7 +113,14 @@ fn claiming(valid: &ValidDrill, run: &DrillRun) -> Course {
     let loss = valid.around.loss();
     let of_zone = |(name, _): &(&String, &LiveNode)| loss.nodes.contains(name.as_str());
     if loss.drill == Some(valid.uid) && in_zone(valid, &run.zone).all(|node| of_zone(&node)) {
-        return Course::Take;
+        // Each pass that cannot do it leaves all as it was.
+        return if valid.now < run.begun + 2 * CLAIM {
+            Course::Take
+        } else {
+            let message = "the zone was taken, and what ran there could not be noted within a \
+                           minute; look at the operator's log, and ask again";
+            Course::Return(Some(Refusal::new(DrillReason::NotStarted, message)))
+        };
     }
     let has_it = |uid| {
         let mut drills = valid.around.drills.values();
