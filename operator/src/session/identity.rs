@@ -20,6 +20,10 @@ const REVIEWS: usize = 16;
 /// How long a review may take, the wait for its turn included.
 const REVIEW: Duration = Duration::from_secs(5);
 
+/// How long who has shown no good token waits for the answer: a command that tries again and again,
+/// by all the connections that it may have, costs the API server few reviews.
+const REFUSAL: Duration = Duration::from_secs(2);
+
 /// Why a token was not good enough. None of them says what was in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
@@ -58,10 +62,15 @@ impl Reviewer {
     /// # Errors
     /// `Unauthenticated` if the token is not good, `Unavailable` if nobody could say.
     pub async fn identify(&self, headers: &MetadataMap) -> Result<Peer, Status> {
-        let refused = |refused: Refused| Status::unauthenticated(refused.to_string());
-        let token = bearer(headers).map_err(refused)?;
+        let token = match bearer(headers) {
+            Ok(token) => token,
+            Err(refused) => return Err(refusal(refused).await),
+        };
         match timeout(REVIEW, self.review(token)).await {
-            Ok(Ok(status)) => judge(&status).map_err(refused),
+            Ok(Ok(status)) => match judge(&status) {
+                Ok(peer) => Ok(peer),
+                Err(refused) => Err(refusal(refused).await),
+            },
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the token of a sandbox could not be reviewed");
                 Err(Status::unavailable("the token could not be reviewed"))
@@ -78,6 +87,11 @@ impl Reviewer {
         let _turn = self.turns.acquire().await;
         apply::review_token(&self.client, token, DISPATCH_AUDIENCE).await
     }
+}
+
+async fn refusal(refused: Refused) -> Status {
+    let _ = timeout(REFUSAL, std::future::pending::<()>()).await;
+    Status::unauthenticated(refused.to_string())
 }
 
 /// The token in the headers of a call.
@@ -278,6 +292,23 @@ mod tests {
             &["Bearer a", "Bearer b"],
         ] {
             assert_eq!(shown(wrong), Err(Refused::NoToken), "{wrong:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_shows_no_good_token_waits_for_the_answer() {
+        let unknown = tower::service_fn(|_: Request<Body>| async {
+            let answer = json!({"spec": {}, "status": {"authenticated": false}}).to_string();
+            Ok::<_, Infallible>(Response::new(Body::from(answer.into_bytes())))
+        });
+        let reviewer = Reviewer::new(Client::new(unknown, "default"));
+        let mut headers = MetadataMap::new();
+        for (shown, words) in [("abc", "no bearer token"), ("Bearer abc", "is not valid")] {
+            headers.insert("authorization", shown.parse().unwrap());
+            let begun = tokio::time::Instant::now();
+            let refused = reviewer.identify(&headers).await.unwrap_err();
+            assert!(refused.message().contains(words), "{refused}");
+            assert!(begun.elapsed() >= REFUSAL, "{shown}");
         }
     }
 

@@ -71,7 +71,12 @@ async fn who_was_refused_does_not_stay() {
     let refused = Sandbox::open(line.channel, "a bad token", sandbox::hello(&[])).await;
     assert_eq!(refused.unwrap_err().code(), Code::Unauthenticated);
     line.connection.join_next().await.unwrap().unwrap();
-    assert!(begun.elapsed() <= Duration::from_secs(1));
+    // It is told after two seconds, and is out then.
+    let took = begun.elapsed();
+    assert!(
+        (Duration::from_secs(2)..=Duration::from_secs(3)).contains(&took),
+        "{took:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
