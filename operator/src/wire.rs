@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use hyper_util::{
     client::legacy::{Client as Connections, connect::HttpConnector},
     rt::TokioExecutor,
@@ -59,8 +59,9 @@ fn around(config: Config) -> Result<Client, kube::Error> {
     Ok(Client::new(service, config.default_namespace))
 }
 
-/// Asks again where kube does: where a server has no time. An eviction that a disruption budget
-/// refuses is answered with the same 429.
+/// Asks again where kube does: where a server has no time. But not for an eviction: that a disruption
+/// budget is in the way is answered with the same 429. And not for a write that may be done: its
+/// second answer would say that somebody was faster, which was the first one.
 #[derive(Clone)]
 struct Again(RetryPolicy);
 
@@ -72,6 +73,11 @@ impl<R> Policy<Request<Body>, Response<R>, BoxError> for Again {
         request: &mut Request<Body>,
         result: &mut Result<Response<R>, BoxError>,
     ) -> Option<Self::Future> {
+        let answer = result.as_ref().map(Response::status);
+        let doubtful = answer.is_ok_and(|status| status == StatusCode::GATEWAY_TIMEOUT);
+        if doubtful && request.method() != Method::GET {
+            return None;
+        }
         self.0.retry(request, result)
     }
 
@@ -154,6 +160,30 @@ mod tests {
         let [versions, evictions] = [0, 1].map(|kind| asked[kind].load(Ordering::Relaxed));
         assert_eq!(evictions, 1);
         assert!(versions > 1, "the control: {versions}");
+    }
+
+    #[test]
+    fn a_write_that_may_be_done_is_not_sent_again() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build();
+        let _within = runtime.as_ref().unwrap().enter();
+        for (method, status, again) in [
+            (Method::GET, 504, true),
+            (Method::PATCH, 503, true),
+            (Method::PATCH, 504, false),
+            (Method::POST, 504, false),
+            (Method::GET, 200, false),
+        ] {
+            let what = format!("{method} {status}");
+            let mut request = Request::new(Body::empty());
+            *request.method_mut() = method;
+            let mut response = Response::new(());
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            let mut policy = Again(RetryPolicy::server_retry());
+            let retry = policy.retry(&mut request, &mut Ok(response));
+            assert_eq!(retry.is_some(), again, "{what}");
+        }
     }
 
     #[tokio::test]
