@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use contract::run::{Limits, Profile};
 use crds::{
+    scalar::Amount,
     tenant::Runtime,
     well_known::{REGION_LABEL, ZONE_LABEL},
 };
@@ -45,6 +46,9 @@ const FILES: u64 = 1024;
 /// Processes and threads. Counted by user, so only where the pod has a user of its own.
 const PROCESSES: u64 = 512;
 
+/// Least cores for that: with these it is there after some 0.4 s.
+const LEAST_TO_START: Amount = Amount::millicores(100);
+
 /// Name of the environment variable that becomes [`HOST_ADDRESS`].
 const HOST_VARIABLE: &str = "HOST_ADDRESS";
 
@@ -55,8 +59,12 @@ pub const fn by_image_volume(cluster_has_them: bool, user_namespace: bool) -> bo
     cluster_has_them && !user_namespace
 }
 
-/// Copies the supervisor to this directory of the pod, on a cluster without image volumes.
-pub fn bringer(image: &str, directory: &str) -> Container {
+/// Copies the supervisor to this directory of the pod, on a cluster without image volumes. What the
+/// container after it has of `cpu` costs nothing here, and a runtime starts a container within the
+/// container's own share.
+pub fn bringer(image: &str, directory: &str, cpu: &str) -> Container {
+    let asked = cpu.parse::<Amount>();
+    let cpu = asked.map_or(LEAST_TO_START, |asked| asked.max(LEAST_TO_START));
     Container {
         name: "supervisor".to_owned(),
         image: Some(image.to_owned()),
@@ -66,7 +74,7 @@ pub fn bringer(image: &str, directory: &str) -> Container {
             "install".to_owned(),
             format!("{directory}/cloister-sandbox"),
         ]),
-        resources: Some(resources("100m", "32Mi")),
+        resources: Some(resources(&cpu.to_string(), "32Mi")),
         security_context: Some(confined()),
         volume_mounts: Some(vec![mount("supervisor", directory, false)]),
         ..Container::default()

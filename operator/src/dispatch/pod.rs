@@ -192,7 +192,11 @@ pub fn pod(order: &Order<'_>) -> Pod {
         ..PodSpec::default()
     };
     if !mold.image_volumes {
-        spec.init_containers = Some(vec![bringer(&mold.supervisor, SUPERVISOR)]);
+        spec.init_containers = Some(vec![bringer(
+            &mold.supervisor,
+            SUPERVISOR,
+            &mold.resources[0],
+        )]);
     }
     Pod {
         metadata: metadata(order),

@@ -361,8 +361,13 @@ fn extent(valid: &ValidTenant, proven: &BTreeSet<&str>) -> String {
 
 /// Names, the first few of them.
 pub fn listed(names: &[&str]) -> String {
-    let shown = names[..names.len().min(MAX_NAMED)].join(", ");
-    if names.len() <= MAX_NAMED {
+    listed_to(names, MAX_NAMED)
+}
+
+/// Names, the first `most` of them.
+pub fn listed_to(names: &[&str], most: usize) -> String {
+    let shown = names[..names.len().min(most)].join(", ");
+    if names.len() <= most {
         return shown;
     }
     format!("{shown} and others")

@@ -18,6 +18,9 @@ use crate::{
     world::facts::{ChildKind, Cluster, Reach},
 };
 
+/// Most objects outside the residency that are named.
+const MAX_OUTSIDE: usize = 100;
+
 /// The facts.
 #[derive(Clone, Debug)]
 pub struct Observed {
@@ -161,7 +164,8 @@ fn residency(valid: &ValidTenant) -> Finding<TenantCondition, TenantReason> {
             let outside = [pods, volumes_outside(valid, residency)].concat();
             if !outside.is_empty() {
                 let shown: Vec<&str> = outside.iter().map(String::as_str).collect();
-                let message = format!("outside the residency: {}", isolation::listed(&shown));
+                let shown = isolation::listed_to(&shown, MAX_OUTSIDE);
+                let message = format!("outside the residency: {shown}");
                 (Verdict::False, reason, message)
             } else if !valid.nowhere.is_empty() {
                 let message = format!(

@@ -104,7 +104,7 @@ fn pod(valid: &ValidWorker, api_servers: &[String]) -> PodSpec {
         ..
     } = valid;
     let gvisor = confinement.runtime == Runtime::GVisor;
-    let scratch = terms.resources[2].to_string();
+    let [cpu, _, scratch] = terms.resources.each_ref().map(Amount::to_string);
     let grace = i64::try_from(terms.grace.as_secs()).unwrap_or(i64::MAX);
     PodSpec {
         affinity: places(valid),
@@ -112,7 +112,7 @@ fn pod(valid: &ValidWorker, api_servers: &[String]) -> PodSpec {
         containers: vec![container(valid, api_servers)],
         enable_service_links: Some(false),
         host_users: (confinement.user_namespace && !gvisor).then_some(false),
-        init_containers: (!by_image_volume).then(|| vec![bringer(supervisor, SUPERVISOR)]),
+        init_containers: (!by_image_volume).then(|| vec![bringer(supervisor, SUPERVISOR, &cpu)]),
         runtime_class_name: gvisor.then(|| GVISOR_RUNTIME_CLASS.to_owned()),
         security_context: Some(nobody(valid)),
         service_account_name: Some(SANDBOX_SERVICE_ACCOUNT.to_owned()),
