@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::json;
 use tests::live::{
-    Live, must, namespace_of, policies_path, within,
+    Live, must, namespace_of, policies_path, until, within,
     workers::{placed, worker_path},
 };
 
@@ -37,6 +37,29 @@ async fn comes_up_in_three_zones_proven_and_scales_by_its_subresource() {
             .await;
         let status = live.worker(&tenant, "poller").await["status"].clone();
         assert_eq!(status["spread"], "zone-a:2,zone-b:2,zone-c:2", "{status}");
+
+        // As a user's autoscaler does it; to have fewer than its least needs no metrics to tell.
+        let scaler = json!({
+            "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": "poller", "namespace": namespace_of(&tenant)},
+            "spec": {"minReplicas": 7, "maxReplicas": 9, "scaleTargetRef":
+                {"apiVersion": "cloister.dev/v1alpha1", "kind": "Worker", "name": "poller"}},
+        });
+        must(live.admin.create(&scaler).await, "create the autoscaler");
+        let grown = async || {
+            let worker = live.worker(&tenant, "poller").await;
+            let spec = worker["spec"]["replicas"].clone();
+            if spec == 7 {
+                Ok(())
+            } else {
+                Err(spec.to_string())
+            }
+        };
+        until("the autoscaler scales it", UP, grown).await;
+        live.until_worker(this, "Ready", ("True", "Running"), UP)
+            .await;
+        let status = live.worker(&tenant, "poller").await["status"].clone();
+        assert_eq!(status["ready"], "7/7", "{status}");
     })
     .await;
 }

@@ -24,14 +24,16 @@ use tests::{
     },
 };
 
-use crate::scene::{Kernel, LIMIT, Times};
+use crate::scene::{CPU, CPU_OF_MANY, Kernel, LIMIT, Times};
 
-fn pod(tenant: &str, name: &str, kernel: Kernel) -> Value {
+fn pod(tenant: &str, name: &str, kernel: Kernel, cpu: &str) -> Value {
     let mut pod = conforming(&namespace_of(tenant), name, &[]);
     let container = &mut pod["spec"]["containers"][0];
     container["image"] = json!(IMAGE);
     container["command"] = json!(["/hello", "now"]);
     container["args"] = json!([]);
+    container["resources"]["limits"]["cpu"] = json!(cpu);
+    container["resources"]["requests"]["cpu"] = json!(cpu);
     match kernel {
         Kernel::Runc => pod,
         Kernel::Gvisor => under_gvisor(pod),
@@ -55,7 +57,7 @@ pub(crate) async fn bare_pod(live: &Live, tenant: &str, name: &str, kernel: Kern
     let path = pod_path(&namespace_of(tenant), name);
     let created = now();
     must(
-        live.admin.create(&pod(tenant, name, kernel)).await,
+        live.admin.create(&pod(tenant, name, kernel, CPU)).await,
         "create a bare pod",
     );
     // Nobody asks before it can have begun.
@@ -79,7 +81,7 @@ pub(crate) async fn bare_job(live: &Live, tenant: &str, name: &str, kernel: Kern
     let job = json!({
         "apiVersion": "batch/v1", "kind": "Job",
         "metadata": {"name": name, "namespace": namespace},
-        "spec": {"backoffLimit": 0, "template": {"spec": pod(tenant, name, kernel)["spec"]}},
+        "spec": {"backoffLimit": 0, "template": {"spec": pod(tenant, name, kernel, CPU)["spec"]}},
     });
     let path = format!("/apis/batch/v1/namespaces/{namespace}/jobs/{name}");
     let created = now();
@@ -151,7 +153,7 @@ impl Job for Pods<'_> {
     }
 
     async fn make(&self, part: &str, name: &str) -> Result<(), Anything> {
-        let mut pod = pod(self.tenant, name, self.kernel);
+        let mut pod = pod(self.tenant, name, self.kernel, CPU_OF_MANY);
         pod["metadata"]["labels"][PART_LABEL] = json!(part);
         self.created.borrow_mut().insert(name.to_owned(), now());
         loop {

@@ -67,11 +67,20 @@ pub(crate) async fn tenant(live: &Live, name: &str, kernel: Kernel) -> String {
     live.proven(name, &spec).await
 }
 
+/// Cores of a sandbox, and of the bare pod that it is held against: of one at a time, and of so many
+/// at once that the nodes must have room for them. It counts for the start, too: a runtime starts a
+/// container within the container's own share.
+pub(crate) const CPU: &str = "250m";
+pub(crate) const CPU_OF_MANY: &str = "50m";
+/// Sandboxes that stand ready, from which on there are many.
+const MANY: usize = 5;
+
 /// An Integration that says when it began, with so many sandboxes that stand ready.
 pub(crate) async fn ready(live: &Live, tenant: &str, name: &str, (kernel, warm): (Kernel, usize)) {
     eprintln!("  {name}: {warm} sandboxes");
+    let cpu = if warm < MANY { CPU } else { CPU_OF_MANY };
     let spec = json!({"warm": {"min": warm}, "concurrency": {"limit": 200},
-        "resources": {"cpu": "50m", "memory": kernel.memory(), "scratch": "1Mi"}});
+        "resources": {"cpu": cpu, "memory": kernel.memory(), "scratch": "1Mi"}});
     live.integrate(tenant, name, &GREET, &spec).await;
     if warm > 0 {
         live.until_warm(tenant, name, LIMIT).await;
