@@ -46,7 +46,7 @@ const FILES: u64 = 1024;
 /// Processes and threads. Counted by user, so only where the pod has a user of its own.
 const PROCESSES: u64 = 512;
 
-/// Least cores for that: with these it is there after some 0.4 s.
+/// Least cores of the container that copies the supervisor: with these it takes some 0.4 s.
 const LEAST_TO_START: Amount = Amount::millicores(100);
 
 /// Name of the environment variable that becomes [`HOST_ADDRESS`].

@@ -90,6 +90,8 @@ pub struct Book {
     pub(super) ticked: bool,
     /// Sandboxes made by this process: tells one from the next.
     pub(super) made: u64,
+    /// Since when this process leads.
+    pub(super) led: Timestamp,
     /// Who was served last.
     pub(super) last: Option<Arc<str>>,
     /// Whether the decoy lives, which sandboxes dial.
@@ -128,6 +130,7 @@ impl Book {
             calm_from: None,
             ticked: false,
             made: 0,
+            led: Timestamp::MIN,
             last: None,
             decoys: Decoys::default(),
             silence: Silence::default(),
@@ -144,7 +147,13 @@ impl Book {
     /// under way, it has not.
     pub fn lead(&mut self, workshop: Workshop, now: Timestamp) {
         self.workshop = workshop;
+        self.led = now;
         self.forget_molds(|_| true);
+        let binding = self.runs.values();
+        let binding = binding.filter(|run| matches!(run.stage, Stage::Binding(_)));
+        for uid in binding.map(|run| run.uid).collect::<Vec<_>>() {
+            self.unbind(uid);
+        }
         (self.binding, self.closing, self.posting) = (0, 0, 0);
         self.saying = 0;
         (self.creating, self.forgetting) = (0, 0);
@@ -161,9 +170,6 @@ impl Book {
         for run in self.runs.values_mut() {
             run.writing = false;
             (run.told_to_end, run.doubtful) = (false, false);
-            if let Stage::Binding(_) = run.stage {
-                run.stage = Stage::Waiting;
-            }
             // Who has no sandbox waits for no word of one.
             run.silent_since = run.stage.pod().map(|_| now);
         }

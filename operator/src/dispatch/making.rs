@@ -91,7 +91,8 @@ impl Book {
         let (mut expected, mut all) = (line.posting, line.posting);
         for sandbox in free {
             all += 1;
-            expected += usize::from(!self.silence.is_late(sandbox, view.now));
+            let late = self.silence.is_late(sandbox, view.now);
+            expected += usize::from(!late && view.is_up(sandbox));
         }
         (expected, all)
     }

@@ -36,6 +36,7 @@ impl Book {
                     Purpose::Bind => self.binding = self.binding.saturating_sub(1),
                     Purpose::Retry | Purpose::Finish => {
                         self.closing = self.closing.saturating_sub(1);
+                        self.dirty.extend(self.to_close.next());
                     }
                     Purpose::Say => {}
                 }

@@ -136,6 +136,7 @@ impl Book {
         };
         let (key, since, stage) = (run.line.clone(), run.since, run.stage);
         let (keyed, closes) = (run.idempotency_key.clone(), run.outcome.is_some());
+        let begun = run.status.attempt > 0;
         let line = self.line(&key);
         if closes {
             line.closing.insert(uid);
@@ -144,6 +145,10 @@ impl Book {
             Stage::Waiting => {
                 line.waiting.insert((since, uid));
                 line.fresh.insert(uid);
+                // One that is to be tried again has begun.
+                if let Some(keyed) = keyed.filter(|_| begun) {
+                    line.keyed.entry(keyed).or_insert(uid);
+                }
             }
             Stage::Binding(pod) | Stage::Bound(pod) => {
                 line.live.insert(uid);
@@ -198,25 +203,22 @@ impl Book {
     /// An Execution that is gone. Its sandbox, if it has one, is nobody's any more.
     pub fn execution_gone(&mut self, uid: Uid) {
         self.unshelve(uid);
-        let open = self
-            .runs
-            .remove(&uid)
-            .map(|run| (run.line, run.idempotency_key));
-        let over = self.ended.remove(&uid).map(|ended| {
-            if let Some(shelf) = self.shelf.get_mut(&ended.line) {
-                shelf.remove(uid, &ended);
-            }
-            (ended.line, ended.idempotency_key)
-        });
-        if let Some((key, keyed)) = open.or(over) {
-            let line = self.line(&key);
-            if let Some(keyed) = keyed
-                && line.keyed.get(&keyed) == Some(&uid)
-            {
-                line.keyed.remove(&keyed);
-            }
-            self.touch(&key);
+        if let Some(run) = self.runs.remove(&uid) {
+            self.touch(&run.line);
         }
+        let Some(ended) = self.ended.remove(&uid) else {
+            return;
+        };
+        if let Some(shelf) = self.shelf.get_mut(&ended.line) {
+            shelf.remove(uid, &ended);
+        }
+        let line = self.line(&ended.line);
+        if let Some(keyed) = &ended.idempotency_key
+            && line.keyed.get(keyed) == Some(&uid)
+        {
+            line.keyed.remove(keyed);
+        }
+        self.touch(&ended.line);
     }
 }
 

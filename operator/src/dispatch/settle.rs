@@ -20,7 +20,7 @@ use super::{
     run::{Run, Stage},
     sandbox::{Proof, Sandbox},
     status,
-    turn::{View, write},
+    turn::{PROOF_LIMIT, View, write},
 };
 use crate::world::facts::Uid;
 
@@ -28,7 +28,7 @@ use crate::world::facts::Uid;
 /// 10 s of their peer's, and are opened again within 2 s of a new leader.
 const SILENCE: Duration = Duration::from_secs(30);
 /// The same of one that ends its command when it is cut off: 10 s until it knows, and time to do so.
-pub(super) const FENCED: Duration = Duration::from_secs(FENCE_MS as u64 / 1000 + 15);
+const FENCED: Duration = Duration::from_secs(FENCE_MS as u64 / 1000 + 15);
 /// Ends being written at once, over all tenants.
 const CLOSING: usize = 32;
 /// What a supervisor may take beyond timeout and grace.
@@ -138,17 +138,23 @@ impl Book {
         }
         let terms = self.lines.get(&run.line).and_then(Line::terms);
         let deadline = terms.map_or(DEFAULT_DEADLINE, |terms| terms.start_deadline);
-        if run.status.times.claimed? + deadline >= now {
+        let late = run.status.times.claimed? + deadline;
+        if let Some(why) = self.shut(&run.line) {
+            return (late < now).then_some(why);
+        }
+        // A new leader, or a new session, is owed another look first.
+        if late + PROOF_LIMIT >= now || sandbox.proven(now - PROOF_LIMIT).is_some() {
             return None;
         }
-        let unproven = || match &sandbox.proof {
-            Proof::Doubtful { fault } => fault.clone(),
-            Proof::Pending | Proof::Proven { .. } | Proof::Broken { .. } => {
-                "it has not proven itself again".to_owned()
+        Some(match &sandbox.proof {
+            Proof::Doubtful { fault } => {
+                Outcome::new(ExecutionReason::SandboxUnproven, fault.clone())
             }
-        };
-        let why = self.shut(&run.line);
-        Some(why.unwrap_or_else(|| Outcome::new(ExecutionReason::SandboxUnproven, unproven())))
+            Proof::Pending | Proof::Proven { .. } | Proof::Broken { .. } => {
+                let message = "its sandbox has not proven itself again";
+                Outcome::new(ExecutionReason::StartDeadlineExceeded, message)
+            }
+        })
     }
 
     /// Where the policy says so, the one that runs longest makes room for who waits.
@@ -157,7 +163,10 @@ impl Book {
             return;
         };
         let Some(terms) = line.terms() else { return };
-        let crowded = line.live.len() >= terms.limit && self.first_waiting(line, now).is_some();
+        // Who needs no place makes nobody leave.
+        let in_need = |uid| matches!(self.twin(key, uid), Twin::None);
+        let crowded =
+            line.live.len() >= terms.limit && self.first_waiting(line, now).is_some_and(in_need);
         if terms.policy != ConcurrencyPolicy::Replace || !crowded || self.shut(key).is_some() {
             return;
         }
@@ -348,6 +357,11 @@ fn never_told(run: &Run, sandbox: Option<&Sandbox>) -> Option<Outcome> {
     }
 }
 
+/// How long a sandbox may be silent before it counts for nothing any more.
+pub(super) const fn patience(fenced: bool) -> Duration {
+    if fenced { FENCED } else { SILENCE }
+}
+
 /// What became of a run of which its sandbox will say nothing any more.
 fn lost(run: &Run, sandbox: Option<&Sandbox>, now: Timestamp) -> Option<Outcome> {
     let unknown = "the command may have run, and nothing is known of its end";
@@ -356,7 +370,7 @@ fn lost(run: &Run, sandbox: Option<&Sandbox>, now: Timestamp) -> Option<Outcome>
     }
     // Of a pod that is gone it is not known.
     let fenced = sandbox.is_none_or(Sandbox::is_fenced);
-    let limit = if fenced { FENCED } else { SILENCE };
+    let limit = patience(fenced);
     if run.silent_since.is_none_or(|since| since + limit >= now) {
         return None;
     }

@@ -12,7 +12,7 @@ use super::{
     outcome::Outcome,
     run::Stage,
     sandbox::{Proof, Sandbox},
-    settle::FENCED,
+    settle::patience,
     turn::{PROOF_LIMIT, View},
 };
 use crate::world::facts::Uid;
@@ -53,7 +53,9 @@ impl Book {
             let due =
                 self.is_due(sandbox, mold.as_deref(), view.now) || free && view.is_lost(sandbox);
             // One that has not shown itself yet may turn out to be of no use.
-            let spared = spare > 0 || doubted || sandbox.proof == Proof::Pending;
+            // Nor is one of use, or in the way, while its node is not heard.
+            let up = view.is_up(sandbox);
+            let spared = spare > 0 || doubted || sandbox.proof == Proof::Pending || !up;
             let (broken, name) = (trouble_of(sandbox, free), sandbox.pod.key.clone());
             if due || broken.is_some() || free && !spared {
                 if let Some(trouble) = broken {
@@ -66,7 +68,7 @@ impl Book {
                     grace,
                 });
             } else if free {
-                spare = spare.saturating_sub(1);
+                spare = spare.saturating_sub(usize::from(up));
                 self.note_trouble(key, uid, view.now);
             }
         }
@@ -84,24 +86,27 @@ impl Book {
             .map_or(0, |one| u32::from(self.is_adrift(one)))
     }
 
-    /// Whether a sandbox may be at work for an Execution that is not there any more. Of one that is
-    /// on its way out and has not been heard since this process leads, it is not known.
+    /// Whether a sandbox may be at work for an Execution that is not there any more. It is not known
+    /// of one that is on its way out, and has not been heard since this process leads or was put
+    /// away by it.
     fn is_adrift(&self, sandbox: &Sandbox) -> bool {
         if sandbox.pod.end.is_some() {
             return false;
         }
         let seat = sandbox.seat.as_ref();
         let given = seat.and_then(|seat| seat.given.map(|(run, _)| run));
-        match sandbox.claimed.or(given) {
-            Some(run) => !self.runs.contains_key(&run) && !self.ended.contains_key(&run),
-            None => sandbox.pod.deleting && seat.is_none(),
+        if let Some(run) = sandbox.claimed.or(given) {
+            return !self.runs.contains_key(&run) && !self.ended.contains_key(&run);
         }
+        let unknown = sandbox.removing || sandbox.heard <= self.led;
+        sandbox.pod.deleting && seat.is_none() && unknown
     }
 
     /// The same of one that goes, for as long as it counts: where nothing is heard of it, as long
     /// as of one whose Execution is there.
     pub(super) fn lingers(&self, sandbox: &Sandbox, now: Timestamp) -> bool {
-        let counts = sandbox.seat.is_some() || sandbox.heard + FENCED >= now;
+        let patience = patience(sandbox.is_fenced());
+        let counts = sandbox.seat.is_some() || sandbox.heard + patience >= now;
         let goes = sandbox.removing || sandbox.pod.deleting;
         goes && counts && self.is_adrift(sandbox)
     }

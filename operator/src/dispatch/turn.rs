@@ -53,6 +53,14 @@ pub struct View<'a> {
 }
 
 impl View<'_> {
+    /// Whether nothing is known against the node of a sandbox: where its kubelet is not heard,
+    /// nothing is started.
+    pub fn is_up(&self, sandbox: &Sandbox) -> bool {
+        let node = sandbox.pod.node.as_deref();
+        let node = node.and_then(|node| self.cluster.nodes.get(node));
+        node.is_none_or(|node| node.ready)
+    }
+
     /// Whether a sandbox is in a zone that a Drill takes from its tenant.
     pub fn is_lost(&self, sandbox: &Sandbox) -> bool {
         if self.lost.is_empty() {
@@ -143,15 +151,10 @@ impl Book {
         let uid = self.first_waiting(line, view.now)?;
         let mold = self.fingerprint(key)?;
         let pod = self.first_ready(key, &mold, view)?;
-        match self.twin(key, uid) {
-            Twin::None => {}
-            // The answer to the write that binds that one has this line looked at again.
-            Twin::Undecided => return None,
-            Twin::Stands(outcome) => {
-                // It was bound a moment ago. The next one in line is looked at in the next turn.
-                self.conclude(uid, outcome);
-                return None;
-            }
+        if let Twin::Stands(outcome) = self.twin(key, uid) {
+            // It was bound a moment ago. The next one in line is looked at in the next turn.
+            self.conclude(uid, outcome);
+            return None;
         }
         if self.binding >= BINDING {
             self.held.insert(key.clone());
@@ -162,8 +165,13 @@ impl Book {
 
     pub(super) fn first_waiting(&self, line: &Line, now: Timestamp) -> Option<Uid> {
         let due = line.waiting.iter().take_while(|(since, _)| *since <= now);
+        // Of one whose twin is being bound it is known in a moment whether it is needed.
+        let undecided = |run: &Run| matches!(self.twin(&run.line, run.uid), Twin::Undecided);
         let free = |run: &Run| {
-            !run.writing && run.outcome.is_none() && run.not_before.is_none_or(|at| at <= now)
+            !run.writing
+                && run.outcome.is_none()
+                && run.not_before.is_none_or(|at| at <= now)
+                && !undecided(run)
         };
         let mut due = due.map(|(_, uid)| *uid);
         due.find(|uid| self.runs.get(uid).is_some_and(free))
@@ -175,7 +183,7 @@ impl Book {
         let ready = line.pods.iter().filter_map(|uid| {
             let sandbox = self.sandboxes.get(uid)?;
             let at = sandbox.ready(oldest)?;
-            let usable = sandbox.pod.mold == mold && !view.is_lost(sandbox);
+            let usable = sandbox.pod.mold == mold && !view.is_lost(sandbox) && view.is_up(sandbox);
             usable.then_some((at, *uid))
         });
         ready.min().map(|(_, uid)| uid)

@@ -71,7 +71,7 @@ pub fn collected(valid: &ValidTenant, boundary: &str) -> IsolationStatus {
     known
 }
 
-/// Whether pods of the tenant may be on a node again that they cannot be on now.
+/// Whether a node is there that pods of the tenant may be on, now or when it takes pods again.
 fn returns(valid: &ValidTenant) -> impl Fn(&str) -> bool {
     let allows = |node| {
         let residency = valid.residency.as_ref();
@@ -306,7 +306,7 @@ fn proof(valid: &ValidTenant, known: &IsolationStatus) -> Said {
     let unknown = |reason: TenantReason, message: String| (Verdict::Unknown, reason, message);
     let (proofs, failed): (Vec<_>, Vec<_>) =
         (known.evidence.iter()).partition(|one| one.outcome == Outcome::Proven);
-    // Nothing can start on a node that is lost: that no probe can tell anything there says nothing
+    // Nothing is started on a node that is lost: that no probe can tell anything there says nothing
     // of the others. One that is only cordoned has sandboxes that can be given a run.
     let matters = matters(valid);
     let is_lost = |node: &str| valid.cluster.nodes.get(node).is_none_or(|node| !node.ready);

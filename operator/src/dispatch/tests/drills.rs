@@ -13,6 +13,7 @@ const NEIGHBOUR: &str = "tenant-globex";
 fn two() -> Sim {
     let mut sim = Sim::new();
     let node = LiveNode {
+        ready: true,
         usable: true,
         zone: "zone-b".to_owned(),
         ..LiveNode::default()

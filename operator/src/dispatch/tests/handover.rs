@@ -74,14 +74,119 @@ fn what_may_still_run_counts_though_its_execution_is_deleted() {
 
 #[test]
 fn what_was_deleted_on_a_node_that_is_lost_counts_no_longer_than_another() {
-    let (mut sim, name) = taken_over(&json!({}));
-    sim.slow_kubelet = true;
+    for (retries, seconds) in [(0, 28), (1, 38)] {
+        let (mut sim, name) = taken_over(&json!({"retries": retries}));
+        sim.slow_kubelet = true;
+        sim.silence(&name);
+        sim.delete("runs");
+        assert!(sim.pass(seconds));
+        assert_eq!(sim.reason("waits"), "Queued", "retries: {retries}");
+        assert!(sim.pass(5));
+        assert_eq!(sim.reason("waits"), "Running", "retries: {retries}");
+    }
+}
+
+#[test]
+fn a_sandbox_that_was_given_nothing_counts_for_nothing_when_it_is_drained() {
+    let mut sim = warm(1);
+    sim.integration(
+        NAMESPACE,
+        "hello",
+        &json!({"warm": {"min": 1}, "concurrency": {"limit": 1}}),
+    );
+    assert!(sim.settle());
+    let name = sim.names().into_iter().next().unwrap();
+    sim.now += jiff::SignedDuration::from_secs(1);
+    sim.show(&name);
+    sim.mark(&name);
     sim.silence(&name);
-    sim.delete("runs");
-    assert!(sim.pass(38));
-    assert_eq!(sim.reason("waits"), "Queued");
-    assert!(sim.pass(10));
-    assert_eq!(sim.reason("waits"), "Running");
+    sim.execution(NAMESPACE, "one", &json!({}));
+    assert!(sim.pass(3));
+    assert_eq!(sim.reason("one"), "Completed");
+}
+
+#[test]
+fn one_that_is_to_be_tried_again_keeps_its_idempotency_key() {
+    let keyed = json!({"idempotencyKey": "order-7"});
+    for restarts in [false, true] {
+        let mut sim = warm(0);
+        sim.integration(NAMESPACE, "hello", &json!({"retries": 1}));
+        sim.command = Command::Exits(3);
+        sim.execution(NAMESPACE, "first", &keyed);
+        assert!(sim.settle());
+        assert_eq!(sim.reason("first"), "Retrying");
+        if restarts {
+            sim.restart();
+        }
+        sim.execution(NAMESPACE, "second", &keyed);
+        assert!(sim.pass(10));
+        assert_eq!(sim.reason("second"), "Duplicate", "restarts: {restarts}");
+        assert_eq!(sim.reason("first"), "Failed", "restarts: {restarts}");
+        assert_eq!(sim.started.values().copied().sum::<u32>(), 2);
+    }
+}
+
+#[test]
+fn one_that_is_not_needed_keeps_nobody_waiting_and_makes_nobody_leave() {
+    let keyed = json!({"idempotencyKey": "order-7"});
+    let mut sim = warm(2);
+    let spec = json!({"warm": {"min": 2},
+        "concurrency": {"limit": 3, "policy": "Replace"}});
+    sim.integration(NAMESPACE, "hello", &spec);
+    sim.command = Command::Waits;
+    sim.execution(NAMESPACE, "a", &json!({}));
+    assert!(sim.settle());
+    // The answer to the write that binds the first of them is lost.
+    sim.execution(NAMESPACE, "b", &keyed);
+    sim.lose_next_answer = Some(false);
+    sim.one_turn();
+    sim.execution(NAMESPACE, "c", &keyed);
+    sim.execution(NAMESPACE, "d", &json!({}));
+    assert!(sim.settle());
+    assert_eq!(sim.reason("d"), "Starting", "{}", sim.message("d"));
+    assert!(sim.pass(5));
+    assert_eq!(sim.reason("c"), "Duplicate");
+    for name in ["a", "b", "d"] {
+        assert_eq!(sim.reason(name), "Running", "{name}");
+    }
+}
+
+#[test]
+fn nothing_starts_on_a_node_whose_kubelet_is_not_heard() {
+    let mut sim = warm(1);
+    let ready = |sim: &mut Sim, ready| {
+        for node in sim.cluster.nodes.values_mut() {
+            (node.ready, node.usable) = (ready, ready);
+        }
+    };
+    ready(&mut sim, false);
+    sim.execution(NAMESPACE, "one", &json!({}));
+    assert!(sim.pass(20));
+    assert!(sim.started.is_empty(), "{:?}", sim.started);
+    // Another one is made for it, and no third.
+    assert_eq!(sim.boxes.len(), 2);
+    ready(&mut sim, true);
+    assert!(sim.pass(2));
+    assert_eq!(sim.reason("one"), "Completed");
+    assert_eq!(sim.boxes.len(), 1);
+}
+
+#[test]
+fn one_that_can_be_told_by_now_is_told_however_late() {
+    let mut sim = warm(1);
+    sim.integration(
+        NAMESPACE,
+        "hello",
+        &json!({"warm": {"min": 1}, "startDeadline": "1s"}),
+    );
+    assert!(sim.settle());
+    sim.execution(NAMESPACE, "one", &json!({}));
+    sim.fatal = Some((1, true));
+    assert!(!sim.settle());
+    sim.now += jiff::SignedDuration::from_secs(8);
+    sim.restart();
+    assert!(sim.settle());
+    assert_eq!(sim.reason("one"), "Completed");
 }
 
 #[test]
