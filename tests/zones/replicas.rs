@@ -146,19 +146,23 @@ impl<'a> Replicas<'a> {
         let what = format!("all of the {} are there", self.name());
         until(&what, UP, async || {
             let ready: usize = self.ready().await.values().sum();
-            let pods: BTreeSet<String> = self
-                .pods()
-                .await
-                .iter()
-                .map(|pod| text(pod, "/metadata/uid"))
-                .collect();
+            let there = self.pods().await;
+            let uid = |pod: &Value| text(pod, "/metadata/uid");
+            let pods: BTreeSet<String> = there.iter().map(uid).collect();
             let processes = self.processes();
             let run: BTreeSet<String> = processes.iter().map(|one| one.pod.clone()).collect();
             let alone = processes.len() == run.len() && run == pods;
             if ready == ASKED.replicas && pods.len() == ASKED.replicas && alone {
                 Ok(())
             } else {
-                Err(format!("{ready} ready, pods {pods:?}, run {processes:?}"))
+                // What keeps the others from running, in the words of their nodes.
+                let others = there.iter().filter(|pod| !run.contains(&uid(pod)));
+                let others: Vec<String> = others
+                    .map(|pod| format!("{}: {}", text(pod, "/spec/nodeName"), pod["status"]))
+                    .collect();
+                Err(format!(
+                    "{ready} ready, pods {pods:?}, run {processes:?}, do not run {others:?}"
+                ))
             }
         })
         .await;
