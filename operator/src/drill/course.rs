@@ -259,8 +259,7 @@ fn in_zone<'a>(
 }
 
 fn is_inside(valid: &ValidDrill, node: &LiveNode) -> bool {
-    let residency = valid.tenant.spec.residency.as_ref();
-    residency.is_none_or(|residency| tenant::allows(residency, node))
+    tenant::allows(valid.tenant.spec.residency.as_ref(), node)
 }
 
 /// The zone that is asked for, or the one with most of the tenant's pods.

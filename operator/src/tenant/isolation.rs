@@ -73,10 +73,7 @@ pub fn collected(valid: &ValidTenant, boundary: &str) -> IsolationStatus {
 
 /// Whether a node is there that pods of the tenant may be on, now or when it takes pods again.
 fn returns(valid: &ValidTenant) -> impl Fn(&str) -> bool {
-    let allows = |node| {
-        let residency = valid.residency.as_ref();
-        residency.is_none_or(|residency| validate::allows(residency, node))
-    };
+    let allows = |node| validate::allows(valid.residency.as_ref(), node);
     move |node| valid.cluster.nodes.get(node).is_some_and(allows)
 }
 
@@ -198,10 +195,11 @@ pub fn finding(
     valid: &ValidTenant,
     known: &IsolationStatus,
 ) -> Finding<TenantCondition, TenantReason> {
+    let doubts = doubts(valid, known);
     let (verdict, reason, message) = self_check(valid)
         .or_else(|| on_the_nodes_kernel(valid))
-        .or_else(|| breach(valid, known))
-        .unwrap_or_else(|| proof(valid, known));
+        .or_else(|| breach(&doubts))
+        .unwrap_or_else(|| proof(valid, known, &doubts));
     Finding {
         condition: TenantCondition::IsolationVerified,
         verdict,
@@ -293,34 +291,39 @@ fn on_the_nodes_kernel(valid: &ValidTenant) -> Option<Said> {
     })
 }
 
-fn breach(valid: &ValidTenant, known: &IsolationStatus) -> Option<Said> {
+/// What did not prove, of nodes that matter now.
+fn doubts<'a>(valid: &ValidTenant, known: &'a IsolationStatus) -> Vec<&'a Evidence> {
     let matters = matters(valid);
-    let breached = |one: &&Evidence| one.outcome == Outcome::Breached && matters(&one.node);
-    let Evidence { node, fault, .. } = known.evidence.iter().find(breached)?;
+    let unproven = known.evidence.iter();
+    let unproven = unproven.filter(|one| one.outcome != Outcome::Proven);
+    unproven.filter(|one| matters(&one.node)).collect()
+}
+
+fn breach(doubts: &[&Evidence]) -> Option<Said> {
+    let breached = |one: &&&Evidence| one.outcome == Outcome::Breached;
+    let Evidence { node, fault, .. } = doubts.iter().find(breached)?;
     let message = format!("seen from {node}: {fault}");
     Some((Verdict::False, TenantReason::Breached, message))
 }
 
 /// What the probes of today's boundary amount to, none of them having seen an opening.
-fn proof(valid: &ValidTenant, known: &IsolationStatus) -> Said {
+fn proof(valid: &ValidTenant, known: &IsolationStatus, doubts: &[&Evidence]) -> Said {
     let unknown = |reason: TenantReason, message: String| (Verdict::Unknown, reason, message);
-    let (proofs, failed): (Vec<_>, Vec<_>) =
-        (known.evidence.iter()).partition(|one| one.outcome == Outcome::Proven);
     // Nothing is started on a node that is lost: that no probe can tell anything there says nothing
     // of the others. One that is only cordoned has sandboxes that can be given a run.
-    let matters = matters(valid);
     let is_lost = |node: &str| valid.cluster.nodes.get(node).is_none_or(|node| !node.ready);
-    let mut failed = failed.into_iter();
-    let failed = failed.find(|one| matters(&one.node) && !is_lost(&one.node));
+    let failed = doubts.iter().find(|one| !is_lost(&one.node));
     if let Some(Evidence { node, fault, .. }) = failed {
         let message = format!("nothing on {node} counts as proven: {fault}");
         return unknown(TenantReason::ProbeInconclusive, message);
     }
     let limit = valid.probing.evidence_limit();
     let fresh = |one: &&Evidence| one.time + limit > valid.now;
-    match proofs.first() {
-        Some(newest) if fresh(newest) => {
-            let proven = proofs.into_iter().filter(fresh);
+    let proofs = known.evidence.iter();
+    let proofs = proofs.filter(|one| one.outcome == Outcome::Proven);
+    match proofs.clone().next() {
+        Some(newest) if fresh(&newest) => {
+            let proven = proofs.filter(fresh);
             let message = extent(valid, &proven.map(|one| &*one.node).collect());
             (Verdict::True, TenantReason::Proven, message)
         }
@@ -361,13 +364,8 @@ fn extent(valid: &ValidTenant, proven: &BTreeSet<&str>) -> String {
 
 /// Names, the first few of them.
 pub fn listed(names: &[&str]) -> String {
-    listed_to(names, MAX_NAMED)
-}
-
-/// Names, the first `most` of them.
-pub fn listed_to(names: &[&str], most: usize) -> String {
-    let shown = names[..names.len().min(most)].join(", ");
-    if names.len() <= most {
+    let shown = names[..names.len().min(MAX_NAMED)].join(", ");
+    if names.len() <= MAX_NAMED {
         return shown;
     }
     format!("{shown} and others")

@@ -18,9 +18,6 @@ use crate::{
     world::facts::{ChildKind, Cluster, Reach},
 };
 
-/// Most objects outside the residency that are named.
-const MAX_OUTSIDE: usize = 100;
-
 /// The facts.
 #[derive(Clone, Debug)]
 pub struct Observed {
@@ -163,9 +160,7 @@ fn residency(valid: &ValidTenant) -> Finding<TenantCondition, TenantReason> {
             };
             let outside = [pods, volumes_outside(valid, residency)].concat();
             if !outside.is_empty() {
-                let shown: Vec<&str> = outside.iter().map(String::as_str).collect();
-                let shown = isolation::listed_to(&shown, MAX_OUTSIDE);
-                let message = format!("outside the residency: {shown}");
+                let message = format!("outside the residency: {}", outside.join(", "));
                 (Verdict::False, reason, message)
             } else if !valid.nowhere.is_empty() {
                 let message = format!(
@@ -197,7 +192,7 @@ fn pods_outside(valid: &ValidTenant, residency: &Residency) -> Vec<String> {
     pods.filter_map(|(name, pod)| {
         let node = pod.fact.node.as_deref()?;
         let place = valid.cluster.nodes.get(node);
-        let inside = place.is_some_and(|place| validate::allows(residency, place));
+        let inside = place.is_some_and(|place| validate::allows(Some(residency), place));
         (!inside).then(|| format!("pod {name} on {node}"))
     })
     .collect()
@@ -229,7 +224,7 @@ fn holds(residency: &Residency, reach: &Reach, cluster: &Cluster) -> bool {
     };
     let known = nodes.peek().is_some() || reach.hosts.is_none();
     known
-        && nodes.all(|node| validate::allows(residency, node))
+        && nodes.all(|node| validate::allows(Some(residency), node))
         && within(reach.zones.as_deref(), &residency.zones)
         && within(reach.regions.as_deref(), &residency.regions)
 }

@@ -272,7 +272,7 @@ fn places(
         );
     };
     let allowed = usable
-        .filter(|(_, node)| allows(residency, node))
+        .filter(|(_, node)| allows(Some(residency), node))
         .map(|(name, node)| (name.clone(), node.clone()))
         .collect();
     let unknown = |wanted: &str, of: fn(&LiveNode) -> &str| {
@@ -294,9 +294,11 @@ fn places(
 }
 
 /// Whether a residency allows a node.
-pub fn allows(residency: &Residency, node: &LiveNode) -> bool {
-    residency.regions.contains(&node.region)
-        && (residency.zones.is_empty() || residency.zones.contains(&node.zone))
+pub fn allows(residency: Option<&Residency>, node: &LiveNode) -> bool {
+    residency.is_none_or(|residency| {
+        residency.regions.contains(&node.region)
+            && (residency.zones.is_empty() || residency.zones.contains(&node.zone))
+    })
 }
 
 fn quota(limits: &Limits) -> Result<Quota, Error> {

@@ -299,7 +299,7 @@ fn unopened(valid: &ValidWorker) -> Option<Held> {
 /// Zones that no node is in now: replicas wait for them.
 fn lacking(terms: &Terms, residency: Option<&Residency>, cluster: &Cluster) -> Option<String> {
     let nodes = cluster.nodes.values();
-    let inside = nodes.filter(|node| residency.is_none_or(|r| crate::tenant::allows(r, node)));
+    let inside = nodes.filter(|node| crate::tenant::allows(residency, node));
     let zones: BTreeSet<&str> = inside.map(|node| node.zone.as_str()).collect();
     let mut names = terms.zone_names.iter();
     if let Some(zone) = names.find(|zone| !zones.contains(zone.as_str())) {

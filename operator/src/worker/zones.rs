@@ -34,7 +34,7 @@ pub fn zones(valid: &ValidWorker, pods: &[Pod<'_>]) -> Vec<ZoneStatus> {
         zones.entry(name.clone()).or_default();
     }
     for node in valid.cluster.nodes.values() {
-        let inside = valid.residency.as_ref().is_none_or(|r| allows(r, node));
+        let inside = allows(valid.residency.as_ref(), node);
         if inside && (names.is_empty() || names.contains(&node.zone)) {
             zones.entry(node.zone.clone()).or_default().nodes += i32::from(node.usable);
         }
