@@ -1,6 +1,6 @@
 //! Lines that wait until one write fewer is under way. Pure.
 //!
-//! In: lines that had to wait. Out: one line for each write that has ended, so that thousands
+//! In: lines that had to wait. Out: one line for each write that may begin, so that thousands
 //! that wait cost no more than one does. Tenants come one after the other, whatever each has.
 
 use std::{

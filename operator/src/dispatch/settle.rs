@@ -102,24 +102,19 @@ impl Book {
                 seat.canceled = seat.orders.send(orders::cancel(run)).is_ok();
                 run.told_to_end |= seat.canceled;
             }
-            if run.outcome.is_some() {
-                continue;
-            }
-            let sandbox = self.sandboxes.get(&pod);
-            if let Some(outcome) = never_told(run, sandbox).or_else(|| self.untold(uid, now)) {
-                self.conclude(uid, outcome);
-                continue;
-            }
-            let Some(run) = self.runs.get(&uid) else {
+            let Some(run) = self.runs.get(&uid).filter(|run| run.outcome.is_none()) else {
                 continue;
             };
+            let sandbox = self.sandboxes.get(&pod);
+            let untold = sandbox.and_then(|sandbox| self.never_told(run, sandbox, now));
             let begun = run.started.or(run.status.times.claimed).unwrap_or(now);
             let late = most.is_some_and(|most| begun + most < now);
             let overtime = late.then(|| {
                 let message = "its sandbox did not end it in time, and was removed";
                 Outcome::new(ExecutionReason::TimedOut, message)
             });
-            if let Some(outcome) = lost(run, sandbox, now).or(overtime) {
+            let over = untold.or_else(|| lost(run, sandbox, now)).or(overtime);
+            if let Some(outcome) = over {
                 self.conclude(uid, outcome);
             } else {
                 self.assign(pod, now);
@@ -127,14 +122,22 @@ impl Book {
         }
     }
 
-    /// What becomes of a run that its sandbox may not be told of for so long as one may wait for a
-    /// start: the tenant is shut again, or the sandbox cannot tell.
-    fn untold(&self, uid: Uid, now: Timestamp) -> Option<Outcome> {
-        let run = self.runs.get(&uid)?;
-        let sandbox = self.sandboxes.get(&run.stage.pod()?)?;
+    /// What became of a run that its sandbox was never told of, and will not be; or may not be for
+    /// as long as one may wait for a start, because the tenant is shut again, or the sandbox cannot
+    /// tell.
+    fn never_told(&self, run: &Run, sandbox: &Sandbox, now: Timestamp) -> Option<Outcome> {
         let seat = sandbox.seat.as_ref()?;
         if seat.given.is_some() || seat.assigned || run.started.is_some() {
             return None;
+        }
+        if run.cancel {
+            let message = "canceled before it started";
+            return Some(Outcome::new(ExecutionReason::Canceled, message));
+        }
+        let unproven =
+            |fault: &String| Outcome::new(ExecutionReason::SandboxUnproven, fault.clone());
+        if let Proof::Broken { fault } = &sandbox.proof {
+            return Some(unproven(fault));
         }
         let terms = self.lines.get(&run.line).and_then(Line::terms);
         let deadline = terms.map_or(DEFAULT_DEADLINE, |terms| terms.start_deadline);
@@ -146,14 +149,11 @@ impl Book {
         if late + PROOF_LIMIT >= now || sandbox.proven(now - PROOF_LIMIT).is_some() {
             return None;
         }
-        Some(match &sandbox.proof {
-            Proof::Doubtful { fault } => {
-                Outcome::new(ExecutionReason::SandboxUnproven, fault.clone())
-            }
-            Proof::Pending | Proof::Proven { .. } | Proof::Broken { .. } => {
-                let message = "its sandbox has not proven itself again";
-                Outcome::new(ExecutionReason::StartDeadlineExceeded, message)
-            }
+        Some(if let Proof::Doubtful { fault } = &sandbox.proof {
+            unproven(fault)
+        } else {
+            let message = "its sandbox has not proven itself again";
+            Outcome::new(ExecutionReason::StartDeadlineExceeded, message)
         })
     }
 
@@ -334,26 +334,6 @@ impl Book {
         };
         run.writing = true;
         Some(write(run, status, purpose))
-    }
-}
-
-/// What became of a run that its sandbox was never told of, and will not be.
-fn never_told(run: &Run, sandbox: Option<&Sandbox>) -> Option<Outcome> {
-    let sandbox = sandbox?;
-    let seat = sandbox.seat.as_ref()?;
-    if seat.given.is_some() || seat.assigned || run.started.is_some() {
-        return None;
-    }
-    if run.cancel {
-        let message = "canceled before it started";
-        return Some(Outcome::new(ExecutionReason::Canceled, message));
-    }
-    match &sandbox.proof {
-        Proof::Broken { fault } => Some(Outcome::new(
-            ExecutionReason::SandboxUnproven,
-            fault.clone(),
-        )),
-        Proof::Pending | Proof::Proven { .. } | Proof::Doubtful { .. } => None,
     }
 }
 

@@ -52,9 +52,9 @@ impl Book {
             let free = sandbox.is_free();
             let due =
                 self.is_due(sandbox, mold.as_deref(), view.now) || free && view.is_lost(sandbox);
-            // One that has not shown itself yet may turn out to be of no use.
-            // Nor is one of use, or in the way, while its node is not heard.
+            // While its node is not heard, one is neither of use nor in the way.
             let up = view.is_up(sandbox);
+            // One that has not shown itself yet may turn out to be of no use.
             let spared = spare > 0 || doubted || sandbox.proof == Proof::Pending || !up;
             let (broken, name) = (trouble_of(sandbox, free), sandbox.pod.key.clone());
             if due || broken.is_some() || free && !spared {
