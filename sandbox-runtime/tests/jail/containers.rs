@@ -23,9 +23,7 @@ fn probed(bundle: &mut Bundle, runtime: &str, targets: &Value) -> Option<(ProbeR
     let request = request.to_string();
     bundle.config["process"]["args"] =
         json!(["/cloister/cloister-sandbox", "probe", "--request", request]);
-    let mut command = bundle.runtime(runtime)?;
-    command.args(["run", "--bundle"]).arg(&bundle.directory);
-    let output = command.arg(bundle.id()).output().unwrap();
+    let output = bundle.run(runtime)?.output().unwrap();
     let report = fs::read_to_string(bundle.directory.join("report")).unwrap();
     let report: ProbeReport = serde_json::from_str(&report)
         .unwrap_or_else(|error| panic!("{error}: {report}, {output:?}"));

@@ -227,14 +227,14 @@ pub fn find(runtime: &str) -> Option<PathBuf> {
         .find(|program| program.is_file())
 }
 
-/// Asks until there is an answer, ten seconds at most.
+/// Asks until there is an answer, a minute at most.
 pub fn eventually<T>(mut ask: impl FnMut() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(begin.elapsed().as_secs() < 10, "it never came");
+        assert!(begin.elapsed().as_secs() < 60, "it never came");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
 }

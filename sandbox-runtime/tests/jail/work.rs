@@ -104,12 +104,8 @@ impl Setup {
         );
         let config = self.config.to_string();
         self.bundle.config["process"]["args"] = json!(["/bin/sh", "-c", script, "sh", config]);
-        let mut command = self.bundle.runtime(self.runtime)?;
-        command
-            .args(["run", "--bundle"])
-            .arg(&self.bundle.directory);
+        let mut command = self.bundle.run(self.runtime)?;
         let child = command
-            .arg(self.bundle.id())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -203,11 +199,11 @@ impl Worker {
             if is_ready {
                 return;
             }
-            if begin.elapsed() > Duration::from_secs(15) {
+            if begin.elapsed() > Duration::from_secs(60) {
                 let _ = self.runtime(&["kill", self.bundle.id(), "KILL"]).status();
                 panic!("{line}, {:?}", self.end());
             }
-            thread::sleep(Duration::from_millis(20));
+            thread::sleep(Duration::from_millis(100));
         }
     }
 
