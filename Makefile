@@ -26,8 +26,9 @@ demo: build ## Start a three-zone cluster (or use $KUBECONFIG), install, show te
 # What waits runs beside what works: together they take the time of the longer.
 .PHONY: test
 test: build ## Everything that CI runs
-	$(MAKE) --jobs=2 --output-sync=none lint deny test-units test-local-cluster
-	$(MAKE) --jobs=2 --output-sync=none test-cluster test-jail test-control-plane
+	$(MAKE) --jobs=2 --output-sync=none deny test-units test-local-cluster
+	$(MAKE) --jobs=2 --output-sync=none test-jail lint
+	$(MAKE) --jobs=2 --output-sync=none test-cluster test-control-plane
 
 .PHONY: test-units
 test-units: build ## Tests that need no cluster
@@ -36,7 +37,8 @@ test-units: build ## Tests that need no cluster
 	cargo test $(CARGO_FLAGS) --quiet --lib --bins
 	cargo test $(CARGO_FLAGS) --quiet --test golden --test architecture
 
-# Not beside `test-local-cluster`, which takes these containers for something left behind.
+# Not beside `test-local-cluster`, which takes these containers for something left behind; nor beside
+# `test-cluster`, where a runtime's every word waits for hundreds of pods.
 .PHONY: test-jail
 test-jail: build ## Tests of the sandbox's supervisor in containers of their own
 	$(OUT)/cluster build runc gvisor
