@@ -199,7 +199,7 @@ impl Worker {
             if is_ready {
                 return;
             }
-            if begin.elapsed() > Duration::from_secs(60) {
+            if begin.elapsed() > Duration::from_mins(1) {
                 let _ = self.runtime(&["kill", self.bundle.id(), "KILL"]).status();
                 panic!("{line}, {:?}", self.end());
             }
