@@ -101,7 +101,7 @@ fn a_proxy_that_accepts_everything_is_no_canary() {
 
 /// A listener whose backlog is full drops what comes, like a policy that drops packets.
 #[test]
-fn silence_is_seen_by_waiting_all_the_time_and_no_longer() {
+fn silence_is_seen_by_waiting_all_the_time_and_for_all_at_once() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     rustix::net::listen(&listener, 0).unwrap();
     let address = listener.local_addr().unwrap();
@@ -116,8 +116,8 @@ fn silence_is_seen_by_waiting_all_the_time_and_no_longer() {
     let took = began.elapsed();
     assert_eq!(seen, [Saw::Silence; 20]);
     assert!(
-        took >= Duration::from_millis(300) && took < Duration::from_millis(700),
-        "{took:?}"
+        took >= Duration::from_millis(300) && took < 10 * Duration::from_millis(300),
+        "one after the other, it would be 20 times that: {took:?}"
     );
 }
 
