@@ -27,6 +27,7 @@ pub mod serve;
 pub mod step;
 pub mod supervise;
 pub mod sys;
+pub mod token;
 pub mod work;
 
 /// The version that a text in JSON says it has: all that has to be known before the rest can be

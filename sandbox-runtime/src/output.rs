@@ -6,17 +6,22 @@
 //! Beyond the bounds everything is read, counted and dropped, so that the command is not held
 //! up by what nobody will see. Memory is one chunk and one line a stream, and [`spool::KEPT`].
 //!
+//! Both are without the sandbox's own token, for there a command can read it under gVisor.
+//!
 //! The operator never slows the command down: the outlet takes everything, at once, and keeps
 //! the newest.
 
 mod lines;
 mod outlet;
+mod redact;
 mod sink;
 pub mod spool;
+mod veil;
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -29,6 +34,7 @@ use self::lines::Lines;
 pub use self::outlet::Outlet;
 use self::outlet::Tap;
 pub use self::sink::{Line, PodLog, Sink, Stream};
+use self::veil::Veil;
 
 /// As much as a pipe holds (`pipe(7)`), so that one read empties it.
 const CHUNK: usize = 64 * 1024;
@@ -64,18 +70,33 @@ pub struct Pipes {
     pub stderr: OwnedFd,
 }
 
+/// What a run of the operator's has.
+#[derive(Clone, Copy, Debug)]
+pub struct Session<'a> {
+    /// Where a copy goes.
+    pub outlet: &'a Outlet,
+    /// The file with the token, which neither may show.
+    pub token: &'a Path,
+}
+
 /// Starts to pass on what comes through two new pipes. To be called before the command is
 /// started: afterwards it might have used up what threads are made of. Where the bounds pass on
-/// nothing, `outlet` gets nothing either.
-pub fn relay(bounds: OutputBounds, outlet: Option<&Outlet>) -> io::Result<(Relay, Pipes)> {
-    let outlet = outlet.filter(|_| bounds.total_bytes > 0);
+/// nothing, the operator gets nothing either.
+pub fn relay(bounds: OutputBounds, session: Option<Session<'_>>) -> io::Result<(Relay, Pipes)> {
+    let outlet = session.filter(|_| bounds.total_bytes > 0);
+    let outlet = outlet.map(|session| session.outlet);
     let ledger = Arc::new(Ledger::default());
     let (tell, ends) = mpsc::channel();
     let start = |stream| {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
         let (ledger, tell) = (Arc::clone(&ledger), tell.clone());
+        let read = File::from(read);
+        let reader: Box<dyn Read + Send> = match session {
+            Some(session) => Box::new(Veil::new(read, session.token.to_owned())?),
+            None => Box::new(read),
+        };
         let mut tap = Tap {
-            reader: File::from(read),
+            reader,
             stream,
             outlet: outlet.cloned(),
         };

@@ -19,7 +19,7 @@ use contract::run::{
 
 use crate::enforce::{EnforceError, enforce};
 use crate::kernel::{self, Kernel};
-use crate::output::{Outlet, relay};
+use crate::output::{Session, relay};
 use crate::plan::{Refused, plan};
 use crate::policy::{self, Instruction, PolicyError};
 use crate::prepare::{PrepareError, prepare};
@@ -127,15 +127,15 @@ pub fn run(source: &Source, report: &Path) -> Result<RunReport, RunError> {
 }
 
 /// Runs what this text, the JSON of a contract, says; `started` is called when the command
-/// runs, and not if it never does. What the command says goes to `outlet`, too.
+/// runs, and not if it never does. What the command says goes to the operator, too.
 pub fn perform(
     contract: &[u8],
     ready: &Ready,
-    outlet: &Outlet,
+    session: Session<'_>,
     sys: &Linux,
     started: impl FnOnce(),
 ) -> Result<RunReport, RunError> {
-    let carry_out = |contract| carry_out(&contract, ready, (sys, sys), Some(outlet), started);
+    let carry_out = |contract| carry_out(&contract, ready, (sys, sys), Some(session), started);
     tell(understand(contract).and_then(carry_out))
 }
 
@@ -161,11 +161,11 @@ fn carry_out(
     contract: &RunContract,
     ready: &Ready,
     (sys, watch): (&Linux, &impl Processes),
-    outlet: Option<&Outlet>,
+    session: Option<Session<'_>>,
     started: impl FnOnce(),
 ) -> Result<io::Result<Outcome>, NotRun> {
     let plan = plan(contract, &ready.kernel)?;
-    let (relay, pipes) = relay(contract.output, outlet).map_err(NotRun::Relay)?;
+    let (relay, pipes) = relay(contract.output, session).map_err(NotRun::Relay)?;
     let prepared = prepare(plan, pipes, &ready.calls, sys)?;
     let before = ending::Before::now(sys);
     let command = enforce(prepared, sys)?;

@@ -24,7 +24,7 @@ pub use self::dial::{DialError, DispatchError};
 use self::looking::Glance;
 use self::session::Desk;
 use self::story::Event;
-use crate::output::Outlet;
+use crate::output::{Outlet, Session};
 use crate::run::{self, NotRun, Ready, RunError};
 use crate::sys::bell::Bell;
 use crate::sys::linux::Linux;
@@ -94,7 +94,7 @@ pub fn run(config: &str) -> Result<(), ServeError> {
         outlet: outlet.clone(),
         fence: config.fence,
     };
-    session::start(config.dispatch, config.token, desk, told).map_err(ServeError::Start)?;
+    session::start(config.dispatch, config.token.clone(), desk, told).map_err(ServeError::Start)?;
     let ready = Ready::look().map_err(ServeError::Ready)?;
 
     let Some(contract) = wait_for_run(&sys, &bell, &given).map_err(ServeError::Start)? else {
@@ -102,7 +102,11 @@ pub fn run(config: &str) -> Result<(), ServeError> {
     };
     // The session lives as long as the process: it hears everything.
     let started = || drop(tell.send(Event::Started));
-    let report = run::perform(&contract, &ready, &outlet, &sys, started)?;
+    let session = Session {
+        outlet: &outlet,
+        token: &config.token,
+    };
+    let report = run::perform(&contract, &ready, session, &sys, started)?;
     let _ = tell.send(Event::Ended(serde_json::to_vec(&report)?));
     if let Some(remark) = run::remark(&report) {
         let _ = writeln!(io::stderr(), "cloister-sandbox: {remark}");

@@ -183,20 +183,38 @@ fn a_command_that_never_was_has_said_nothing() {
     assert_eq!(relay.finish(), expected);
 }
 
+/// What a command that says this is heard to say by the operator, to whom this token is shown.
+fn copied(said: &[u8], token: &str, total_bytes: u64) -> Vec<u8> {
+    let bounds = OutputBounds {
+        line_bytes: 64,
+        total_bytes,
+    };
+    let file = format!("cloister-copy-{}-{token}", std::process::id());
+    let file = std::env::temp_dir().join(file);
+    std::fs::write(&file, token).unwrap();
+    let outlet = Outlet::default();
+    let session = Session {
+        outlet: &outlet,
+        token: &file,
+    };
+    let (relay, pipes) = relay(bounds, Some(session)).unwrap();
+    io::Write::write_all(&mut File::from(pipes.stderr), said).unwrap();
+    drop(pipes.stdout);
+    relay.finish();
+    std::fs::remove_file(file).unwrap();
+    let rest = outlet.with(spool::Spool::rest);
+    rest.into_iter().flat_map(|piece| piece.text).collect()
+}
+
 #[test]
 fn the_operators_copy_is_all_of_it_whatever_the_log_is_given() {
-    for (total_bytes, expected) in [(8, &b"one\ntwo\nthree\n"[..]), (0, b"")] {
-        let bounds = OutputBounds {
-            line_bytes: 64,
-            total_bytes,
-        };
-        let outlet = Outlet::default();
-        let (relay, pipes) = relay(bounds, Some(&outlet)).unwrap();
-        io::Write::write_all(&mut File::from(pipes.stderr), b"one\ntwo\nthree\n").unwrap();
-        drop(pipes.stdout);
-        relay.finish();
-        let rest = outlet.with(spool::Spool::rest);
-        let text: Vec<u8> = rest.into_iter().flat_map(|piece| piece.text).collect();
-        assert_eq!(text, expected);
-    }
+    let said = b"one\ntwo\nthree\n";
+    assert_eq!(copied(said, "the-token-all", 8), said);
+    assert_eq!(copied(said, "the-token-none", 0), b"");
+}
+
+#[test]
+fn the_operators_copy_does_not_show_its_token() {
+    let said = b"one the-token-shown\n";
+    assert_eq!(copied(said, "the-token-shown", 100), b"one [redacted]\n");
 }

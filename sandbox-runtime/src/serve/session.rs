@@ -4,8 +4,7 @@
 //! A thread and a runtime of its own: whatever the network does, the main thread watches over
 //! the command.
 
-use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::thread;
@@ -28,7 +27,7 @@ use super::patience::Patience;
 use super::story::{Deed, Event, Story, Unexpected};
 use crate::output::Outlet;
 use crate::sys::bell::Bell;
-use crate::with_causes;
+use crate::{token, with_causes};
 
 /// From the hello to the welcome: the operator asks the API server about the token.
 const WELCOME: Duration = Duration::from_secs(15);
@@ -36,8 +35,6 @@ const WELCOME: Duration = Duration::from_secs(15);
 /// less than that says all it has to say together with its end. The operator takes 8 messages a
 /// second of a session that goes on and on.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Tokens of Kubernetes have some 1.5 KiB.
-const MAX_TOKEN_BYTES: u64 = 64 * 1024;
 /// One who waits for a name, and some for those who were given up on and still wait.
 const RESOLVERS: usize = 6;
 /// The resolver of the C library keeps its answers on the stack.
@@ -280,13 +277,7 @@ fn tell(say: &UnboundedSender<Report>, report: Report) {
 
 /// The token, as it is shown. Read in the session's own thread: it lies in memory.
 fn bearer(path: &Path) -> Result<MetadataValue<Ascii>, Lost> {
-    let failed = |error| Lost::Token(path.to_owned(), error);
-    let file = File::open(path).map_err(failed)?;
-    let mut token = String::new();
-    file.take(MAX_TOKEN_BYTES)
-        .read_to_string(&mut token)
-        .map_err(failed)?;
-    let token = token.trim();
+    let token = token::read(path).map_err(|error| Lost::Token(path.to_owned(), error))?;
     if token.is_empty() {
         return Err(Lost::NoToken);
     }

@@ -102,6 +102,19 @@ fn what_a_short_run_says_comes_before_its_end() {
 }
 
 #[test]
+fn nobody_is_told_the_token() {
+    let run = Run::shell("echo a the-token; printf 'the-to' >&2; sleep 0.1; echo ken b >&2");
+    let (_authority, _operator, sandbox, session) = begin(run);
+    let mut copy = Copy::default();
+    copy.until_the_end(&session, &which("a"), false);
+    let clean = ["a [redacted]\n", "the-to[redacted] b\n"];
+    assert_eq!(copy.text, clean.map(|text| text.as_bytes().to_vec()));
+    sandbox.terminate();
+    let (_, stdout, stderr) = sandbox.end();
+    assert_eq!([&*stdout, &*stderr], clean, "nor is it in the log");
+}
+
+#[test]
 fn what_a_long_run_says_comes_while_it_runs() {
     let run = Run::shell("echo begun; while [ ! -e go ]; do sleep 0.01; done; echo over");
     let go = run.directory.join("work/go");
