@@ -117,6 +117,37 @@ async fn where_logs_are_off_there_is_nothing() {
     .await;
 }
 
+/// Under gVisor, nothing keeps a command from reading it.
+#[tokio::test]
+async fn a_sandboxs_token_is_not_told() {
+    Live::run(async |live| {
+        let tenant = live.proven("telltale", &json!({})).await;
+        let shows = ["show", "/run/cloister/token"];
+        live.integrate(&tenant, "tell", &shows, &json!({"runtime": "GVisor"}))
+            .await;
+        let (object, ended) = live.run_once(&tenant, "tell", LIMIT).await;
+        assert_eq!(ended.reason, "Completed", "{object}");
+        assert_eq!(
+            tail(&object, "stdout"),
+            "as it is: [redacted]\n",
+            "{object}"
+        );
+        assert_eq!(
+            tail(&object, "stderr"),
+            "in digits: [redacted]\n",
+            "{object}"
+        );
+        // Elsewhere, it is not his to read.
+        live.integrate(&tenant, "try", &shows, &json!({"runtime": "Hardened"}))
+            .await;
+        let (object, ended) = live.run_once(&tenant, "try", LIMIT).await;
+        assert_eq!(ended.reason, "Failed", "{object}");
+        let denied = tail(&object, "stderr");
+        assert!(denied.contains("Permission denied"), "{object}");
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_flood_is_counted_and_delays_nobody() {
     Live::run(async |live| {

@@ -29,6 +29,8 @@ Usage: hello [NAME]                greet, leave a result, end with 0
                                    rest if the first can be reached and no other, else end with 10
                                    or 11
        hello keep FILE             count in it how often it was started, say so, and rest
+       hello show FILE             say what is in it, twice: as it is, and on stderr in hexadecimal
+                                   digits
        hello hoard                 leave a secret wherever that is possible, and rest
        hello hostile [linger] [IP:PORT]...
                                    try to get out, by these addresses too; then stay a while
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         ["poll", seconds, address] | ["poll", seconds, address, _] => dial::poll(address, seconds),
         ["guard", open, shut @ ..] => dial::guard(open, shut),
         ["keep", path] => keep(path),
+        ["show", path] => show(path),
         ["hoard"] => hostile::hoard(),
         ["hostile", "linger", addresses @ ..] => {
             let outcome = hostile::run(addresses);
@@ -102,6 +105,21 @@ fn count(lines: &str, pause: &str, code: &str) -> ExitCode {
     }
     eprintln!("counted {lines}");
     ExitCode::from(code.parse().unwrap_or(1))
+}
+
+fn show(path: &str) -> ExitCode {
+    match fs::read(path) {
+        Ok(content) => {
+            println!("as it is: {}", String::from_utf8_lossy(&content));
+            let digits: Vec<String> = content.iter().map(|byte| format!("{byte:02x}")).collect();
+            eprintln!("in digits: {}", digits.concat());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{path}: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn keep(path: &str) -> ExitCode {
