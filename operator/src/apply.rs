@@ -5,6 +5,7 @@
 //! says the same; nothing is ever deleted by name, only by UID.
 #![expect(clippy::disallowed_methods, reason = "this is where writes live")]
 
+mod counts;
 mod endpoints;
 mod look;
 mod object;
@@ -24,6 +25,7 @@ use kube::{
 use serde_json::json;
 
 pub use self::{
+    counts::counts,
     endpoints::endpoints,
     look::{executions, holds},
     object::{

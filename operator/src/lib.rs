@@ -9,6 +9,7 @@ pub mod apply;
 mod cases;
 pub mod cli;
 pub mod conditions;
+pub mod counts;
 pub mod deadline;
 pub mod digest;
 pub mod dispatch;

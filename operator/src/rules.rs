@@ -90,7 +90,8 @@ fn children() -> Vec<Rule> {
             resources: &["namespaces", "resourcequotas"],
             verbs: KEEP_AND_REMOVE,
             names: &[],
-            why: "children of a Tenant; a quota whose scopes somebody set is made anew",
+            why: "children of a Tenant; a quota whose scopes somebody set is made anew, and so is one of \
+                  Cloister's own until Kubernetes counts its kinds",
         },
         Rule {
             group: "",

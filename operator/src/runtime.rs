@@ -10,6 +10,7 @@
 
 mod heard;
 mod rooms;
+mod watches;
 
 use std::{
     future::Future,
@@ -18,30 +19,12 @@ use std::{
     time::Duration,
 };
 
-use crds::{
-    Drill, Execution, Tenant, Worker,
-    well_known::{DECOY_NAMESPACE, ROLE_LABEL, ROLE_SANDBOX, SYSTEM_NAMESPACE, WORKER_LABEL},
-};
+use crds::{Drill, Tenant, Worker};
 use futures::channel::oneshot;
-use k8s_openapi::api::{
-    apps::v1::{Deployment, StatefulSet},
-    core::v1::{LimitRange, Namespace, Node, PersistentVolume, Pod, ResourceQuota, ServiceAccount},
-    discovery::v1::EndpointSlice,
-    node::v1::RuntimeClass,
-    policy::v1::PodDisruptionBudget,
-    rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding},
-    storage::v1::StorageClass,
-};
-use kube::{
-    Api, Client, ResourceExt,
-    runtime::{
-        reflector::{self, store::Writer},
-        watcher,
-    },
-};
+use kube::{Client, runtime::reflector};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc::UnboundedSender,
+    sync::{mpsc::UnboundedSender, watch},
     task::JoinSet,
 };
 
@@ -49,6 +32,7 @@ use crate::{
     admin::{self, Admin},
     apply,
     cli::Settings,
+    counts::{self, Counts},
     deadline,
     dispatch::desk::{self, Desk},
     lease::Candidate,
@@ -56,10 +40,7 @@ use crate::{
     room::Context,
     session::{self, Authority},
     wire,
-    world::{
-        World,
-        watch::{follow, follow_labelled, follow_tenants, follow_whole, tell},
-    },
+    world::World,
 };
 
 /// How long passes that are under way may take to end at shutdown.
@@ -126,18 +107,13 @@ pub async fn serve(
     let mut tasks = JoinSet::new();
     let (desk, heard) = tokio::sync::mpsc::unbounded_channel();
     let writers = (writer, of_workers, of_drills);
-    watches(&mut tasks, &client, &world, writers, &desk);
+    let counts = watches::start(&mut tasks, &client, &world, writers, &desk);
     let admin = Admin {
         report: report.clone(),
         world: world.clone(),
+        counts: counts.clone(),
     };
-    let address = settings.admin;
-    tasks.spawn(async move {
-        match admin::serve(address, admin).await {
-            Ok(()) => Error::Ended("the admin server"),
-            Err(source) => Error::Admin { address, source },
-        }
-    });
+    tasks.spawn(answer(settings.admin, admin));
     #[expect(clippy::disallowed_methods, reason = "the clock enters here")]
     let now = jiff::Timestamp::now;
     let context = Arc::new(Context {
@@ -155,7 +131,13 @@ pub async fn serve(
     let (stop, stopped) = oneshot::channel();
     let ended = {
         let blind = context.world.sight().lost_for(FAREWELL);
-        let mut leading = std::pin::pin!(lead(&mut candidate, &context, &desk, blind, stopped));
+        let mut leading = std::pin::pin!(lead(
+            &mut candidate,
+            &context,
+            (&desk, counts),
+            blind,
+            stopped
+        ));
         tokio::select! {
             ended = tasks.join_next() => Err(outcome(ended)),
             ended = &mut leading => Err(ended),
@@ -172,6 +154,14 @@ pub async fn serve(
     context.report.leading(false);
     candidate.release().await;
     ended
+}
+
+/// Serves health and metrics.
+async fn answer(address: SocketAddr, admin: Admin) -> Error {
+    match admin::serve(address, admin).await {
+        Ok(()) => Error::Ended("the admin server"),
+        Err(source) => Error::Admin { address, source },
+    }
 }
 
 async fn either(one: &mut Signal, other: &mut Signal) {
@@ -193,7 +183,7 @@ fn outcome(ended: Option<Result<Error, tokio::task::JoinError>>) -> Error {
 async fn lead(
     candidate: &mut Candidate,
     context: &Arc<Context>,
-    desk: &UnboundedSender<desk::Event>,
+    (desk, counts): (&UnboundedSender<desk::Event>, watch::Receiver<Counts>),
     blind: impl Future<Output = ()>,
     mut stopped: oneshot::Receiver<()>,
 ) -> Error {
@@ -216,9 +206,22 @@ async fn lead(
             tracing::error!("no sight for long; the lease is for one who sees");
             Error::Ended("the sight")
         }
-        () = rooms::reconcile_all(context, stopped) => Error::Ended("a room"),
+        () = Box::pin(look_after_all(context, counts, stopped)) => Error::Ended("a room"),
         () = dispatch(context, desk) => Error::Ended("the dispatch"),
     }
+}
+
+/// Nobody, before a tenant's quota is sure to be counted.
+async fn look_after_all(
+    context: &Arc<Context>,
+    counts: watch::Receiver<Counts>,
+    mut stopped: oneshot::Receiver<()>,
+) {
+    tokio::select! {
+        () = counts::settle(&context.client, counts) => {}
+        _ = &mut stopped => return,
+    }
+    rooms::reconcile_all(context, stopped).await;
 }
 
 /// Answers sandboxes while it leads. What fails is tried again: Tenants are looked after
@@ -260,92 +263,6 @@ async fn dispatch_once(
     session::listen(settings.listen, authority, client.clone(), told).await
 }
 
-/// Starts every watch. The three slices are in namespaces that Cloister may read.
-fn watches(
-    tasks: &mut JoinSet<Error>,
-    client: &Client,
-    world: &Arc<World>,
-    (writer, of_workers, of_drills): (Writer<Tenant>, Writer<Worker>, Writer<Drill>),
-    desk: &UnboundedSender<desk::Event>,
-) {
-    macro_rules! everywhere {
-        ($($kind:ty),+) => { $(
-            let all = Api::<$kind>::all(client.clone());
-            tasks.spawn(named(stringify!($kind), follow(all, world.clone())));
-        )+ };
-    }
-    everywhere!(
-        Namespace,
-        ResourceQuota,
-        LimitRange,
-        ServiceAccount,
-        RoleBinding,
-        ClusterRole,
-        ClusterRoleBinding,
-        Pod,
-        Node,
-        RuntimeClass,
-        StorageClass,
-        PersistentVolume
-    );
-    for namespace in ["default", SYSTEM_NAMESPACE, DECOY_NAMESPACE] {
-        let slices = Api::<EndpointSlice>::namespaced(client.clone(), namespace);
-        tasks.spawn(named("EndpointSlice", follow(slices, world.clone())));
-    }
-    watch_workers(tasks, client, world, of_workers);
-    let drills = follow_whole(client.clone(), world.clone(), of_drills);
-    tasks.spawn(named("Drill", drills));
-    heard::watches(tasks, client, world, desk);
-    macro_rules! told {
-        ($($kind:ty, $labels:expr => $event:path),+) => { $({
-            let (all, desk) = (Api::<$kind>::all(client.clone()), desk.clone());
-            let hear = move |event| drop(desk.send($event(Box::new(event))));
-            let told = tell::<$kind, _>(all, world.clone(), $labels, hear);
-            tasks.spawn(named(stringify!($kind), told));
-        })+ };
-    }
-    let sandboxes = format!("{ROLE_LABEL}={ROLE_SANDBOX}");
-    told!(Execution, None => desk::Event::Executions, Pod, Some(&sandboxes) => desk::Event::Pods);
-    let desk = desk.clone();
-    let hear = move |event: &watcher::Event<Tenant>| {
-        let told = match event {
-            watcher::Event::Apply(tenant) | watcher::Event::InitApply(tenant) => {
-                desk::Event::Tenant(Box::new(tenant.clone()))
-            }
-            watcher::Event::Delete(tenant) => desk::Event::TenantGone(tenant.name_any()),
-            watcher::Event::Init | watcher::Event::InitDone => return,
-        };
-        let _ = desk.send(told);
-    };
-    let tenants = follow_tenants(client.clone(), world.clone(), writer, hear);
-    tasks.spawn(named("Tenant", tenants));
-}
-
-/// Workers, and what they are made of.
-fn watch_workers(
-    tasks: &mut JoinSet<Error>,
-    client: &Client,
-    world: &Arc<World>,
-    writer: Writer<Worker>,
-) {
-    let workers = follow_whole(client.clone(), world.clone(), writer);
-    tasks.spawn(named("Worker", workers));
-    macro_rules! of_workers {
-        ($($kind:ty),+) => { $(
-            let all = Api::<$kind>::all(client.clone());
-            let followed = follow_labelled(all, world.clone(), WORKER_LABEL);
-            tasks.spawn(named(stringify!($kind), followed));
-        )+ };
-    }
-    of_workers!(Deployment, StatefulSet, PodDisruptionBudget);
-}
-
-async fn named(kind: &'static str, watch: impl Future<Output = ()>) -> Error {
-    watch.await;
-    tracing::error!(kind, "watch ended");
-    Error::Ended("a watch")
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -379,7 +296,8 @@ mod tests {
             sight.lose("Pod");
         };
         let (desk, _heard) = tokio::sync::mpsc::unbounded_channel();
-        let leading = lead(&mut candidate, &context, &desk, blind, stopped);
+        let (_counted, counts) = watch::channel(Counts::Known);
+        let leading = lead(&mut candidate, &context, (&desk, counts), blind, stopped);
         let both = async { tokio::join!(leading, told) };
         let both = Box::pin(both);
         let ended = tokio::time::timeout(Duration::from_secs(30), both).await;

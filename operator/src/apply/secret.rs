@@ -39,7 +39,7 @@ pub async fn replace_secret(client: &Client, secret: &Secret) -> Result<bool, Er
     }
 }
 
-fn as_us() -> PostParams {
+pub(super) fn as_us() -> PostParams {
     PostParams {
         field_manager: Some(MANAGER.to_owned()),
         ..PostParams::default()

@@ -8,7 +8,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::{Api, Client, runtime::watcher};
 use tokio::{sync::mpsc::UnboundedSender, task::JoinSet};
 
-use super::{Error, named};
+use super::{Error, watches::named};
 use crate::{
     dispatch::{desk, is_about_egress},
     world::{World, watch::follow_aloud},

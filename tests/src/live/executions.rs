@@ -9,8 +9,8 @@ use super::{Live, Said, must, namespace_of, pause, said, text, until};
 /// The image that every Integration of a test runs.
 pub const IMAGE: &str = "localhost/cloister/examples:dev";
 
-/// How long Kubernetes may take to count what was installed a moment ago.
-const QUOTA: Duration = Duration::from_mins(1);
+/// How long Kubernetes may take to count a quota that was made a moment ago.
+const QUOTA: Duration = Duration::from_secs(10);
 const API: &str = "/apis/cloister.dev/v1alpha1/namespaces";
 
 /// Where the Integrations or Executions of a tenant are.
@@ -35,8 +35,7 @@ impl Live {
             "apiVersion": "cloister.dev/v1alpha1", "kind": "Integration",
             "metadata": {"name": name, "namespace": namespace_of(tenant)}, "spec": whole,
         });
-        // Kubernetes looks only now and then which kinds there are, and until it knows of a new
-        // one, a quota that counts it lets none in.
+        // The operator is not ready before the kinds are counted; the tenant's own quota is younger.
         until("the Integration is created", QUOTA, async || {
             match self.admin.create(&object).await {
                 Err(refusal) if refusal.message.contains("status unknown for quota") => {

@@ -1,5 +1,5 @@
 //! Policy `cloister-operator`: no write of the operator lands outside the namespaces of
-//! tenants, but for what its sandboxes dial, and it hands out no right but those of members,
+//! tenants, but for what its sandboxes dial and a quota that shows what is counted, and it hands out no right but those of members,
 //! whatever RBAC allows it. RBAC cannot say "these kinds, in namespaces that are a tenant's",
 //! nor "roles with these rules", nor a name at creation, so its rules are wider than what the
 //! operator does; this closes the gap.
@@ -7,11 +7,13 @@
 //! In: names. Out: the policy. The operator's own Lease, its events and its answers are not
 //! looked at.
 
+mod places;
+
 use crds::reserved::RESERVED;
 use crds::well_known::{
-    ADMIN_ROLE, DISPATCH, DRILL_ANNOTATION, GROUP, INTEGRATION_LABEL, NAMESPACE_PREFIX, OWNER_ROLE,
-    POD_SECURITY_VERSION, ROLE_LABEL, ROLE_PROBE, ROLE_SANDBOX, ROLE_WORKER,
-    SCHEDULED_TIME_ANNOTATION, SYSTEM_NAMESPACE, TENANT_LABEL, USER_ROLE, WORKER_LABEL,
+    ADMIN_ROLE, DRILL_ANNOTATION, GROUP, INTEGRATION_LABEL, OWNER_ROLE, POD_SECURITY_VERSION,
+    ROLE_LABEL, ROLE_PROBE, ROLE_SANDBOX, ROLE_WORKER, SCHEDULED_TIME_ANNOTATION, USER_ROLE,
+    WORKER_LABEL,
 };
 use k8s_openapi::api::admissionregistration::v1::{NamedRuleWithOperations, Validation};
 
@@ -19,9 +21,6 @@ use super::{Policy, Scope, condition, must, operator_user, rule, variable};
 use crate::names::{
     EGRESS_PREFIX, POLICIES, PROBE_PREFIX, SANDBOX_PREFIX, WORKER_POLICY_PREFIX, WORKER_PREFIX,
 };
-
-/// What the names of the cluster roles of a tenant begin with.
-const ROLE_PREFIX: &str = "cloister:tenant:";
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 
@@ -57,8 +56,8 @@ pub fn policy() -> Policy {
             ),
         ],
         validations: [
-            places(),
-            dispatch(),
+            places::places(),
+            places::dispatch(),
             pods(),
             vec![evictions()],
             workers(),
@@ -92,70 +91,6 @@ fn rules() -> Vec<NamedRuleWithOperations> {
         rule("apps", "v1", &["deployments", "statefulsets"], verbs),
         rule("policy", "v1", &["poddisruptionbudgets"], verbs),
         rule(RBAC, "v1", bindings, verbs),
-    ]
-}
-
-/// Where its writes land.
-fn places() -> Vec<Validation> {
-    vec![
-        must(
-            &format!(
-                "
-                !(variables.resource in ['clusterrolebindings', 'clusterroles']) ||
-                request.name.startsWith('{ROLE_PREFIX}')"
-            ),
-            &format!(
-                "the operator of Cloister may write no cluster role or binding whose name does not \
-                 begin with {ROLE_PREFIX}"
-            ),
-        ),
-        must(
-            &format!(
-                "
-                variables.resource != 'namespaces' ||
-                request.name.startsWith('{NAMESPACE_PREFIX}') &&
-                (oldObject == null ? object : oldObject)
-                  .metadata.?labels[?'{TENANT_LABEL}'].hasValue()"
-            ),
-            &format!(
-                "the operator of Cloister may write no namespace that is not a tenant's, by its \
-                 name and its label {TENANT_LABEL}"
-            ),
-        ),
-        must(
-            &format!(
-                "
-                variables.resource in ['clusterrolebindings', 'clusterroles', 'namespaces'] ||
-                variables.ofDispatch ||
-                request.namespace.startsWith('{NAMESPACE_PREFIX}') &&
-                namespaceObject.metadata.?labels[?'{TENANT_LABEL}'].hasValue()"
-            ),
-            "the operator of Cloister may write nothing in a namespace that is not a tenant's",
-        ),
-    ]
-}
-
-/// What its sandboxes dial, and by which certificate they know it: one object each.
-fn dispatch() -> Vec<Validation> {
-    vec![
-        must(
-            &format!(
-                "
-                !variables.ofDispatch ||
-                request.namespace == '{SYSTEM_NAMESPACE}' && request.name == '{DISPATCH}'"
-            ),
-            &format!(
-                "the operator of Cloister may write no Secret and no EndpointSlice but {DISPATCH} in \
-                 {SYSTEM_NAMESPACE}"
-            ),
-        ),
-        // It would be filled with a token that never ends, of any account there.
-        must(
-            "
-            variables.resource != 'secrets' || !variables.grants ||
-            dyn(object).?type.orValue('Opaque') != 'kubernetes.io/service-account-token'",
-            "the operator of Cloister may write no Secret that asks for a token",
-        ),
     ]
 }
 
@@ -477,6 +412,17 @@ mod tests {
         assert!(pod.iter().any(|one| one.contains(in_the_way)), "{pod:?}");
         let token = json!({"type": "kubernetes.io/service-account-token"});
         assert_eq!(said("secrets", dispatch, &token).len(), 1);
+    }
+
+    #[test]
+    fn accepts_one_quota_of_cloisters_own() {
+        let object = json!({"metadata": {}});
+        let quota = |place| said("resourcequotas", place, &object).len();
+        assert_eq!(quota(("cloister-system", "cloister-counts")), 0);
+        assert_eq!(quota(("cloister-system", "cloister-limits")), 1);
+        assert_eq!(quota(("kube-system", "cloister-counts")), 1);
+        let account = ("cloister-system", "cloister-counts");
+        assert_eq!(said("serviceaccounts", account, &object).len(), 1);
     }
 
     /// The policy that the Tenant room makes for an Integration `hello`.

@@ -100,3 +100,33 @@ fn quantities(amounts: &[(&str, Amount)]) -> std::collections::BTreeMap<String, 
         .map(|(name, amount)| ((*name).to_owned(), Quantity(amount.to_string())))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{counts::COUNTED, world::facts::Uid};
+
+    #[test]
+    fn what_is_counted_of_cloisters_own_is_waited_for_at_the_start() {
+        let owner = Owner {
+            tenant: "acme".to_owned(),
+            uid: Uid::parse("00000000-0000-4000-8000-00000000000a"),
+        };
+        let quota = Quota {
+            pods: 1,
+            executions: 1,
+            cpu: Amount::ZERO,
+            memory: Amount::ZERO,
+            storage: Amount::ZERO,
+        };
+        let hard = resource_quota(&owner, "tenant-acme", quota)
+            .spec
+            .unwrap()
+            .hard
+            .unwrap();
+        let own = hard
+            .into_keys()
+            .filter(|kind| kind.ends_with(".cloister.dev"));
+        assert_eq!(own.collect::<Vec<_>>(), COUNTED);
+    }
+}

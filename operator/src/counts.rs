@@ -1,0 +1,204 @@
+//! Whether Kubernetes counts Cloister's kinds for quotas.
+//!
+//! In: what the watch of quotas brings of one that is Cloister's own. Out: that quota, made anew
+//! until it is counted.
+//!
+//! A quota that names a kind lets none of it in before that kind is counted, and Kubernetes learns of
+//! a new kind only within 30 s. A quota that was made before then is counted no sooner than 5 minutes
+//! later (kube-controller-manager, `resourcequota-controller`). So the first Integration of a Tenant
+//! that was made straight after the installation would be refused for so long. Therefore nobody is
+//! ready, and no Tenant is looked after, before the kinds are counted. They are for good: the next
+//! leader finds the quota as it is.
+
+use std::time::Duration;
+
+use crds::well_known::{MANAGED_BY_LABEL, MANAGER, SYSTEM_NAMESPACE};
+use k8s_openapi::{
+    api::core::v1::{ResourceQuota, ResourceQuotaSpec},
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
+};
+use kube::{Client, ResourceExt, runtime::watcher};
+use tokio::sync::watch::{Receiver, Sender};
+
+use crate::{apply, error::Error, names::COUNTS, world::facts::Uid};
+
+/// What a tenant's quota counts of Cloister's own.
+pub const COUNTED: [&str; 4] = [
+    "count/drills.cloister.dev",
+    "count/executions.cloister.dev",
+    "count/integrations.cloister.dev",
+    "count/workers.cloister.dev",
+];
+
+/// From one quota to the next.
+const AGAIN: Duration = Duration::from_secs(3);
+
+/// What is known of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Counts {
+    /// There is no such quota.
+    #[default]
+    None,
+    /// There is one that is not counted.
+    Awaited(Uid),
+    /// The kinds are counted.
+    Known,
+}
+
+impl Counts {
+    fn of(quota: &ResourceQuota) -> Self {
+        let used = quota
+            .status
+            .as_ref()
+            .and_then(|status| status.used.as_ref());
+        let counted = |kind: &&str| used.is_some_and(|used| used.contains_key(*kind));
+        if COUNTED.iter().all(counted) {
+            Self::Known
+        } else {
+            Self::Awaited(Uid::of(&quota.metadata))
+        }
+    }
+}
+
+/// Takes note of what the watch of quotas brings.
+pub fn hear(counts: &Sender<Counts>, event: &watcher::Event<ResourceQuota>) {
+    let is_it = |quota: &ResourceQuota| {
+        quota.name_any() == COUNTS && quota.namespace().as_deref() == Some(SYSTEM_NAMESPACE)
+    };
+    let now = match event {
+        watcher::Event::Apply(quota) | watcher::Event::InitApply(quota) if is_it(quota) => {
+            Counts::of(quota)
+        }
+        watcher::Event::Delete(quota) if is_it(quota) => Counts::None,
+        _ => return,
+    };
+    counts.send_if_modified(|held| {
+        let is_news = *held != Counts::Known && *held != now;
+        if is_news {
+            *held = now;
+        }
+        is_news
+    });
+}
+
+/// Returns once the kinds are counted; makes the quota, again and again, until then.
+pub async fn settle(client: &Client, mut counts: Receiver<Counts>) {
+    loop {
+        let seen = *counts.borrow_and_update();
+        if seen == Counts::Known {
+            return;
+        }
+        if let Err(error) = make(client, seen).await {
+            tracing::warn!(%error, "the quota that shows what Kubernetes counts cannot be made");
+        }
+        let known = async {
+            // Whoever hears of it ends with the process.
+            if counts.wait_for(|now| *now == Counts::Known).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        if tokio::time::timeout(AGAIN, known).await.is_ok() {
+            return;
+        }
+        tracing::info!(
+            "waiting until Kubernetes counts Cloister's kinds for quotas; it looks for new ones \
+             every 30 s"
+        );
+    }
+}
+
+async fn make(client: &Client, seen: Counts) -> Result<(), Error> {
+    let quota = quota();
+    if let Counts::Awaited(uid) = seen {
+        apply::delete::<ResourceQuota>(client, &quota.metadata, uid, None).await?;
+    }
+    apply::counts(client, &quota).await
+}
+
+/// Counts Cloister's kinds where none of them belongs.
+fn quota() -> ResourceQuota {
+    let none = |kind: &str| (kind.to_owned(), Quantity("0".to_owned()));
+    ResourceQuota {
+        metadata: ObjectMeta {
+            name: Some(COUNTS.to_owned()),
+            namespace: Some(SYSTEM_NAMESPACE.to_owned()),
+            labels: Some([(MANAGED_BY_LABEL.to_owned(), MANAGER.to_owned())].into()),
+            ..ObjectMeta::default()
+        },
+        spec: Some(ResourceQuotaSpec {
+            hard: Some(COUNTED.map(none).into()),
+            ..ResourceQuotaSpec::default()
+        }),
+        status: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ResourceQuotaStatus;
+    use serde_json::json;
+    use tokio::sync::watch::channel;
+
+    use super::*;
+    use crate::recording::{Recording, UID};
+
+    fn seen(uid: &str, used: &[&str]) -> ResourceQuota {
+        let mut quota = quota();
+        quota.metadata.uid = Some(uid.to_owned());
+        let used = used
+            .iter()
+            .map(|kind| ((*kind).to_owned(), Quantity("0".to_owned())));
+        quota.status = Some(ResourceQuotaStatus {
+            hard: None,
+            used: Some(used.collect()),
+        });
+        quota
+    }
+
+    #[test]
+    fn it_is_known_when_each_kind_is_counted_and_stays_so() {
+        let (counts, now) = channel(Counts::default());
+        let awaited = Counts::Awaited(Uid::parse(UID));
+        hear(&counts, &watcher::Event::InitApply(seen(UID, &[])));
+        assert_eq!(*now.borrow(), awaited);
+        hear(&counts, &watcher::Event::Apply(seen(UID, &COUNTED[1..])));
+        assert_eq!(*now.borrow(), awaited);
+        hear(&counts, &watcher::Event::Delete(seen(UID, &[])));
+        assert_eq!(*now.borrow(), Counts::None);
+        // Of a tenant's, it says nothing.
+        let mut other = seen(UID, &COUNTED);
+        other.metadata.namespace = Some("tenant-acme".to_owned());
+        hear(&counts, &watcher::Event::Apply(other));
+        assert_eq!(*now.borrow(), Counts::None);
+        hear(&counts, &watcher::Event::Apply(seen(UID, &COUNTED)));
+        assert_eq!(*now.borrow(), Counts::Known);
+        hear(&counts, &watcher::Event::Delete(seen(UID, &COUNTED)));
+        assert_eq!(*now.borrow(), Counts::Known);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_made_anew_until_it_is_counted_and_not_any_more() {
+        let tenant = json!({"metadata": {"name": "acme", "uid": UID}, "spec": {"members": []}});
+        let tenant = serde_json::from_value(tenant).unwrap();
+        let server = Recording::of(&tenant);
+        let client = server.context(&tenant).client;
+        let (counts, now) = channel(Counts::default());
+        let path = "/api/v1/namespaces/cloister-system/resourcequotas";
+        let post = format!("POST {path}");
+        let written = async |pause: Duration| {
+            let _ = tokio::time::timeout(pause, std::future::pending::<()>()).await;
+            let writes = server.take().into_iter();
+            writes.map(|write| write.what).collect::<Vec<_>>()
+        };
+        let seen_by_others = async {
+            assert_eq!(written(AGAIN / 2).await, [&*post]);
+            hear(&counts, &watcher::Event::Apply(seen(UID, &[])));
+            let delete = format!("DELETE {path}/{COUNTS}");
+            assert_eq!(written(AGAIN).await, [&*delete, &*post]);
+            hear(&counts, &watcher::Event::Apply(seen(UID, &COUNTED)));
+        };
+        tokio::join!(settle(&client, now.clone()), seen_by_others);
+        settle(&client, now).await;
+        assert_eq!(written(AGAIN).await, [""; 0]);
+    }
+}
