@@ -1,5 +1,5 @@
-//! From nothing to a Tenant that is Ready, by the three commands of the README; and again,
-//! and again, with no retry.
+//! From nothing to a Tenant that is Ready, by the three commands of the README, and to its first
+//! Integration; and again, and again, with no retry.
 
 use std::{
     path::Path,
@@ -84,6 +84,16 @@ fn install(live: &Live, tenant: &str) {
         live,
         &["wait", "--for=condition=Ready", "--timeout=60s", &name],
     );
+    // And what comes next: no quota is in the way of kinds that are so young.
+    let integration = json!({
+        "apiVersion": "cloister.dev/v1alpha1", "kind": "Integration",
+        "metadata": {"name": "hello", "namespace": format!("tenant-{tenant}")},
+        "spec": {"image": "localhost/cloister/examples:dev", "command": ["/hello"]},
+    });
+    let made = live
+        .nodes()
+        .kubectl_with_input(&["apply", "-f", "-"], &integration.to_string());
+    must(made, "apply an Integration");
 }
 
 fn rounds() -> u32 {

@@ -27,6 +27,7 @@ use self::programs::{ADMIN, NODE, OPERATOR};
 use crate::cluster;
 
 mod admission;
+mod counts;
 mod programs;
 
 /// An address of nobody, which the API server says it is reached at.
@@ -83,6 +84,7 @@ impl ControlPlane {
         }
         plane.install().await;
         plane.await_admission().await;
+        plane.pretend_counts().await;
         plane
     }
 
