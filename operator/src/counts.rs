@@ -7,8 +7,11 @@
 //! a new kind only within 30 s. A quota that was made before then is counted no sooner than 5 minutes
 //! later (kube-controller-manager, `resourcequota-controller`). So the first Integration of a Tenant
 //! that was made straight after the installation would be refused for so long. Therefore nobody is
-//! ready, and no Tenant is looked after, before the kinds are counted. They are for good: the next
-//! leader finds the quota as it is.
+//! ready, and no Tenant is looked after, before the kinds are counted. They are for good: who comes
+//! later finds the quota as it is.
+//!
+//! Every replica makes it, leading or not: in an upgrade that brings a kind, the new ones must become
+//! ready before the old leader goes, which knows nothing of that kind.
 
 use std::time::Duration;
 
@@ -36,8 +39,10 @@ const AGAIN: Duration = Duration::from_secs(3);
 /// What is known of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Counts {
-    /// There is no such quota.
+    /// Nothing yet.
     #[default]
+    Unseen,
+    /// There is no such quota.
     None,
     /// There is one that is not counted.
     Awaited(Uid),
@@ -70,6 +75,7 @@ pub fn hear(counts: &Sender<Counts>, event: &watcher::Event<ResourceQuota>) {
             Counts::of(quota)
         }
         watcher::Event::Delete(quota) if is_it(quota) => Counts::None,
+        watcher::Event::InitDone if *counts.borrow() == Counts::Unseen => Counts::None,
         _ => return,
     };
     counts.send_if_modified(|held| {
@@ -81,8 +87,14 @@ pub fn hear(counts: &Sender<Counts>, event: &watcher::Event<ResourceQuota>) {
     });
 }
 
-/// Returns once the kinds are counted; makes the quota, again and again, until then.
+/// Returns once the kinds are counted.
+pub async fn known(mut counts: Receiver<Counts>) {
+    until(&mut counts, |now| *now == Counts::Known).await;
+}
+
+/// Makes the quota, again and again, until the kinds are counted; then returns.
 pub async fn settle(client: &Client, mut counts: Receiver<Counts>) {
+    until(&mut counts, |now| *now != Counts::Unseen).await;
     loop {
         let seen = *counts.borrow_and_update();
         if seen == Counts::Known {
@@ -91,12 +103,7 @@ pub async fn settle(client: &Client, mut counts: Receiver<Counts>) {
         if let Err(error) = make(client, seen).await {
             tracing::warn!(%error, "the quota that shows what Kubernetes counts cannot be made");
         }
-        let known = async {
-            // Whoever hears of it ends with the process.
-            if counts.wait_for(|now| *now == Counts::Known).await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
+        let known = until(&mut counts, |now| *now == Counts::Known);
         if tokio::time::timeout(AGAIN, known).await.is_ok() {
             return;
         }
@@ -104,6 +111,13 @@ pub async fn settle(client: &Client, mut counts: Receiver<Counts>) {
             "waiting until Kubernetes counts Cloister's kinds for quotas; it looks for new ones \
              every 30 s"
         );
+    }
+}
+
+async fn until(counts: &mut Receiver<Counts>, is_so: impl FnMut(&Counts) -> bool) {
+    // Whoever hears of it ends with the process.
+    if counts.wait_for(is_so).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -158,10 +172,16 @@ mod tests {
     #[test]
     fn it_is_known_when_each_kind_is_counted_and_stays_so() {
         let (counts, now) = channel(Counts::default());
+        hear(&counts, &watcher::Event::Init);
+        assert_eq!(*now.borrow(), Counts::Unseen);
+        hear(&counts, &watcher::Event::InitDone);
+        assert_eq!(*now.borrow(), Counts::None);
         let awaited = Counts::Awaited(Uid::parse(UID));
         hear(&counts, &watcher::Event::InitApply(seen(UID, &[])));
         assert_eq!(*now.borrow(), awaited);
         hear(&counts, &watcher::Event::Apply(seen(UID, &COUNTED[1..])));
+        assert_eq!(*now.borrow(), awaited);
+        hear(&counts, &watcher::Event::InitDone);
         assert_eq!(*now.borrow(), awaited);
         hear(&counts, &watcher::Event::Delete(seen(UID, &[])));
         assert_eq!(*now.borrow(), Counts::None);
@@ -191,13 +211,19 @@ mod tests {
             writes.map(|write| write.what).collect::<Vec<_>>()
         };
         let seen_by_others = async {
+            assert_eq!(written(AGAIN).await, [""; 0], "nothing is known");
+            hear(&counts, &watcher::Event::InitDone);
             assert_eq!(written(AGAIN / 2).await, [&*post]);
             hear(&counts, &watcher::Event::Apply(seen(UID, &[])));
             let delete = format!("DELETE {path}/{COUNTS}");
             assert_eq!(written(AGAIN).await, [&*delete, &*post]);
             hear(&counts, &watcher::Event::Apply(seen(UID, &COUNTED)));
         };
-        tokio::join!(settle(&client, now.clone()), seen_by_others);
+        tokio::join!(
+            settle(&client, now.clone()),
+            known(now.clone()),
+            seen_by_others
+        );
         settle(&client, now).await;
         assert_eq!(written(AGAIN).await, [""; 0]);
     }

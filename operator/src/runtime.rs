@@ -218,7 +218,7 @@ async fn look_after_all(
     mut stopped: oneshot::Receiver<()>,
 ) {
     tokio::select! {
-        () = counts::settle(&context.client, counts) => {}
+        () = counts::known(counts) => {}
         _ = &mut stopped => return,
     }
     rooms::reconcile_all(context, stopped).await;

@@ -96,7 +96,7 @@ pub(super) fn start(
     quotas(tasks, client, world)
 }
 
-/// Quotas: those of tenants, and what one of Cloister's own shows.
+/// Quotas: those of tenants, and one of Cloister's own, which is made until it shows what it must.
 fn quotas(
     tasks: &mut JoinSet<Error>,
     client: &Client,
@@ -106,6 +106,11 @@ fn quotas(
     let hear = move |event: &watcher::Event<_>| counts::hear(&counted, event);
     let quotas = follow_aloud(Api::all(client.clone()), world.clone(), hear);
     tasks.spawn(named("ResourceQuota", quotas));
+    let (client, seen) = (client.clone(), counts.clone());
+    tasks.spawn(async move {
+        counts::settle(&client, seen).await;
+        std::future::pending().await
+    });
     counts
 }
 
