@@ -5,10 +5,10 @@
 //! says the same; nothing is ever deleted by name, only by UID.
 #![expect(clippy::disallowed_methods, reason = "this is where writes live")]
 
-mod counts;
 mod endpoints;
 mod look;
 mod object;
+mod quota;
 mod review;
 mod secret;
 
@@ -25,13 +25,13 @@ use kube::{
 use serde_json::json;
 
 pub use self::{
-    counts::counts,
     endpoints::endpoints,
     look::{executions, holds},
     object::{
         Target, delete, evict, execution, finalizer, release_pod, remove, sandbox, status,
         status_at, status_of,
     },
+    quota::make_quota,
     review::review_token,
     secret::{create_secret, replace_secret},
 };

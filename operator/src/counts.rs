@@ -33,7 +33,7 @@ pub const COUNTED: [&str; 4] = [
     "count/workers.cloister.dev",
 ];
 
-/// From one quota to the next.
+/// A quota that is not counted, and that nobody has changed for so long, is made anew.
 const AGAIN: Duration = Duration::from_secs(3);
 
 /// What is known of it.
@@ -43,7 +43,7 @@ pub enum Counts {
     #[default]
     Unseen,
     /// There is no such quota.
-    None,
+    Absent,
     /// There is one that is not counted.
     Awaited(Uid),
     /// The kinds are counted.
@@ -74,8 +74,8 @@ pub fn hear(counts: &Sender<Counts>, event: &watcher::Event<ResourceQuota>) {
         watcher::Event::Apply(quota) | watcher::Event::InitApply(quota) if is_it(quota) => {
             Counts::of(quota)
         }
-        watcher::Event::Delete(quota) if is_it(quota) => Counts::None,
-        watcher::Event::InitDone if *counts.borrow() == Counts::Unseen => Counts::None,
+        watcher::Event::Delete(quota) if is_it(quota) => Counts::Absent,
+        watcher::Event::InitDone if *counts.borrow() == Counts::Unseen => Counts::Absent,
         _ => return,
     };
     counts.send_if_modified(|held| {
@@ -97,21 +97,30 @@ pub async fn settle(client: &Client, mut counts: Receiver<Counts>) {
     until(&mut counts, |now| *now != Counts::Unseen).await;
     loop {
         let seen = *counts.borrow_and_update();
-        if seen == Counts::Known {
-            return;
+        let tried = match seen {
+            Counts::Known => return,
+            Counts::Absent => apply::make_quota(client, &quota()).await,
+            Counts::Unseen | Counts::Awaited(_) => Ok(()),
+        };
+        let changed = until(&mut counts, |now| *now != seen);
+        let waited = tokio::time::timeout(AGAIN, changed).await.is_err();
+        let tried = match seen {
+            Counts::Awaited(uid) if waited => take_away(client, uid).await,
+            _ => tried,
+        };
+        if let Err(error) = tried {
+            tracing::warn!(%error, "failed to make the quota that shows what Kubernetes counts");
         }
-        if let Err(error) = make(client, seen).await {
-            tracing::warn!(%error, "the quota that shows what Kubernetes counts cannot be made");
-        }
-        let known = until(&mut counts, |now| *now == Counts::Known);
-        if tokio::time::timeout(AGAIN, known).await.is_ok() {
-            return;
-        }
-        tracing::info!(
-            "waiting until Kubernetes counts Cloister's kinds for quotas; it looks for new ones \
-             every 30 s"
-        );
     }
+}
+
+/// Whoever sees that it is gone makes another.
+async fn take_away(client: &Client, uid: Uid) -> Result<(), Error> {
+    tracing::info!(
+        "waiting until Kubernetes counts Cloister's kinds for quotas; it looks for new ones every \
+         30 s"
+    );
+    apply::delete::<ResourceQuota>(client, &quota().metadata, uid, None).await
 }
 
 async fn until(counts: &mut Receiver<Counts>, is_so: impl FnMut(&Counts) -> bool) {
@@ -119,14 +128,6 @@ async fn until(counts: &mut Receiver<Counts>, is_so: impl FnMut(&Counts) -> bool
     if counts.wait_for(is_so).await.is_err() {
         std::future::pending::<()>().await;
     }
-}
-
-async fn make(client: &Client, seen: Counts) -> Result<(), Error> {
-    let quota = quota();
-    if let Counts::Awaited(uid) = seen {
-        apply::delete::<ResourceQuota>(client, &quota.metadata, uid, None).await?;
-    }
-    apply::counts(client, &quota).await
 }
 
 /// Counts Cloister's kinds where none of them belongs.
@@ -156,6 +157,8 @@ mod tests {
     use super::*;
     use crate::recording::{Recording, UID};
 
+    const OTHER: &str = "00000000-0000-4000-8000-0000000000ff";
+
     fn seen(uid: &str, used: &[&str]) -> ResourceQuota {
         let mut quota = quota();
         quota.metadata.uid = Some(uid.to_owned());
@@ -175,7 +178,7 @@ mod tests {
         hear(&counts, &watcher::Event::Init);
         assert_eq!(*now.borrow(), Counts::Unseen);
         hear(&counts, &watcher::Event::InitDone);
-        assert_eq!(*now.borrow(), Counts::None);
+        assert_eq!(*now.borrow(), Counts::Absent);
         let awaited = Counts::Awaited(Uid::parse(UID));
         hear(&counts, &watcher::Event::InitApply(seen(UID, &[])));
         assert_eq!(*now.borrow(), awaited);
@@ -184,12 +187,12 @@ mod tests {
         hear(&counts, &watcher::Event::InitDone);
         assert_eq!(*now.borrow(), awaited);
         hear(&counts, &watcher::Event::Delete(seen(UID, &[])));
-        assert_eq!(*now.borrow(), Counts::None);
+        assert_eq!(*now.borrow(), Counts::Absent);
         // Of a tenant's, it says nothing.
         let mut other = seen(UID, &COUNTED);
         other.metadata.namespace = Some("tenant-acme".to_owned());
         hear(&counts, &watcher::Event::Apply(other));
-        assert_eq!(*now.borrow(), Counts::None);
+        assert_eq!(*now.borrow(), Counts::Absent);
         hear(&counts, &watcher::Event::Apply(seen(UID, &COUNTED)));
         assert_eq!(*now.borrow(), Counts::Known);
         hear(&counts, &watcher::Event::Delete(seen(UID, &COUNTED)));
@@ -215,8 +218,14 @@ mod tests {
             hear(&counts, &watcher::Event::InitDone);
             assert_eq!(written(AGAIN / 2).await, [&*post]);
             hear(&counts, &watcher::Event::Apply(seen(UID, &[])));
+            assert_eq!(written(AGAIN / 2).await, [""; 0]);
+            // Another replica has just made it anew.
+            hear(&counts, &watcher::Event::Apply(seen(OTHER, &[])));
+            assert_eq!(written(AGAIN / 2).await, [""; 0]);
             let delete = format!("DELETE {path}/{COUNTS}");
-            assert_eq!(written(AGAIN).await, [&*delete, &*post]);
+            assert_eq!(written(AGAIN).await, [&*delete]);
+            hear(&counts, &watcher::Event::Delete(seen(OTHER, &[])));
+            assert_eq!(written(AGAIN / 2).await, [&*post]);
             hear(&counts, &watcher::Event::Apply(seen(UID, &COUNTED)));
         };
         tokio::join!(

@@ -194,7 +194,6 @@ async fn lead(
         _ = &mut stopped => return Error::Ended("the wait for the lease"),
     }
     tracing::info!("leading");
-    context.report.leading(true);
     tokio::select! {
         // A process that was halted sees the end of its lease before it goes on.
         biased;
@@ -211,7 +210,7 @@ async fn lead(
     }
 }
 
-/// Nobody, before a tenant's quota is sure to be counted.
+/// Nobody, before a tenant's quota is sure to be counted: until then it only holds the lease.
 async fn look_after_all(
     context: &Arc<Context>,
     counts: watch::Receiver<Counts>,
@@ -221,6 +220,7 @@ async fn look_after_all(
         () = counts::known(counts) => {}
         _ = &mut stopped => return,
     }
+    context.report.leading(true);
     rooms::reconcile_all(context, stopped).await;
 }
 
@@ -303,5 +303,31 @@ mod tests {
         let ended = tokio::time::timeout(Duration::from_secs(30), both).await;
         let (ended, ()) = ended.unwrap();
         assert!(matches!(ended, Error::Ended("the sight")), "{ended}");
+    }
+
+    #[tokio::test]
+    async fn who_leads_looks_after_nobody_before_the_kinds_are_counted() {
+        let tenant = json!({"metadata": {"name": "acme", "uid": UID}, "spec": {"members": []}});
+        let tenant = serde_json::from_value(tenant).unwrap();
+        let server = Recording::of(&tenant);
+        let context = Arc::new(server.context(&tenant));
+        let (counted, counts) = watch::channel(Counts::Absent);
+        let (stop, stopped) = oneshot::channel();
+        let mut tick = tokio::time::interval(Duration::from_millis(10));
+        let told = async {
+            for _ in 0..20 {
+                tick.tick().await;
+                assert_eq!(server.take(), []);
+            }
+            counted.send_replace(Counts::Known);
+            while server.take().is_empty() {
+                tick.tick().await;
+            }
+            stop.send(()).unwrap();
+        };
+        let looking = look_after_all(&context, counts, stopped);
+        let both = Box::pin(async { tokio::join!(looking, told) });
+        let ended = tokio::time::timeout(Duration::from_secs(30), both).await;
+        assert!(ended.is_ok());
     }
 }

@@ -4,9 +4,10 @@
 //! A thread a stream reads a chunk, cuts it into lines and gives them on before it reads the
 //! next: who is slow to take them slows the command down, through the pipe and nothing else.
 //! Beyond the bounds everything is read, counted and dropped, so that the command is not held
-//! up by what nobody will see. Memory is one chunk and one line a stream, and [`spool::KEPT`].
+//! up by what nobody will see. Memory is some chunks and one line a stream, and [`spool::KEPT`].
 //!
-//! Both are without the sandbox's own token, for there a command can read it under gVisor.
+//! Where there is an operator, both are without the token that the sandbox shows it: under gVisor, a
+//! command can read that.
 //!
 //! The operator never slows the command down: the outlet takes everything, at once, and keeps
 //! the newest.

@@ -1,9 +1,9 @@
 //! A secret → a mark in its place, in a stream of bytes. Pure.
 //!
 //! In: bytes as they are read. Out: the same, but that the secret is [`MARK`], as it is or as programs
-//! write it on: in base64 (RFC 4648, both alphabets, at any place of what was encoded with it) and in
-//! hexadecimal digits, each also where line ends were put into it. A token of Kubernetes is a JWT, which
-//! URLs and JSON spell no other way (RFC 7515 §2).
+//! write it on: in base64 (RFC 4648), at any place of what was encoded with it, and in hexadecimal
+//! digits, each also where line ends were put into it. A token of Kubernetes is a JWT, which URLs and JSON
+//! spell no other way (RFC 7515 §2), nor does the other alphabet of base64.
 //!
 //! Whoever means to say a secret finds a spelling that nobody looks for: this is for what was said by
 //! mistake.
@@ -14,62 +14,55 @@ use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 
 /// What stands for a secret.
 const MARK: &[u8] = b"[redacted]";
-/// What may be the first bytes of a secret waits for those that follow, but for fewer than these: they
-/// tell nothing, and be it only that most lines end in one.
-const TELLING: usize = 8;
+/// Shorter ones would be found where nobody said them.
+const LEAST: usize = 8;
+/// What may be the beginning of a secret waits for what follows, but for fewer characters than these,
+/// or than a quarter of it: so many begin every JWT, and many a line ends in one.
+const TELLING: usize = 24;
 /// Line ends that may stand between two bytes: `\r\n`.
 const BETWEEN: usize = 2;
-
-/// Which bytes of a spelling are alike.
-#[derive(Clone, Copy)]
-enum Alphabet {
-    Bytes,
-    Base64,
-    Hex,
-}
-
-impl Alphabet {
-    fn alike(self, one: u8, other: u8) -> bool {
-        let url = |byte| match byte {
-            b'-' => b'+',
-            b'_' => b'/',
-            other => other,
-        };
-        match self {
-            Self::Bytes => one == other,
-            Self::Base64 => url(one) == url(other),
-            Self::Hex => one.eq_ignore_ascii_case(&other),
-        }
-    }
-}
+/// A token is renewed when four fifths of its life are over: the one before the last is good for
+/// nothing.
+const KEPT: usize = 2;
 
 /// How a secret is spelt.
 struct Spelling {
-    alphabet: Alphabet,
     bytes: Vec<u8>,
+    /// Whether capital letters are the same.
+    any_case: bool,
 }
 
 /// What a text begins with.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Found {
     Nothing,
-    /// It ends before that is certain.
-    Part,
+    /// It ends before that is certain; this much of a secret tells something, or not.
+    Part {
+        tells: bool,
+    },
     /// A secret in so many bytes.
     Whole(usize),
 }
 
 impl Spelling {
+    fn is_at(&self, index: usize, byte: u8) -> bool {
+        let wanted = self.bytes[index];
+        wanted == byte || self.any_case && wanted.eq_ignore_ascii_case(&byte)
+    }
+
     fn look(&self, text: &[u8]) -> Found {
         let mut at = 0;
-        for &wanted in &self.bytes {
+        for index in 0..self.bytes.len() {
             // It begins with no line end.
-            let most = if at == 0 { 0 } else { BETWEEN };
+            let most = if index == 0 { 0 } else { BETWEEN };
             let rest = text[at..].iter().take(most);
             at += rest.take_while(|byte| b"\r\n".contains(byte)).count();
             match text.get(at) {
-                None => return Found::Part,
-                Some(&byte) if self.alphabet.alike(byte, wanted) => at += 1,
+                None => {
+                    let tells = index >= TELLING.min(self.bytes.len() / 4);
+                    return Found::Part { tells };
+                }
+                Some(&byte) if self.is_at(index, byte) => at += 1,
                 Some(_) => return Found::Nothing,
             }
         }
@@ -79,6 +72,7 @@ impl Spelling {
 
 /// One stream.
 pub(super) struct Redactor {
+    /// The newest ones, that last.
     secrets: Vec<Vec<u8>>,
     spellings: Vec<Spelling>,
     /// Bytes that a spelling begins with.
@@ -99,30 +93,38 @@ impl Redactor {
         }
     }
 
-    /// From now on, this is a secret, too, if it is long enough to be one.
-    pub(super) fn learn(&mut self, secret: &[u8]) {
-        if secret.len() < TELLING || self.secrets.iter().any(|known| known == secret) {
-            return;
+    /// From now on, this is a secret, too. Says whether it is one: what is too short is not.
+    pub(super) fn learn(&mut self, secret: &[u8]) -> bool {
+        if secret.len() < LEAST {
+            return false;
         }
-        self.secrets.push(secret.to_vec());
-        for spelling in spellings(secret) {
-            let first = spelling.bytes.first().copied().unwrap_or_default();
-            for byte in 0..=u8::MAX {
-                self.begins[usize::from(byte)] |= spelling.alphabet.alike(byte, first);
-            }
-            self.spellings.push(spelling);
+        if !self.secrets.iter().any(|known| known == secret) {
+            self.secrets.push(secret.to_vec());
+            let over = self.secrets.len().saturating_sub(KEPT);
+            self.secrets.drain(..over).for_each(drop);
+            self.spellings = self.secrets.iter().flat_map(|one| spellings(one)).collect();
+            self.begins = std::array::from_fn(|byte| {
+                let begin = |spelling: &Spelling| {
+                    u8::try_from(byte).is_ok_and(|byte| spelling.is_at(0, byte))
+                };
+                self.spellings.iter().any(begin)
+            });
         }
+        true
     }
 
     /// Takes the next bytes, and adds to `clean` what may be passed on.
     pub(super) fn feed(&mut self, chunk: &[u8], clean: &mut Vec<u8>) {
         self.held.extend_from_slice(chunk);
         let text = &self.held;
-        let (mut at, mut given) = (0, self.given);
+        let (mut at, mut given, mut waits) = (0, self.given, false);
         while at < text.len() {
             match self.look(&text[at..]) {
                 Found::Nothing => at += 1,
-                Found::Part => break,
+                Found::Part { tells } => {
+                    waits = tells;
+                    break;
+                }
                 Found::Whole(length) => {
                     pass_on(text, &mut given, at, clean);
                     clean.extend_from_slice(MARK);
@@ -131,7 +133,6 @@ impl Redactor {
                 }
             }
         }
-        let waits = text.len() - at >= TELLING;
         let until = if waits { at } else { text.len() };
         pass_on(text, &mut given, until, clean);
         self.given = given - at;
@@ -171,20 +172,12 @@ fn pass_on(text: &[u8], given: &mut usize, until: usize, clean: &mut Vec<u8>) {
 fn spellings(secret: &[u8]) -> Vec<Spelling> {
     let hex = b"0123456789abcdef";
     let digits = |byte: &u8| [byte >> 4, byte & 15].map(|digit| hex[usize::from(digit)]);
+    let spelling = |bytes, any_case| Spelling { bytes, any_case };
     let mut all = vec![
-        Spelling {
-            alphabet: Alphabet::Bytes,
-            bytes: secret.to_vec(),
-        },
-        Spelling {
-            alphabet: Alphabet::Hex,
-            bytes: secret.iter().flat_map(digits).collect(),
-        },
+        spelling(secret.to_vec(), false),
+        spelling(secret.iter().flat_map(digits).collect(), true),
     ];
-    all.extend((0..3).map(|before| Spelling {
-        alphabet: Alphabet::Base64,
-        bytes: encoded_after(before, secret),
-    }));
+    all.extend((0..3).map(|before| spelling(encoded_after(before, secret), false)));
     all
 }
 
@@ -205,12 +198,18 @@ mod tests {
     use super::*;
 
     const SECRET: &str = "eyJhbGciOi.eyJhdWQ-Ol_sia3V.c2lnbmF0dXJl";
+    /// So much of it tells nothing.
+    const SHOWN: usize = SECRET.len() / 4;
+
+    fn knowing() -> Redactor {
+        let mut redactor = Redactor::new();
+        assert!(redactor.learn(SECRET.as_bytes()));
+        redactor
+    }
 
     fn through(said: &[u8], chunk: usize) -> String {
-        let mut redactor = Redactor::new();
-        redactor.learn(SECRET.as_bytes());
-        let mut clean = Vec::new();
-        for part in said.chunks(chunk) {
+        let (mut redactor, mut clean) = (knowing(), Vec::new());
+        for part in said.chunks(chunk.max(1)) {
             redactor.feed(part, &mut clean);
         }
         redactor.end(&mut clean);
@@ -231,37 +230,53 @@ mod tests {
         becomes(&format!("eyJhbGciOi{SECRET}"), "eyJhbGciOi[redacted]");
     }
 
+    /// A spelling of it, in chunks of every size: what comes out before the mark and after it.
+    fn in_all_chunks(said: &str) -> Vec<(String, String)> {
+        let pieces = (1..=said.len()).map(|chunk| {
+            let clean = through(said.as_bytes(), chunk);
+            let (before, after) = clean.split_once("[redacted]").expect(&clean);
+            (before.to_owned(), after.to_owned())
+        });
+        pieces.collect()
+    }
+
     #[test]
     fn whatever_the_chunks_no_more_is_seen_of_it_than_tells_nothing() {
-        let said = format!("a {SECRET} b");
-        for chunk in 1..said.len() {
-            let clean = through(said.as_bytes(), chunk);
-            let (before, after) = clean.split_once("[redacted]").unwrap();
-            assert_eq!(after, " b", "{chunk}");
+        for (before, after) in in_all_chunks(&format!("a {SECRET} b")) {
+            assert_eq!(after, " b");
             let shown = before.strip_prefix("a ").unwrap();
-            assert!(
-                shown.len() < TELLING && SECRET.starts_with(shown),
-                "{chunk}: {clean}"
-            );
+            assert!(shown.len() < SHOWN && SECRET.starts_with(shown), "{before}");
+        }
+    }
+
+    fn in_digits(secret: &str) -> String {
+        let digits: Vec<String> = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+        digits.concat()
+    }
+
+    #[test]
+    fn it_is_found_in_digits() {
+        let hex = in_digits(SECRET);
+        becomes(&hex.to_uppercase(), "[redacted]");
+        for (before, after) in in_all_chunks(&format!("<{hex}>")) {
+            assert!(before.len() <= 1 + 2 * SHOWN && after == ">", "{before}");
         }
     }
 
     #[test]
-    fn it_is_found_as_programs_write_it_on() {
-        let digits: Vec<String> = SECRET.bytes().map(|byte| format!("{byte:02x}")).collect();
-        let hex = digits.concat();
-        becomes(&format!("<{hex}>"), "<[redacted]>");
-        becomes(&hex.to_uppercase(), "[redacted]");
+    fn it_is_found_in_base64_behind_and_before_whatever_else() {
+        // At most the characters that hold bits of both.
+        let most = |text: &str| (text.len() * 8).div_ceil(6);
         for before in ["", "a", "ab", "abc", "Authorization: Bearer "] {
             for after in ["", ">", ">>", ">>>"] {
                 let whole = format!("{before}{SECRET}{after}");
                 for text in [STANDARD.encode(&whole), URL_SAFE.encode(&whole)] {
-                    let clean = through(text.as_bytes(), text.len());
-                    let (start, end) = clean.split_once("[redacted]").unwrap();
-                    // At most the characters that hold bits of both.
-                    let most = |text: &str| (text.len() * 8).div_ceil(6);
-                    assert!(start.len() <= most(before), "{before:?}: {clean}");
-                    assert!(end.len() <= most(after) + 3, "{after:?}: {clean}");
+                    for (start, end) in in_all_chunks(&text) {
+                        assert!(start.len() <= most(before) + 2 * SHOWN, "{start}");
+                        assert!(end.len() <= most(after) + 3, "{end}");
+                    }
+                    let (start, _) = &in_all_chunks(&text)[text.len() - 1];
+                    assert!(start.len() <= most(before), "{start}");
                 }
             }
         }
@@ -270,7 +285,7 @@ mod tests {
     #[test]
     fn line_ends_within_do_not_hide_it() {
         for end in ["\n", "\r\n"] {
-            let parts: Vec<&str> = [&SECRET[..13], &SECRET[13..27], &SECRET[27..]].into();
+            let parts = [&SECRET[..13], &SECRET[13..27], &SECRET[27..]];
             becomes(&parts.join(end), "[redacted]");
         }
         // More than that is another text.
@@ -288,50 +303,43 @@ mod tests {
             &most.repeat(3),
             &format!("{most}x\r\n"),
         ] {
-            becomes_for_all_chunks(said);
+            for chunk in 1..=said.len() + 1 {
+                assert_eq!(through(said.as_bytes(), chunk), said, "{chunk}");
+            }
         }
         let junk: Vec<u8> = (0..=u8::MAX).cycle().take(5000).collect();
-        let mut redactor = Redactor::new();
-        redactor.learn(SECRET.as_bytes());
-        let mut clean = Vec::new();
+        let (mut redactor, mut clean) = (knowing(), Vec::new());
         junk.chunks(7)
             .for_each(|part| redactor.feed(part, &mut clean));
         redactor.end(&mut clean);
         assert_eq!(clean, junk);
     }
 
-    #[track_caller]
-    fn becomes_for_all_chunks(said: &str) {
-        for chunk in 1..=said.len().max(1) {
-            assert_eq!(through(said.as_bytes(), chunk), said, "{chunk}");
-        }
-    }
-
     #[test]
-    fn a_line_waits_for_nothing_that_may_never_come() {
-        let mut redactor = Redactor::new();
-        redactor.learn(SECRET.as_bytes());
-        let mut clean = Vec::new();
-        redactor.feed(b"done\n", &mut clean);
-        assert_eq!(clean, b"done\n");
-        redactor.feed(b"eyJhbGc", &mut clean);
-        assert_eq!(clean, b"done\neyJhbGc");
-        redactor.feed(b"iOi", &mut clean);
-        assert_eq!(clean, b"done\neyJhbGc", "this may be it");
+    fn a_line_that_ends_in_what_begins_every_token_waits_for_nothing() {
+        for line in ["done\n", "eyJhbGc\n", "token eyJhbGciO\r\n"] {
+            let (mut redactor, mut clean) = (knowing(), Vec::new());
+            redactor.feed(line.as_bytes(), &mut clean);
+            assert_eq!(clean, line.as_bytes());
+        }
+        let (mut redactor, mut clean) = (knowing(), Vec::new());
+        redactor.feed(b"eyJhbGciOi\n", &mut clean);
+        assert_eq!(clean, b"", "this may be it");
         redactor.feed(b"?", &mut clean);
-        assert_eq!(clean, b"done\neyJhbGciOi?");
+        assert_eq!(clean, b"eyJhbGciOi\n?");
     }
 
     #[test]
-    fn one_that_is_renewed_is_a_secret_beside_the_old_one() {
+    fn of_those_that_are_renewed_the_newest_two_are_secrets() {
         let mut redactor = Redactor::new();
-        for secret in [SECRET, "another-one", SECRET, "", "an"] {
-            redactor.learn(secret.as_bytes());
+        assert!(!redactor.learn(b"") && !redactor.learn(b"a-short"));
+        for secret in ["the-first", "the-second", "the-third", "the-third"] {
+            assert!(redactor.learn(secret.as_bytes()));
         }
-        assert_eq!(redactor.secrets.len(), 2);
         let mut clean = Vec::new();
-        redactor.feed(format!("{SECRET} another-one").as_bytes(), &mut clean);
-        assert_eq!(clean, b"[redacted] [redacted]");
+        redactor.feed(b"the-first the-second the-third", &mut clean);
+        redactor.end(&mut clean);
+        assert_eq!(clean, b"the-first [redacted] [redacted]");
         assert_eq!(format!("{redactor:?}"), "Redactor { .. }");
     }
 }

@@ -1,21 +1,24 @@
 //! What a command says, without the secret that lies in a file.
 
+use std::fs;
 use std::io::{self, Read};
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 use super::redact::Redactor;
 use crate::token;
 
-/// Kubernetes renews a token long before it is good for nothing, so that both are kept secret.
-const LOOK: Duration = Duration::from_secs(1);
+/// Tells one file from another of the same name: device, number, and when it was changed, in
+/// nanoseconds since 1970.
+type Stamp = (u64, u64, i64);
 
 /// A stream, as [`Redactor`] leaves it.
 #[derive(Debug)]
 pub(super) struct Veil<R> {
     reader: R,
     secret: PathBuf,
-    looked: Instant,
+    /// Of the file as it was read.
+    stamp: Option<Stamp>,
     redactor: Redactor,
     /// What may be passed on, and how much of that has been.
     clean: Vec<u8>,
@@ -26,12 +29,15 @@ pub(super) struct Veil<R> {
 impl<R> Veil<R> {
     /// Fails if the secret is not known: then nothing is sure to be without it.
     pub(super) fn new(reader: R, secret: PathBuf) -> io::Result<Self> {
-        let mut redactor = Redactor::new();
-        redactor.learn(token::read(&secret)?.as_bytes());
+        let (stamp, mut redactor) = (stamp(&secret), Redactor::new());
+        if !redactor.learn(token::read(&secret)?.as_bytes()) {
+            let message = "the token is too short for one";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
         Ok(Self {
             reader,
             secret,
-            looked: Instant::now(),
+            stamp,
             redactor,
             clean: Vec::new(),
             given: 0,
@@ -39,14 +45,15 @@ impl<R> Veil<R> {
         })
     }
 
-    /// A new one was there before the command could read it.
+    /// To be called after each read: a new secret was there before the command could say it.
     fn look_again(&mut self) {
-        if self.looked.elapsed() < LOOK {
+        let now = stamp(&self.secret);
+        if now.is_some() && now == self.stamp {
             return;
         }
-        self.looked = Instant::now();
-        // While it is being replaced, there may be none.
+        // Where there is none, the command has none either.
         if let Ok(secret) = token::read(&self.secret) {
+            self.stamp = now;
             self.redactor.learn(secret.as_bytes());
         }
     }
@@ -79,10 +86,16 @@ impl<R: Read> Read for Veil<R> {
     }
 }
 
+fn stamp(path: &Path) -> Option<Stamp> {
+    let about = fs::metadata(path).ok()?;
+    let nanoseconds = about
+        .mtime_nsec()
+        .saturating_add(about.mtime().saturating_mul(1_000_000_000));
+    Some((about.dev(), about.ino(), nanoseconds))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     #[test]
@@ -90,6 +103,10 @@ mod tests {
         let name = format!("cloister-veil-{}", std::process::id());
         let path = std::env::temp_dir().join(name);
         assert!(Veil::new(&b""[..], path.clone()).is_err(), "not known");
+        for none in ["", "\n", "short"] {
+            fs::write(&path, none).unwrap();
+            assert!(Veil::new(&b""[..], path.clone()).is_err(), "{none:?}");
+        }
         fs::write(&path, "the-secret-of-it\n").unwrap();
         let said = b"a the-secret-of-it and the-secret-of";
         for room in 1..said.len() {
@@ -104,23 +121,41 @@ mod tests {
             }
             let all = String::from_utf8(all).unwrap();
             let (before, after) = all.split_once("[redacted]").unwrap();
-            assert!(before.len() < 10, "{room}: {all}");
+            assert!(before.len() < 2 + 4, "{room}: {all}");
             assert_eq!(after, " and the-secret-of", "{room}");
         }
         fs::remove_file(&path).unwrap();
     }
 
+    /// Says each of these, as if it had just read it from the file.
+    struct Reads<'a> {
+        path: &'a Path,
+        all: std::vec::IntoIter<&'static str>,
+    }
+
+    impl Read for Reads<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let Some(next) = self.all.next() else {
+                return Ok(0);
+            };
+            // As the kubelet does: another file, under the same name.
+            let beside = self.path.with_extension("next");
+            fs::write(&beside, next)?;
+            fs::rename(beside, self.path)?;
+            next.as_bytes().read(buffer)
+        }
+    }
+
     #[test]
-    fn it_learns_of_a_new_one() {
+    fn what_was_renewed_this_moment_is_not_shown_either() {
         let name = format!("cloister-veil-new-{}", std::process::id());
         let path = std::env::temp_dir().join(name);
-        fs::write(&path, "the-old-one").unwrap();
-        let mut veil = Veil::new(&b"the-old-one the-new-one"[..], path.clone()).unwrap();
-        fs::write(&path, "the-new-one").unwrap();
-        veil.looked = Instant::now().checked_sub(LOOK).unwrap();
+        fs::write(&path, "the-very-old-one").unwrap();
+        let all = vec!["the-old-one", "the-new-one", "the-newest-one"].into_iter();
+        let mut veil = Veil::new(Reads { path: &path, all }, path.clone()).unwrap();
         let mut all = String::new();
         veil.read_to_string(&mut all).unwrap();
-        assert_eq!(all, "[redacted] [redacted]");
+        assert_eq!(all, "[redacted]".repeat(3));
         fs::remove_file(&path).unwrap();
     }
 }

@@ -107,7 +107,7 @@ fn nobody_is_told_the_token() {
     let (_authority, _operator, sandbox, session) = begin(run);
     let mut copy = Copy::default();
     copy.until_the_end(&session, &which("a"), false);
-    let clean = ["a [redacted]\n", "the-to[redacted] b\n"];
+    let clean = ["a [redacted]\n", "[redacted] b\n"];
     assert_eq!(copy.text, clean.map(|text| text.as_bytes().to_vec()));
     sandbox.terminate();
     let (_, stdout, stderr) = sandbox.end();
@@ -171,7 +171,7 @@ fn every_line_comes_once_and_in_order_whoever_listens() {
     before = usize::try_from(ending.output.lines).unwrap();
     let numbers: Vec<String> = (1..=before).map(|line| line.to_string()).collect();
     let expected = numbers.join("\n") + "\n";
-    assert!(before > 150, "{before} lines");
+    assert!(expected.len() > copy.stdout().len(), "{before} lines");
     assert_eq!((anew.stdout(), anew.missing), (expected.clone(), 0));
     assert!(expected.starts_with(&copy.stdout()), "{}", copy.stdout());
     assert_eq!(copy.missing, 0);

@@ -7,6 +7,13 @@ use serde_json::{Value, json};
 
 use super::{ControlPlane, eventually};
 
+/// What the operator waits for.
+pub const COUNTED: [&str; 4] = [
+    "count/drills.cloister.dev",
+    "count/executions.cloister.dev",
+    "count/integrations.cloister.dev",
+    "count/workers.cloister.dev",
+];
 /// For a controller to write the status of a quota for the first time.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -14,10 +21,9 @@ impl ControlPlane {
     /// The quota that shows the operator that its kinds are counted. Stands for the half minute that
     /// Kubernetes takes to learn of them, which each control plane would spend anew.
     pub(super) async fn pretend_counts(&self) {
-        let kinds = ["drills", "executions", "integrations", "workers"];
-        let none: Value = kinds
+        let none: Value = COUNTED
             .iter()
-            .map(|kind| (format!("count/{kind}.cloister.dev"), json!("0")))
+            .map(|kind| ((*kind).to_owned(), json!("0")))
             .collect();
         let quota = json!({
             "apiVersion": "v1", "kind": "ResourceQuota",

@@ -416,13 +416,28 @@ mod tests {
 
     #[test]
     fn accepts_one_quota_of_cloisters_own() {
-        let object = json!({"metadata": {}});
+        let object = json!({"metadata": {}, "spec": {"hard": {
+            "count/drills.cloister.dev": "0", "count/workers.cloister.dev": "0"}}});
         let quota = |place| said("resourcequotas", place, &object).len();
         assert_eq!(quota(("cloister-system", "cloister-counts")), 0);
         assert_eq!(quota(("cloister-system", "cloister-limits")), 1);
         assert_eq!(quota(("kube-system", "cloister-counts")), 1);
         let account = ("cloister-system", "cloister-counts");
         assert_eq!(said("serviceaccounts", account, &object).len(), 1);
+        for other in [
+            "pods",
+            "count/pods",
+            "limits.cpu",
+            "count/workers.example.com",
+        ] {
+            let mut object = object.clone();
+            object["spec"]["hard"][other] = json!("0");
+            let said = said("resourcequotas", account, &object);
+            assert!(
+                matches!(&*said, [one] if one.contains("may write no quota in")),
+                "{other}: {said:?}"
+            );
+        }
     }
 
     /// The policy that the Tenant room makes for an Integration `hello`.

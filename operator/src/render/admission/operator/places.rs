@@ -1,6 +1,6 @@
 //! Where the operator's writes land.
 
-use crds::well_known::{DISPATCH, NAMESPACE_PREFIX, SYSTEM_NAMESPACE, TENANT_LABEL};
+use crds::well_known::{DISPATCH, GROUP, NAMESPACE_PREFIX, SYSTEM_NAMESPACE, TENANT_LABEL};
 use k8s_openapi::api::admissionregistration::v1::Validation;
 
 use super::super::must;
@@ -47,6 +47,20 @@ pub(super) fn places() -> Vec<Validation> {
                 namespaceObject.metadata.?labels[?'{TENANT_LABEL}'].hasValue()"
             ),
             "the operator of Cloister may write nothing in a namespace that is not a tenant's",
+        ),
+        // Else whoever takes the operator over keeps every pod out of its namespace, for good.
+        must(
+            &format!(
+                "
+                variables.resource != 'resourcequotas' || !variables.grants ||
+                request.namespace != '{SYSTEM_NAMESPACE}' ||
+                dyn(object).?spec.?hard.orValue({{}}).all(k,
+                  k.startsWith('count/') && k.endsWith('.{GROUP}'))"
+            ),
+            &format!(
+                "the operator of Cloister may write no quota in {SYSTEM_NAMESPACE} that is about \
+                 anything but kinds of Cloister's"
+            ),
         ),
     ]
 }

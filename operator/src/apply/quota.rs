@@ -10,7 +10,7 @@ use crate::error::Error;
 ///
 /// # Errors
 /// [`Error::Write`] if the server refuses.
-pub async fn counts(client: &Client, quota: &ResourceQuota) -> Result<(), Error> {
+pub async fn make_quota(client: &Client, quota: &ResourceQuota) -> Result<(), Error> {
     match api(client, &quota.metadata).create(&as_us(), quota).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
