@@ -97,7 +97,13 @@ impl Recording {
     /// Everything that a pass may reach, with this server behind it.
     pub fn context(&self, tenant: &Tenant) -> Context {
         let (store, mut writer) = reflector::store();
-        writer.apply_watcher_event(&watcher::Event::Apply(tenant.clone()));
+        for event in [
+            watcher::Event::Init,
+            watcher::Event::InitApply(tenant.clone()),
+            watcher::Event::InitDone,
+        ] {
+            writer.apply_watcher_event(&event);
+        }
         let server = self.clone();
         let service = tower::service_fn(move |request: Request<Body>| {
             let server = server.clone();
