@@ -110,6 +110,16 @@ pub const DECOY_PORT: u16 = 7003;
 /// Value of [`COMPONENT_LABEL`] on the operator's pods, and name of Deployment, budget and Service.
 pub const OPERATOR: &str = "cloister-operator";
 
+/// Cloister's own quota, in [`SYSTEM_NAMESPACE`], which shows whether Kubernetes counts [`COUNTED`].
+pub const COUNTS: &str = "cloister-counts";
+/// What a tenant's quota counts of Cloister's own.
+pub const COUNTED: [&str; 4] = [
+    "count/drills.cloister.dev",
+    "count/executions.cloister.dev",
+    "count/integrations.cloister.dev",
+    "count/workers.cloister.dev",
+];
+
 /// Service that sandboxes dial, in [`SYSTEM_NAMESPACE`]; also the name of its endpoints, which
 /// are those of the leader alone, and of the Secret with the authority of its certificate.
 pub const DISPATCH: &str = "cloister-dispatch";

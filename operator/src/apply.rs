@@ -8,7 +8,6 @@
 mod endpoints;
 mod look;
 mod object;
-mod quota;
 mod review;
 mod secret;
 
@@ -20,7 +19,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{Patch, PatchParams, PostParams},
+    api::{Patch, PatchParams},
 };
 use serde_json::json;
 
@@ -28,12 +27,11 @@ pub use self::{
     endpoints::endpoints,
     look::{executions, holds},
     object::{
-        Target, delete, evict, execution, finalizer, release_pod, remove, sandbox, status,
-        status_at, status_of,
+        Target, create, delete, evict, finalizer, release_pod, remove, sandbox, status, status_at,
+        status_of,
     },
-    quota::make_quota,
     review::review_token,
-    secret::{create_secret, replace_secret},
+    secret::replace_secret,
 };
 use crate::{
     error::Error,
@@ -226,21 +224,11 @@ impl<'a> Writer<'a> {
     where
         K: Child + Observed + Resource<Scope: ScopeApi<K>>,
     {
-        let parameters = PostParams {
-            field_manager: Some(MANAGER.to_owned()),
-            ..PostParams::default()
-        };
-        match api::<K>(self.client, desired.meta())
-            .create(&parameters, desired)
-            .await
-        {
-            Ok(answer) => {
-                self.world.record(&answer);
-                Ok(Some(answer))
-            }
-            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(None),
-            Err(source) => Err(failed::<K>("create", &desired.name_any(), source)),
+        let made = object::create(self.client, desired).await?;
+        if let Some(made) = &made {
+            self.world.record(made);
         }
+        Ok(made)
     }
 
     /// Server-side applies, taking over every field that is ours to say of the object that
@@ -308,21 +296,10 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// [`Error::Write`] if the server refuses.
     pub async fn pod(&self, desired: &Pod) -> Result<(), Error> {
-        let parameters = PostParams {
-            field_manager: Some(MANAGER.to_owned()),
-            ..PostParams::default()
-        };
-        match api::<Pod>(self.client, desired.meta())
-            .create(&parameters, desired)
-            .await
-        {
-            Ok(answer) => {
-                self.world.record_pod(&answer);
-                Ok(())
-            }
-            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
-            Err(source) => Err(failed::<Pod>("create", &desired.name_any(), source)),
+        if let Some(made) = object::create(self.client, desired).await? {
+            self.world.record_pod(&made);
         }
+        Ok(())
     }
 }
 

@@ -15,23 +15,15 @@
 
 use std::time::Duration;
 
-use crds::well_known::{MANAGED_BY_LABEL, MANAGER, SYSTEM_NAMESPACE};
+use crds::well_known::{COUNTED, COUNTS, MANAGED_BY_LABEL, MANAGER, SYSTEM_NAMESPACE};
 use k8s_openapi::{
     api::core::v1::{ResourceQuota, ResourceQuotaSpec},
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
 };
-use kube::{Client, ResourceExt, runtime::watcher};
+use kube::{Client, runtime::watcher};
 use tokio::sync::watch::{Receiver, Sender};
 
-use crate::{apply, error::Error, names::COUNTS, world::facts::Uid};
-
-/// What a tenant's quota counts of Cloister's own.
-pub const COUNTED: [&str; 4] = [
-    "count/drills.cloister.dev",
-    "count/executions.cloister.dev",
-    "count/integrations.cloister.dev",
-    "count/workers.cloister.dev",
-];
+use crate::{apply, error::Error, world::facts::Uid};
 
 /// A quota that is not counted, and that nobody has changed for so long, is made anew.
 const AGAIN: Duration = Duration::from_secs(3);
@@ -68,7 +60,8 @@ impl Counts {
 /// Takes note of what the watch of quotas brings.
 pub fn hear(counts: &Sender<Counts>, event: &watcher::Event<ResourceQuota>) {
     let is_it = |quota: &ResourceQuota| {
-        quota.name_any() == COUNTS && quota.namespace().as_deref() == Some(SYSTEM_NAMESPACE)
+        let meta = &quota.metadata;
+        meta.name.as_deref() == Some(COUNTS) && meta.namespace.as_deref() == Some(SYSTEM_NAMESPACE)
     };
     let now = match event {
         watcher::Event::Apply(quota) | watcher::Event::InitApply(quota) if is_it(quota) => {
@@ -99,7 +92,7 @@ pub async fn settle(client: &Client, mut counts: Receiver<Counts>) {
         let seen = *counts.borrow_and_update();
         let tried = match seen {
             Counts::Known => return,
-            Counts::Absent => apply::make_quota(client, &quota()).await,
+            Counts::Absent => apply::create(client, &quota()).await.map(drop),
             Counts::Unseen | Counts::Awaited(_) => Ok(()),
         };
         let changed = until(&mut counts, |now| *now != seen);

@@ -29,8 +29,6 @@ pub const WORKER_POLICY_PREFIX: &str = "cloister-worker-";
 pub const WORKER_PREFIX: &str = "worker-";
 /// Quota and limit range.
 pub const LIMITS: &str = "cloister-limits";
-/// Cloister's own quota, which shows what Kubernetes counts.
-pub const COUNTS: &str = "cloister-counts";
 /// Prefix of probe pods.
 pub const PROBE_PREFIX: &str = "cloister-probe-";
 /// Prefix of sandboxes: the pods of Executions.

@@ -23,7 +23,6 @@ use http::{Method, Request};
 use kube::{Client, Config, config::AuthInfo};
 use serde_json::{Value, json};
 
-pub use self::counts::COUNTED;
 use self::programs::{ADMIN, NODE, OPERATOR};
 use crate::cluster;
 

@@ -3,7 +3,7 @@
 
 use std::fmt::Debug;
 
-use crds::{Execution, well_known::MANAGER};
+use crds::well_known::MANAGER;
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Client, Resource, ResourceExt,
@@ -279,22 +279,25 @@ pub async fn evict(client: &Client, target: Target<'_>) -> Result<Option<String>
     }
 }
 
-/// Creates an Execution. Nothing, if one of its name is there: it was created before.
+/// Creates an object. Nothing, if one of its name is there.
 ///
 /// # Errors
 /// [`Error::Write`] if the server refuses.
-pub async fn execution(client: &Client, execution: &Execution) -> Result<Option<Execution>, Error> {
-    let parameters = PostParams {
-        field_manager: Some(MANAGER.to_owned()),
-        ..PostParams::default()
-    };
-    match api::<Execution>(client, &execution.metadata)
-        .create(&parameters, execution)
+pub async fn create<K>(client: &Client, object: &K) -> Result<Option<K>, Error>
+where
+    K: Resource<DynamicType = (), Scope: ScopeApi<K>>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Serialize,
+{
+    match api::<K>(client, object.meta())
+        .create(&as_us(), object)
         .await
     {
         Ok(answer) => Ok(Some(answer)),
         Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(None),
-        Err(source) => Err(failed::<Execution>("create", &execution.name_any(), source)),
+        Err(source) => Err(failed::<K>("create", &object.name_any(), source)),
     }
 }
 
@@ -303,12 +306,15 @@ pub async fn execution(client: &Client, execution: &Execution) -> Result<Option<
 /// # Errors
 /// [`Error::Write`] if the server refuses.
 pub async fn sandbox(client: &Client, pod: &Pod) -> Result<Pod, Error> {
-    let parameters = PostParams {
-        field_manager: Some(MANAGER.to_owned()),
-        ..PostParams::default()
-    };
     api::<Pod>(client, &pod.metadata)
-        .create(&parameters, pod)
+        .create(&as_us(), pod)
         .await
         .map_err(|source| failed::<Pod>("create", &pod.name_any(), source))
+}
+
+pub(super) fn as_us() -> PostParams {
+    PostParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PostParams::default()
+    }
 }

@@ -379,7 +379,7 @@ async fn perform(client: Client, act: Act) -> Receipt {
             due,
             execution,
         } => {
-            let result = apply::execution(&client, &execution).await;
+            let result = apply::create(&client, &*execution).await;
             Receipt::Create {
                 line,
                 uid,

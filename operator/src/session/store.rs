@@ -81,5 +81,5 @@ async fn write(client: &Client, found: Option<Secret>, content: &Content) -> Res
         data,
         ..Secret::default()
     };
-    Ok(apply::create_secret(client, &secret).await?)
+    Ok(apply::create(client, &secret).await?.is_some())
 }

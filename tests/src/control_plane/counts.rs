@@ -2,18 +2,11 @@
 
 use std::time::Duration;
 
-use crds::well_known::SYSTEM_NAMESPACE;
+use crds::well_known::{COUNTED, COUNTS, SYSTEM_NAMESPACE};
 use serde_json::{Value, json};
 
 use super::{ControlPlane, eventually};
 
-/// What the operator waits for.
-pub const COUNTED: [&str; 4] = [
-    "count/drills.cloister.dev",
-    "count/executions.cloister.dev",
-    "count/integrations.cloister.dev",
-    "count/workers.cloister.dev",
-];
 /// For a controller to write the status of a quota for the first time.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -27,12 +20,12 @@ impl ControlPlane {
             .collect();
         let quota = json!({
             "apiVersion": "v1", "kind": "ResourceQuota",
-            "metadata": {"name": "cloister-counts", "namespace": SYSTEM_NAMESPACE},
+            "metadata": {"name": COUNTS, "namespace": SYSTEM_NAMESPACE},
             "spec": {"hard": none},
         });
         let made = self.apply(&quota).await;
         made.unwrap_or_else(|refusal| panic!("{}", refusal.message));
-        let path = format!("/api/v1/namespaces/{SYSTEM_NAMESPACE}/resourcequotas/cloister-counts");
+        let path = format!("/api/v1/namespaces/{SYSTEM_NAMESPACE}/resourcequotas/{COUNTS}");
         // The controller writes once, what it knows, and would write over this.
         eventually(LIMIT, async || {
             let found = self.get(&path).await.map_err(|refusal| refusal.message)?;

@@ -103,8 +103,10 @@ fn quantities(amounts: &[(&str, Amount)]) -> std::collections::BTreeMap<String, 
 
 #[cfg(test)]
 mod tests {
+    use crds::well_known::COUNTED;
+
     use super::*;
-    use crate::{counts::COUNTED, world::facts::Uid};
+    use crate::world::facts::Uid;
 
     #[test]
     fn what_is_counted_of_cloisters_own_is_waited_for_at_the_start() {

@@ -1,10 +1,9 @@
 //! Where the operator's writes land.
 
-use crds::well_known::{DISPATCH, GROUP, NAMESPACE_PREFIX, SYSTEM_NAMESPACE, TENANT_LABEL};
+use crds::well_known::{COUNTS, DISPATCH, GROUP, NAMESPACE_PREFIX, SYSTEM_NAMESPACE, TENANT_LABEL};
 use k8s_openapi::api::admissionregistration::v1::Validation;
 
 use super::super::must;
-use crate::names::COUNTS;
 
 /// What the names of the cluster roles of a tenant begin with.
 const ROLE_PREFIX: &str = "cloister:tenant:";
