@@ -84,8 +84,7 @@ pub struct Session<'a> {
 /// started: afterwards it might have used up what threads are made of. Where the bounds pass on
 /// nothing, the operator gets nothing either.
 pub fn relay(bounds: OutputBounds, session: Option<Session<'_>>) -> io::Result<(Relay, Pipes)> {
-    let outlet = session.filter(|_| bounds.total_bytes > 0);
-    let outlet = outlet.map(|session| session.outlet);
+    let session = session.filter(|_| bounds.total_bytes > 0);
     let ledger = Arc::new(Ledger::default());
     let (tell, ends) = mpsc::channel();
     let start = |stream| {
@@ -99,7 +98,7 @@ pub fn relay(bounds: OutputBounds, session: Option<Session<'_>>) -> io::Result<(
         let mut tap = Tap {
             reader,
             stream,
-            outlet: outlet.cloned(),
+            outlet: session.map(|session| session.outlet.clone()),
         };
         thread::Builder::new().stack_size(STACK).spawn(move || {
             let mut sink = PodLog::new(stream);

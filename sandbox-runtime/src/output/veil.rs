@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use super::redact::Redactor;
 use crate::token;
 
-/// Tells one file from another of the same name: device, number, and when it was changed, in
-/// nanoseconds since 1970.
-type Stamp = (u64, u64, i64);
+/// Tells one file from another of the same name: device, number, and when it was changed, in seconds
+/// and nanoseconds since 1970.
+type Stamp = (u64, u64, i64, i64);
 
 /// A stream, as [`Redactor`] leaves it.
 #[derive(Debug)]
@@ -68,8 +68,8 @@ impl<R: Read> Read for Veil<R> {
                 self.given += read;
                 return Ok(read);
             }
-            (self.given, self.has_ended) = (0, false);
             self.clean.clear();
+            self.given = 0;
             match self.reader.read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
                 // A pipe that cannot be read has nothing more to say.
@@ -88,10 +88,7 @@ impl<R: Read> Read for Veil<R> {
 
 fn stamp(path: &Path) -> Option<Stamp> {
     let about = fs::metadata(path).ok()?;
-    let nanoseconds = about
-        .mtime_nsec()
-        .saturating_add(about.mtime().saturating_mul(1_000_000_000));
-    Some((about.dev(), about.ino(), nanoseconds))
+    Some((about.dev(), about.ino(), about.mtime(), about.mtime_nsec()))
 }
 
 #[cfg(test)]
