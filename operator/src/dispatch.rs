@@ -26,6 +26,7 @@ mod run;
 mod sandbox;
 mod say;
 mod schedule;
+mod setback;
 mod settle;
 mod silence;
 mod status;

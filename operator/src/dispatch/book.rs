@@ -23,6 +23,7 @@ use super::{
     reach::{Reach, Standing},
     run::{Ended, Run, Stage},
     sandbox::{Facts, Proof, Sandbox},
+    setback::Setback,
     settle::DELETED,
     silence::Silence,
     talk::Opening,
@@ -251,7 +252,7 @@ impl Book {
         }
         if held.is_none_or(|held| held.generation != known.generation || held.uid != known.uid) {
             // Whatever kept sandboxes from coming about may be mended.
-            (line.failures, line.not_before, line.trouble) = (0, None, None);
+            line.setback = Setback::default();
             line.timer.mend();
             line.reach = Reach::Unweighed;
         }

@@ -366,6 +366,10 @@ async fn perform(client: Client, act: Act) -> Receipt {
         }
         Act::Make { line, pod } => {
             let result = apply::sandbox(&client, &pod).await.map(Box::new);
+            if let Err(error) = &result {
+                let (namespace, integration) = (&line.namespace, &line.name);
+                tracing::debug!(%namespace, %integration, %error, "no sandbox could be made");
+            }
             Receipt::Make { line, result }
         }
         Act::Remove { key, pod, grace } => {

@@ -16,7 +16,10 @@ use crds::{
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use super::{demand::Arrivals, keep::Keep, reach::Reach, schedule::Schedule, trigger::Timer};
+use super::{
+    demand::Arrivals, keep::Keep, reach::Reach, schedule::Schedule, setback::Setback,
+    trigger::Timer,
+};
 use crate::{
     egress::{self, Opening},
     world::facts::{self, Uid},
@@ -212,12 +215,8 @@ pub struct Line {
     pub reach: Reach,
     /// Sandboxes that are being posted.
     pub posting: usize,
-    /// How often in a row no sandbox came about.
-    pub failures: u32,
-    /// No sandbox is made before.
-    pub not_before: Option<Timestamp>,
-    /// Why the last one did not come about; nothing once one has.
-    pub trouble: Option<Trouble>,
+    /// Sandboxes that did not come about.
+    pub setback: Setback,
     /// Which Execution stands for an idempotency key.
     pub keyed: BTreeMap<Arc<str>, Uid>,
     /// Fingerprint of what its sandboxes are made from, once it was needed.

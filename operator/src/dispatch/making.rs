@@ -110,8 +110,7 @@ impl Book {
         if expected >= wanted || all >= 2 * wanted {
             return None;
         }
-        let not_before = self.lines.get(key)?.not_before;
-        if not_before.is_some_and(|at| at > view.now) {
+        if self.lines.get(key)?.setback.holds(view.now) {
             return None;
         }
         // What is made ahead waits for what somebody waits for: both are the API server's work.
@@ -129,7 +128,8 @@ impl Book {
             Err(missing) => {
                 let message = missing.remedy().to_owned();
                 let reason = ExecutionReason::StartDeadlineExceeded;
-                self.lines.get_mut(key)?.trouble = Some(Trouble { reason, message });
+                let trouble = Trouble { reason, message };
+                self.lines.get_mut(key)?.setback.say(trouble);
                 return None;
             }
         };

@@ -19,8 +19,7 @@ use crate::{error::Error, world::facts::Uid};
 const CONFLICT: Duration = Duration::from_millis(50);
 /// Pause after a write that failed.
 const FAILURE: Duration = Duration::from_secs(1);
-/// Pauses between pods that the server refuses.
-const FIRST_REFUSAL: Duration = Duration::from_millis(500);
+/// The longest pause between pods that the server refuses.
 const LONGEST_REFUSAL: Duration = Duration::from_secs(5);
 
 impl Book {
@@ -148,11 +147,13 @@ impl Book {
                 }
             }
             Err(error) => {
-                line.failures = line.failures.saturating_add(1);
-                let doublings = line.failures.saturating_sub(1).min(8);
-                let pause = (FIRST_REFUSAL * 2_u32.pow(doublings)).min(LONGEST_REFUSAL);
-                line.not_before = Some(now + pause);
-                line.trouble = Some(refusal(&error));
+                let trouble = refusal(&error);
+                // A quota's own bookkeeping, mostly, which pods that end keep busy.
+                if error.is_conflict() {
+                    line.setback.give_way(trouble, CONFLICT, now);
+                } else {
+                    line.setback.wait(trouble, LONGEST_REFUSAL, now);
+                }
                 self.touch(key);
             }
         }

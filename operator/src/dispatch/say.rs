@@ -180,7 +180,7 @@ fn warmth(line: &Line, known: &Known, now: Timestamp) -> (Verdict, IntegrationRe
     let before = crds::condition::find(&known.status.conditions, "Warm");
     let was = before.is_some_and(|said| said.status == "True");
     let lasts = |since: Timestamp| !was || since + DEFICIT < now;
-    match (line.deficit.is_some_and(lasts), &line.trouble) {
+    match (line.deficit.is_some_and(lasts), line.setback.trouble()) {
         (false, _) => {
             let message = "as many sandboxes as asked for are proven, or in use";
             say(Verdict::True, IntegrationReason::Filled, message)

@@ -265,7 +265,7 @@ impl Book {
             let message = "as many run as spec.concurrency.limit of the Integration allows";
             return Outcome::new(deadline, message);
         }
-        match &line.trouble {
+        match line.setback.trouble() {
             Some(Trouble { reason, message }) => Outcome::new(*reason, message.clone()),
             None => Outcome::new(deadline, self.expected(line)),
         }

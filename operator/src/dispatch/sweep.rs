@@ -12,6 +12,7 @@ use super::{
     outcome::Outcome,
     run::Stage,
     sandbox::{Proof, Sandbox},
+    setback::Setback,
     settle::patience,
     turn::{PROOF_LIMIT, View},
 };
@@ -162,9 +163,7 @@ impl Book {
             }
         }
         if let Some(line) = self.lines.get_mut(key) {
-            line.failures = line.failures.saturating_add(1);
-            line.not_before = Some(now + pause(line.failures));
-            line.trouble = Some(trouble);
+            line.setback.wait(trouble, LONGEST_PAUSE, now);
         }
     }
 
@@ -186,18 +185,12 @@ impl Book {
         };
         if let Some(line) = self.lines.get_mut(key) {
             if proven {
-                (line.failures, line.not_before, line.trouble) = (0, None, None);
-            } else if trouble.is_some() {
-                line.trouble = trouble;
+                line.setback = Setback::default();
+            } else if let Some(trouble) = trouble {
+                line.setback.say(trouble);
             }
         }
     }
-}
-
-/// 0.5 s, twice as long each time.
-fn pause(failures: u32) -> Duration {
-    let doublings = failures.saturating_sub(1).min(10);
-    (Duration::from_millis(500) * 2_u32.pow(doublings)).min(LONGEST_PAUSE)
 }
 
 /// Why a sandbox that nobody has is of no use, if it is its own fault.
