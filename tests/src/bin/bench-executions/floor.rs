@@ -34,6 +34,11 @@ fn pod(tenant: &str, name: &str, kernel: Kernel, cpu: &str) -> Value {
     container["args"] = json!([]);
     container["resources"]["limits"]["cpu"] = json!(cpu);
     container["resources"]["requests"]["cpu"] = json!(cpu);
+    // Nothing else is writable in a hardened pod; and a kubelet looks every 300 ms whether a pod's
+    // volumes are there, of which a pod without one has nothing to wait for.
+    container["volumeMounts"] = json!([{"name": "tmp", "mountPath": "/tmp"}]);
+    pod["spec"]["volumes"] =
+        json!([{"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}]);
     match kernel {
         Kernel::Runc => pod,
         Kernel::Gvisor => under_gvisor(pod),
@@ -54,12 +59,31 @@ async fn begun(live: &Live, path: &str) -> f64 {
 
 /// A bare pod, to the sight of `Succeeded`.
 pub(crate) async fn bare_pod(live: &Live, tenant: &str, name: &str, kernel: Kernel) -> Times {
+    run(live, tenant, name, &pod(tenant, name, kernel, CPU)).await
+}
+
+/// The same behind an init container that does nothing: what one costs of itself.
+pub(crate) async fn bare_pod_behind_init(
+    live: &Live,
+    tenant: &str,
+    name: &str,
+    kernel: Kernel,
+) -> Times {
+    let pod = behind_init(pod(tenant, name, kernel, CPU));
+    run(live, tenant, name, &pod).await
+}
+
+fn behind_init(mut pod: Value) -> Value {
+    let mut init = pod["spec"]["containers"][0].clone();
+    init["name"] = json!("init");
+    pod["spec"]["initContainers"] = json!([init]);
+    pod
+}
+
+async fn run(live: &Live, tenant: &str, name: &str, pod: &Value) -> Times {
     let path = pod_path(&namespace_of(tenant), name);
     let created = now();
-    must(
-        live.admin.create(&pod(tenant, name, kernel, CPU)).await,
-        "create a bare pod",
-    );
+    must(live.admin.create(pod).await, "create a bare pod");
     // Nobody asks before it can have begun.
     pause(Duration::from_millis(300)).await;
     until("the bare pod has ended", LIMIT, async || {
@@ -115,6 +139,7 @@ pub(crate) struct Pods<'a> {
     kernel: Kernel,
     created: RefCell<HashMap<String, f64>>,
     begun: Option<RefCell<Spread>>,
+    behind_init: bool,
 }
 
 impl<'a> Pods<'a> {
@@ -126,6 +151,7 @@ impl<'a> Pods<'a> {
             kernel,
             created: RefCell::default(),
             begun: None,
+            behind_init: false,
         }
     }
 
@@ -133,6 +159,14 @@ impl<'a> Pods<'a> {
     pub(crate) fn telling(live: &'a Live, tenant: &'a str, kernel: Kernel) -> Self {
         Self {
             begun: Some(RefCell::default()),
+            ..Self::new(live, tenant, kernel)
+        }
+    }
+
+    /// The same, each behind an init container that does nothing.
+    pub(crate) fn behind_init(live: &'a Live, tenant: &'a str, kernel: Kernel) -> Self {
+        Self {
+            behind_init: true,
             ..Self::new(live, tenant, kernel)
         }
     }
@@ -154,6 +188,9 @@ impl Job for Pods<'_> {
 
     async fn make(&self, part: &str, name: &str) -> Result<(), Anything> {
         let mut pod = pod(self.tenant, name, self.kernel, CPU_OF_MANY);
+        if self.behind_init {
+            pod = behind_init(pod);
+        }
         pod["metadata"]["labels"][PART_LABEL] = json!(part);
         self.created.borrow_mut().insert(name.to_owned(), now());
         loop {

@@ -1,4 +1,5 @@
-//! The most that the machine sustains: a closed loop of Executions, and the same loop of bare pods.
+//! The most that the machine sustains: a closed loop of Executions, and the same loop of bare pods. On
+//! the node's own kernel a sandbox has an init container, and so other bare pods have one.
 
 use std::time::Duration;
 
@@ -29,14 +30,22 @@ pub(crate) async fn measure(live: &Live, kernel: Kernel, (clients, seconds): (us
     };
     let what = format!("{kernel}, {clients} clients for {seconds} s");
 
-    eprintln!("  {clients} clients, bare pods");
-    let pods = Pods::new(live, &tenant, kernel);
-    let floor = must(load::run(&client, &pods, "pod", load).await, "bare pods");
-    floor.complain("bare pods");
-    println!("{what}: {:.0} bare pods/min", floor.rate());
-    floor
-        .ended
-        .print(&format!("{what}: bare pod: create -> Succeeded seen"));
+    let bare = async |part: &str, pods: Pods<'_>, name: &str| {
+        eprintln!("  {clients} clients, {name}");
+        let floor = must(load::run(&client, &pods, part, load).await, name);
+        floor.complain(name);
+        println!("{what}: {:.0} {name}/min", floor.rate());
+        let first = format!("{what}: {name}: create -> Succeeded seen");
+        floor.ended.print(&first);
+        floor
+    };
+    let floor = bare("pod", Pods::new(live, &tenant, kernel), "bare pods").await;
+    let behind = if kernel == Kernel::Runc {
+        let pods = Pods::behind_init(live, &tenant, kernel);
+        Some(bare("behind", pods, "bare pods behind an init container").await)
+    } else {
+        None
+    };
 
     // A pool that is empty most of the time would measure cold starts.
     ready(live, &tenant, INTEGRATION, (kernel, clients.min(100))).await;
@@ -48,6 +57,10 @@ pub(crate) async fn measure(live: &Live, kernel: Kernel, (clients, seconds): (us
     full(live, &tenant, INTEGRATION, clients.min(100)).await;
     let after = Meter::read(live).await;
     print(&what, &outcome, &floor);
+    if let Some(behind) = behind {
+        let ratio = ratio(outcome.rate(), behind.rate());
+        println!("{what}: beside bare pods behind an init container: {ratio}");
+    }
     after
         .print_since(&before, &what, outcome.ended.count())
         .await;

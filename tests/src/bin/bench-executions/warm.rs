@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use http::Method;
 use serde_json::json;
 use tests::{
@@ -41,11 +42,27 @@ async fn floor(live: &Live, tenant: &str, kernel: Kernel) -> (Spread, Spread) {
     (begun, ended)
 }
 
-/// What nobody can do without: the creation, and the write that says which sandbox has it. One
-/// after the other, by a bare client, of Executions that nothing runs.
-async fn writes(live: &Live, tenant: &str, count: usize) -> Spread {
-    eprintln!("  the floor: {count} times two bare writes");
-    let executions = path(tenant, "executions");
+/// What nobody can do without: the creation, and the write that says which sandbox has it. By a bare
+/// client, of Executions that nothing runs: so many times as many at once.
+async fn writes(live: &Live, tenant: &str, (times, size): (usize, usize)) -> Spread {
+    eprintln!("  the floor: {times} times two bare writes, {size} at once");
+    let mut both = Spread::default();
+    for _ in 0..times {
+        pause(Duration::from_millis(500)).await;
+        let all = join_all((0..size).map(|_| two_writes(live, tenant))).await;
+        both.extend(all.iter().map(|(took, _)| *took).collect());
+        for (_, path) in all {
+            live.delete(&path).await;
+        }
+    }
+    both.print(&format!(
+        "floor, two bare writes, {size} at once: create, and bind"
+    ));
+    both
+}
+
+/// How long they took, and what was made.
+async fn two_writes(live: &Live, tenant: &str) -> (f64, String) {
     let condition = |kind: &str, status: &str, reason: &str| {
         json!({"type": kind, "status": status, "reason": reason, "observedGeneration": 1,
             "message": "written by the bench", "lastTransitionTime": "2026-01-01T00:00:00Z"})
@@ -53,21 +70,14 @@ async fn writes(live: &Live, tenant: &str, count: usize) -> Spread {
     let binds = json!({"status": {"attempt": 1, "observedGeneration": 1, "conditions": [
         condition("Succeeded", "Unknown", "Starting"),
         condition("SandboxVerified", "True", "Proven")]}});
-    let mut both = Spread::default();
-    for _ in 0..count {
-        pause(Duration::from_millis(500)).await;
-        let created = now();
-        let name = live.execute(tenant, "nobody", &json!({})).await;
-        let this = format!("{executions}/{name}");
-        let content = "application/merge-patch+json";
-        let status = format!("{this}/status");
-        let bound = live.admin.send(Method::PATCH, &status, content, &binds);
-        must(bound.await, "bind");
-        both.add(now() - created);
-        live.delete(&this).await;
-    }
-    both.print("floor, two bare writes: create, and bind");
-    both
+    let created = now();
+    let name = live.execute(tenant, "nobody", &json!({})).await;
+    let this = format!("{}/{name}", path(tenant, "executions"));
+    let content = "application/merge-patch+json";
+    let status = format!("{this}/status");
+    let bound = live.admin.send(Method::PATCH, &status, content, &binds);
+    must(bound.await, "bind");
+    (now() - created, this)
 }
 
 /// One after the other.
@@ -75,7 +85,7 @@ pub(crate) async fn serial(live: &Live, kernel: Kernel, count: usize) {
     let tenant = tenant(live, "serial", kernel).await;
     let floor = floor(live, &tenant, kernel).await;
     ready(live, &tenant, "serial", (kernel, POOL)).await;
-    let least = writes(live, &tenant, count).await;
+    let least = writes(live, &tenant, (count, 1)).await;
     let before = Meter::read(live).await;
     let (mut begun, mut ended) = (Spread::default(), Spread::default());
     for number in 0..count {
@@ -102,6 +112,7 @@ pub(crate) async fn bursts(live: &Live, kernel: Kernel, (bursts, size): (usize, 
     let tenant = tenant(live, "bursts", kernel).await;
     let floor = pods_at_once(live, &tenant, kernel, size).await;
     ready(live, &tenant, "bursts", (kernel, size)).await;
+    let least = writes(live, &tenant, (bursts, size)).await;
     let (mut begun, mut ended) = (Spread::default(), Spread::default());
     for number in 0..bursts {
         eprintln!("  burst {} of {bursts}", number + 1);
@@ -113,6 +124,7 @@ pub(crate) async fn bursts(live: &Live, kernel: Kernel, (bursts, size): (usize, 
     }
     let what = format!("{kernel}, warm, bursts of {size} on {size}");
     begun.print_beside(&format!("{what}: create -> first instruction"), &floor.0);
+    begun.print_beside(&format!("{what}: the same, beside two bare writes"), &least);
     ended.print_beside(&format!("{what}: create -> Succeeded seen"), &floor.1);
     put_away(live, &tenant, "bursts").await;
 }
