@@ -1,26 +1,22 @@
 //! The kernel itself. The only `unsafe` of this crate: what neither the standard library nor
 //! `rustix` can say.
-#![expect(
-    unsafe_code,
-    reason = "fork hooks, seccomp, Landlock's last call, signalfd"
-)]
+#![expect(unsafe_code, reason = "vfork, seccomp, Landlock's last call, signalfd")]
 
 use std::cell::Cell;
+use std::ffi::{CString, NulError, OsStr, OsString};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::io::{self, Seek as _, Write as _};
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::Command;
 use std::ptr;
 use std::time::{Duration, Instant};
 
 use contract::run::{Exit, Usage};
 use rustix::fs::{Access, MemfdFlags, Mode, SealFlags, access, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{self, DumpableBehavior, Pid, Rlimit, WaitOptions};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
@@ -35,6 +31,9 @@ use crate::step::FileRules;
 const ASK_VERSION: libc::c_uint = 1;
 /// `_NSIG` of `asm/signal.h`: signals are 1 to this.
 const KERNEL_SIGNALS: libc::c_int = 64;
+/// Bytes of stack for the few calls between a new process and its program.
+const STACK: usize = 64 * 1024;
+
 /// The kernel's Landlock ABI; 0 where there is none.
 pub fn landlock_abi() -> u8 {
     // SAFETY: without attributes and with this flag the call only answers a number.
@@ -167,35 +166,34 @@ impl Sys for Linux {
         files::ruleset(rules)
     }
 
+    /// Not by `fork(2)`, which copies what this process has mapped, for `execve(2)` to throw it away:
+    /// on gVisor the half of a start. The child shares the memory, and this thread waits, until there
+    /// is a program or an end (`vfork(2)`).
     fn launch(&self, launch: Launch) -> Result<u32, LaunchError> {
-        let (told, tell) =
-            pipe_with(PipeFlags::CLOEXEC).map_err(|e| LaunchError::Fork(e.into()))?;
-        let program = launch.program;
-        let mut command = Command::new(&program);
-        let mut arguments = launch.arguments.into_iter();
-        if let Some(name) = arguments.next() {
-            command.arg0(name);
-        }
-        command
-            .args(arguments)
-            .env_clear()
-            .envs(launch.environment)
-            .current_dir(launch.directory)
-            .stdin(launch.stdin)
-            .stdout(launch.stdout)
-            .stderr(launch.stderr);
-        let seals = launch.seals;
-        // SAFETY: between fork and exec only system calls are made, on memory that was
-        // prepared before; nothing is allocated and no lock is taken (`seal_all`).
-        unsafe { command.pre_exec(move || seal_all(&seals, &tell)) };
-        let spawned = command.spawn();
-        // Closes the writing ends that this process holds, so that the pipes have an end.
-        drop(command);
-        let child = spawned.map_err(|error| match failed_seal(told) {
+        let mut child = Child::of(&launch)
+            .map_err(|error| LaunchError::Execute(launch.program.clone(), error.into()))?;
+        let mut stack = Box::<[u128]>::new_uninit_slice(STACK / size_of::<u128>());
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        // SAFETY: the stack is aligned, grows down from its end, and both it and `child` outlive the
+        // child's use of this memory, because `CLONE_VFORK` holds this thread up for so long. No
+        // signal handler runs on it: this process has none but the one that reports its own faults.
+        let number = unsafe {
+            let top = stack.as_mut_ptr_range().end;
+            libc::clone(become_command, top.cast(), flags, (&raw mut child).cast())
+        };
+        let number = check(number)
+            .map(|()| number.unsigned_abs())
+            .map_err(LaunchError::Fork)?;
+        let Some((place, errno)) = child.failed else {
+            return Ok(number);
+        };
+        // It has ended, and is nobody's command.
+        let _ = process::waitpid(Pid::from_raw(number.cast_signed()), WaitOptions::empty());
+        let error = io::Error::from(errno);
+        Err(match place {
             Some(index) => LaunchError::Seal(index, error),
-            None => LaunchError::Execute(program, error),
-        })?;
-        Ok(child.id())
+            None => LaunchError::Execute(launch.program, error),
+        })
     }
 
     fn usage(&self) -> Usage {
@@ -266,18 +264,93 @@ impl Processes for Linux {
     }
 }
 
-/// Runs in the child. On the first failure its place goes into the pipe, and the error back
-/// to the parent; the program is then not executed.
-fn seal_all(seals: &[Seal], tell: &OwnedFd) -> io::Result<()> {
-    for (index, seal) in seals.iter().enumerate() {
-        if let Err(error) = put_on(seal) {
-            let place = [u8::try_from(index).unwrap_or(u8::MAX)];
-            // If this fails, too, the error is taken for one of exec: refused either way.
-            let _ = rustix::io::write(tell, &place);
-            return Err(error);
-        }
+/// What the child is to become, in the form that the kernel takes, and what kept it from that.
+struct Child<'a> {
+    launch: &'a Launch,
+    program: CString,
+    directory: CString,
+    arguments: Strings,
+    environment: Strings,
+    /// The place of a seal, if it was one, and why.
+    failed: Option<(Option<usize>, Errno)>,
+}
+
+impl<'a> Child<'a> {
+    fn of(launch: &'a Launch) -> Result<Self, NulError> {
+        let text = |text: &OsStr| CString::new(text.as_bytes());
+        let pair = |(name, value): &(OsString, OsString)| {
+            CString::new([name.as_bytes(), b"=", value.as_bytes()].concat())
+        };
+        Ok(Self {
+            launch,
+            program: text(launch.program.as_os_str())?,
+            directory: text(launch.directory.as_os_str())?,
+            arguments: Strings::of(launch.arguments.iter().map(|one| text(one)))?,
+            environment: Strings::of(launch.environment.iter().map(pair))?,
+            failed: None,
+        })
     }
-    Ok(())
+
+    /// Returns only if it fails. System calls only, on memory that was prepared before: nothing is
+    /// allocated, no lock is taken.
+    fn become_command(&self) -> (Option<usize>, Errno) {
+        let launch = self.launch;
+        let streams = [&launch.stdin, &launch.stdout, &launch.stderr];
+        // SAFETY: takes integers, and a string that lives.
+        let begun = unsafe {
+            streams
+                .into_iter()
+                .zip(0..)
+                .try_for_each(|(from, to)| check(libc::dup2(from.as_raw_fd(), to)))
+                .and_then(|()| check(libc::chdir(self.directory.as_ptr())))
+        };
+        if let Err(error) = begun {
+            return (None, errno_of(&error));
+        }
+        for (index, seal) in launch.seals.iter().enumerate() {
+            if let Err(error) = put_on(seal) {
+                return (Some(index), errno_of(&error));
+            }
+        }
+        // SAFETY: strings that live, and lists of them that end with a null pointer.
+        unsafe {
+            libc::execve(
+                self.program.as_ptr(),
+                self.arguments.pointers.as_ptr(),
+                self.environment.pointers.as_ptr(),
+            );
+        }
+        (None, errno_of(&io::Error::last_os_error()))
+    }
+}
+
+/// Strings as `execve(2)` takes them.
+struct Strings {
+    pointers: Vec<*const libc::c_char>,
+    _strings: Vec<CString>,
+}
+
+impl Strings {
+    fn of(strings: impl Iterator<Item = Result<CString, NulError>>) -> Result<Self, NulError> {
+        let strings = strings.collect::<Result<Vec<_>, _>>()?;
+        let pointers = strings.iter().map(|one| one.as_ptr());
+        Ok(Self {
+            pointers: pointers.chain([ptr::null()]).collect(),
+            _strings: strings,
+        })
+    }
+}
+
+/// The child's whole life in this memory.
+extern "C" fn become_command(child: *mut libc::c_void) -> libc::c_int {
+    // SAFETY: it is the `Child` of `launch`, which waits and does not touch it.
+    let child = unsafe { &mut *child.cast::<Child<'_>>() };
+    child.failed = Some(child.become_command());
+    libc::EXIT_FAILURE
+}
+
+fn errno_of(error: &io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
 
 /// System calls only; see [`Seal`].
@@ -364,13 +437,6 @@ fn filter_calls(program: &[Instruction]) -> io::Result<()> {
     check_long(answer)
 }
 
-/// The place that the child told, if it told one. Its end of the pipe is closed by now.
-fn failed_seal(told: OwnedFd) -> Option<usize> {
-    let mut place = [0];
-    let read = File::from(told).read(&mut place).ok()?;
-    (read == 1).then(|| usize::from(place[0]))
-}
-
 /// Makes one of the calls that the jail denies; `None` where nobody objects.
 pub fn attempt(attempt: &Attempt) -> Option<Errno> {
     let number = attempt.number()?;
@@ -379,7 +445,7 @@ pub fn attempt(attempt: &Attempt) -> Option<Errno> {
     // descriptors that are not open or flags that exclude each other, so that the kernel
     // touches no memory of this process and makes no second one.
     let answer = unsafe { libc::syscall(number, first, second, third, fourth, fifth, sixth) };
-    (answer == -1).then(|| Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO))
+    (answer == -1).then(|| errno_of(&io::Error::last_os_error()))
 }
 
 fn milliseconds(time: libc::timeval) -> u64 {
