@@ -20,7 +20,7 @@ mod request;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -115,8 +115,10 @@ impl Look {
 /// with the one that this process shows to the operator, if it has one.
 pub fn look_around(request: &Checked, token: Option<&Path>) -> Result<Look, ProbeError> {
     let request = request.request();
+    // What blocked dials wait for is time, in which this process is looked at.
+    let dials = dial_all(request);
     let inside = look::inside(&request.places, token)?;
-    let seen = dial_all(request);
+    let seen = dials.seen();
     let report = ProbeReport {
         version: VERSION,
         checks: observations(request, &seen),
@@ -125,38 +127,55 @@ pub fn look_around(request: &Checked, token: Option<&Path>) -> Result<Look, Prob
     Ok(Look { report, seen })
 }
 
+/// Dials under way, and when all of them are over.
+struct Dials {
+    seen: Vec<Option<Seen>>,
+    arrivals: Receiver<(usize, Seen)>,
+    deadline: Instant,
+}
+
 /// Dials every target in a thread of its own. Each has the whole timeout, counted from
 /// when its own dial begins: silence is only seen by one who waited for it. What has no
 /// verdict after timeout and grace is an error, not silence, for the same reason. Names
 /// take their own time.
-fn dial_all(request: &ProbeRequest) -> Vec<Seen> {
+fn dial_all(request: &ProbeRequest) -> Dials {
     let timeout = Duration::from_millis(request.timeout_ms.into());
     let mut seen: Vec<Option<Seen>> = vec![None; request.targets.len()];
     let (verdicts, arrivals) = mpsc::channel();
     for (index, target) in request.targets.iter().cloned().enumerate() {
         let verdicts = verdicts.clone();
         let spawned = thread::Builder::new().stack_size(STACK).spawn(move || {
-            // The receiver is gone only when the process is about to end.
+            // The receiver is gone only when nobody wants to know any more.
             let _ = verdicts.send((index, dial::dial(&target, timeout)));
         });
         if let Err(error) = spawned {
             seen[index] = Some(Seen::error(format!("failed to start a thread: {error}")));
         }
     }
-    drop(verdicts);
     let names = named::patience(request.targets.iter().map(|target| &target.address));
-    let deadline = Instant::now() + timeout + names + GRACE;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        match arrivals.recv_timeout(left) {
-            Ok((index, verdict)) => seen[index] = Some(verdict),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
-        }
+    Dials {
+        seen,
+        arrivals,
+        deadline: Instant::now() + timeout + names + GRACE,
     }
-    let late = || Seen::error("the probe was not given the time to see".to_owned());
-    seen.into_iter()
-        .map(|verdict| verdict.unwrap_or_else(late))
-        .collect()
+}
+
+impl Dials {
+    /// Waits for what each of them saw, in the order of the request.
+    fn seen(mut self) -> Vec<Seen> {
+        loop {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            match self.arrivals.recv_timeout(left) {
+                Ok((index, verdict)) => self.seen[index] = Some(verdict),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        let late = || Seen::error("the probe was not given the time to see".to_owned());
+        self.seen
+            .into_iter()
+            .map(|verdict| verdict.unwrap_or_else(late))
+            .collect()
+    }
 }
 
 fn observations(request: &ProbeRequest, seen: &[Seen]) -> Vec<Observation> {

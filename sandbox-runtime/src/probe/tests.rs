@@ -25,6 +25,7 @@ fn saw(timeout_ms: u32, targets: Vec<Target>) -> Vec<Saw> {
         places: vec![],
     };
     dial_all(&request)
+        .seen()
         .into_iter()
         .map(|seen| seen.saw)
         .collect()
