@@ -143,6 +143,7 @@ impl Book {
         match result {
             Ok(pod) => {
                 if let Some(facts) = Facts::of(&pod) {
+                    line.setback.made(facts.uid);
                     self.pod(facts, now);
                 }
             }

@@ -12,7 +12,6 @@ use super::{
     outcome::Outcome,
     run::Stage,
     sandbox::{Proof, Sandbox},
-    setback::Setback,
     settle::patience,
     turn::{PROOF_LIMIT, View},
 };
@@ -185,7 +184,7 @@ impl Book {
         };
         if let Some(line) = self.lines.get_mut(key) {
             if proven {
-                line.setback = Setback::default();
+                line.setback.overcome(pod);
             } else if let Some(trouble) = trouble {
                 line.setback.say(trouble);
             }

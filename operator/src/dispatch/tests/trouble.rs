@@ -58,6 +58,22 @@ fn what_is_blocked_is_not_written_again_and_again() {
 }
 
 #[test]
+fn a_full_quota_is_not_asked_on_and_on_because_some_stand_ready() {
+    let mut sim = warm(1);
+    assert!(sim.settle());
+    sim.refuse_pods = Some("exceeded quota, used: 1");
+    sim.integration(NAMESPACE, "hello", &json!({"warm": {"min": 3}}));
+    sim.writes.clear();
+    assert!(sim.pass(10));
+    let asked = sim.writes.iter().filter(|what| **what == "Make").count();
+    // Two are missing: after 0, 0.5, 1.5, 3.5 and 7.5 s.
+    assert!((2..=12).contains(&asked), "{asked} times");
+    sim.refuse_pods = None;
+    assert!(sim.pass(10));
+    assert_eq!(sim.boxes.len(), 3);
+}
+
+#[test]
 fn a_limit_below_what_runs_ends_nobody_and_starts_nobody() {
     let mut sim = warm(0);
     sim.integration(NAMESPACE, "hello", &json!({"concurrency": {"limit": 3}}));
