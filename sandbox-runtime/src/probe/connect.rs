@@ -12,6 +12,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ioctl_fionbio};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 
+/// No time at all.
+const NONE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
+};
+
 /// Whether this side has an address from which to go there. A process of the same network that holds
 /// every port makes a dial fail just as if there were none; a datagram's socket has ports of its own.
 pub fn has_source(address: &SocketAddr) -> bool {
@@ -49,9 +55,10 @@ fn finish(socket: &OwnedFd, timeout: Duration) -> Result<(), Errno> {
         let left = Timespec::try_from(left).map_err(|_| Errno::INVAL)?;
         let mut polled = [PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::OUT)];
         match poll(&mut polled, Some(&left)) {
-            Ok(0) => return Err(Errno::TIMEDOUT),
+            // Not every kernel looks once more when the time is over: gVisor's does not.
+            Ok(0) if left == NONE => return Err(Errno::TIMEDOUT),
+            Ok(0) | Err(Errno::INTR) => {}
             Ok(_) => return sockopt::socket_error(socket)?,
-            Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
     }
