@@ -94,7 +94,7 @@ impl FileRules {
 }
 
 impl Step {
-    /// Whether the child does it to itself, between fork and exec.
+    /// Whether the child does it to itself, before it is the command.
     pub const fn is_childs(&self) -> bool {
         match self {
             Self::HideSupervisor | Self::PlaceInput(_) => false,

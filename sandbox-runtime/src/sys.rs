@@ -9,6 +9,8 @@ pub mod files;
 pub mod limit;
 pub mod linux;
 mod memory;
+mod processes;
+mod program;
 #[cfg(test)]
 pub mod recording;
 mod signals;
@@ -24,8 +26,8 @@ use contract::run::{Exit, Usage};
 use crate::policy::Instruction;
 use crate::step::{FileRules, Resource};
 
-/// What the child does to itself between fork and exec. Everything is at hand, so that
-/// nothing has to be allocated there: another thread may have held the allocator's lock.
+/// What the child does to itself before it is the command. Everything is at hand, so that
+/// nothing has to be allocated there: another thread may hold the allocator's lock.
 #[derive(Debug)]
 pub enum Seal {
     /// `setsid(2)`.
@@ -36,7 +38,7 @@ pub enum Seal {
     Umask(u32),
     /// `setrlimit(2)`, soft and hard.
     Limit(Resource, u64),
-    /// `close_range(2)` from 3, at exec: until then the parent is told of errors through one.
+    /// `close_range(2)` from 3, at exec: until then the child needs some of them.
     CloseDescriptors,
     /// `capset(2)` with nothing; the kernel clears the ambient set with it.
     DropCapabilities,

@@ -231,7 +231,8 @@ pub struct Usage {
     pub user_ms: u64,
     /// Milliseconds of processor time in the kernel.
     pub system_ms: u64,
-    /// KiB resident at most in the largest single process.
+    /// KiB resident at most in the largest single process; no less than the supervisor's own, whose
+    /// memory a command shares until it is executed.
     pub max_resident_kib: u64,
 }
 

@@ -3,18 +3,16 @@
 #![expect(unsafe_code, reason = "vfork, seccomp, Landlock's last call, signalfd")]
 
 use std::cell::Cell;
-use std::ffi::{CString, NulError, OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek as _, Write as _};
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::ptr;
 use std::time::{Duration, Instant};
 
-use contract::run::{Exit, Usage};
+use contract::run::Usage;
 use rustix::fs::{Access, MemfdFlags, Mode, SealFlags, access, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
 use rustix::process::{self, DumpableBehavior, Pid, Rlimit, WaitOptions};
@@ -23,7 +21,8 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 use super::attempts::Attempt;
 use super::bell::Bell;
 use super::files::{self, FilesError};
-use super::{Launch, LaunchError, News, Processes, Reaped, Seal, Signal, Sys, memory, signals};
+use super::program::Program;
+use super::{Launch, LaunchError, News, Seal, Sys, memory, signals};
 use crate::policy::Instruction;
 use crate::step::FileRules;
 
@@ -67,9 +66,9 @@ pub fn has_seccomp_filter() -> bool {
 #[derive(Debug)]
 pub struct Linux {
     signals: OwnedFd,
-    cancel: Bell,
+    pub(super) cancel: Bell,
     asked: Cell<bool>,
-    start: Instant,
+    pub(super) start: Instant,
 }
 
 impl Linux {
@@ -170,8 +169,13 @@ impl Sys for Linux {
     /// on gVisor the half of a start. The child shares the memory, and this thread waits, until there
     /// is a program or an end (`vfork(2)`).
     fn launch(&self, launch: Launch) -> Result<u32, LaunchError> {
-        let mut child = Child::of(&launch)
+        let program = Program::of(&launch)
             .map_err(|error| LaunchError::Execute(launch.program.clone(), error.into()))?;
+        let mut child = Child {
+            launch: &launch,
+            program,
+            failed: None,
+        };
         let mut stack = Box::<[u128]>::new_uninit_slice(STACK / size_of::<u128>());
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
         // SAFETY: the stack is aligned, grows down from its end, and both it and `child` outlive the
@@ -216,85 +220,19 @@ impl Sys for Linux {
     }
 }
 
-impl Processes for Linux {
-    fn news(&self, most: Duration) -> io::Result<Vec<News>> {
-        let mut news = self.wait(&self.cancel, Some(most))?;
-        if self.cancel.heard() {
-            news.push(News::Asked(Signal::Terminate));
-        }
-        Ok(news)
-    }
-
-    fn reap(&self) -> io::Result<Reaped> {
-        match process::wait(WaitOptions::NOHANG) {
-            Ok(None) => Ok(Reaped::NoneYet),
-            Err(Errno::CHILD) => Ok(Reaped::Nobody),
-            Err(error) => Err(error.into()),
-            Ok(Some((process, status))) => {
-                let small = |number: i32| u8::try_from(number).ok();
-                let code = status.exit_status().and_then(small).map(Exit::Code);
-                let signal = || status.terminating_signal().and_then(small);
-                let exit = code.or_else(|| signal().map(Exit::Signal));
-                let number = process.as_raw_nonzero().get().unsigned_abs();
-                Ok(Reaped::Process(number, exit.unwrap_or(Exit::Unknown)))
-            }
-        }
-    }
-
-    /// `kill(-1)`, which reaches everyone that this process may signal. For process 1 that is
-    /// its own namespace; for any other it could be the whole machine, so it is asked again.
-    fn signal_everyone(&self, signal: Signal) -> io::Result<()> {
-        if std::process::id() != 1 {
-            return Err(io::Error::from(io::ErrorKind::PermissionDenied));
-        }
-        let signal = match signal {
-            Signal::Interrupt => process::Signal::INT,
-            Signal::Terminate => process::Signal::TERM,
-            Signal::Kill => process::Signal::KILL,
-        };
-        // Group 1 negated is -1: rustix documents it so.
-        match process::kill_process_group(Pid::INIT, signal) {
-            Ok(()) | Err(Errno::SRCH) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn now(&self) -> Duration {
-        self.start.elapsed()
-    }
-}
-
-/// What the child is to become, in the form that the kernel takes, and what kept it from that.
+/// A child until it is the program, and what kept it from that.
 struct Child<'a> {
     launch: &'a Launch,
-    program: CString,
-    directory: CString,
-    arguments: Strings,
-    environment: Strings,
+    program: Program,
     /// The place of a seal, if it was one, and why.
     failed: Option<(Option<usize>, Errno)>,
 }
 
-impl<'a> Child<'a> {
-    fn of(launch: &'a Launch) -> Result<Self, NulError> {
-        let text = |text: &OsStr| CString::new(text.as_bytes());
-        let pair = |(name, value): &(OsString, OsString)| {
-            CString::new([name.as_bytes(), b"=", value.as_bytes()].concat())
-        };
-        Ok(Self {
-            launch,
-            program: text(launch.program.as_os_str())?,
-            directory: text(launch.directory.as_os_str())?,
-            arguments: Strings::of(launch.arguments.iter().map(|one| text(one)))?,
-            environment: Strings::of(launch.environment.iter().map(pair))?,
-            failed: None,
-        })
-    }
-
+impl Child<'_> {
     /// Returns only if it fails. System calls only, on memory that was prepared before: nothing is
     /// allocated, no lock is taken.
     fn become_command(&self) -> (Option<usize>, Errno) {
-        let launch = self.launch;
+        let (launch, program) = (self.launch, &self.program);
         let streams = [&launch.stdin, &launch.stdout, &launch.stderr];
         // SAFETY: takes integers, and a string that lives.
         let begun = unsafe {
@@ -302,7 +240,7 @@ impl<'a> Child<'a> {
                 .into_iter()
                 .zip(0..)
                 .try_for_each(|(from, to)| check(libc::dup2(from.as_raw_fd(), to)))
-                .and_then(|()| check(libc::chdir(self.directory.as_ptr())))
+                .and_then(|()| check(libc::chdir(program.directory.as_ptr())))
         };
         if let Err(error) = begun {
             return (None, errno_of(&error));
@@ -312,32 +250,19 @@ impl<'a> Child<'a> {
                 return (Some(index), errno_of(&error));
             }
         }
+        let (path, environment) = (program.path.as_ptr(), program.environment.as_ptr());
         // SAFETY: strings that live, and lists of them that end with a null pointer.
-        unsafe {
-            libc::execve(
-                self.program.as_ptr(),
-                self.arguments.pointers.as_ptr(),
-                self.environment.pointers.as_ptr(),
-            );
-        }
-        (None, errno_of(&io::Error::last_os_error()))
-    }
-}
-
-/// Strings as `execve(2)` takes them.
-struct Strings {
-    pointers: Vec<*const libc::c_char>,
-    _strings: Vec<CString>,
-}
-
-impl Strings {
-    fn of(strings: impl Iterator<Item = Result<CString, NulError>>) -> Result<Self, NulError> {
-        let strings = strings.collect::<Result<Vec<_>, _>>()?;
-        let pointers = strings.iter().map(|one| one.as_ptr());
-        Ok(Self {
-            pointers: pointers.chain([ptr::null()]).collect(),
-            _strings: strings,
-        })
+        let error = unsafe {
+            libc::execve(path, program.arguments.as_ptr(), environment);
+            let error = io::Error::last_os_error();
+            if error.raw_os_error() != Some(libc::ENOEXEC) {
+                return (None, errno_of(&error));
+            }
+            let shell = program.shell.as_ptr();
+            libc::execve(shell, program.script.as_ptr(), environment);
+            error
+        };
+        (None, errno_of(&error))
     }
 }
 
@@ -468,6 +393,7 @@ mod tests {
     use std::mem::{align_of, offset_of};
 
     use super::*;
+    use crate::sys::{Processes as _, Signal};
 
     #[test]
     fn an_instruction_is_laid_out_as_the_kernels() {
@@ -525,6 +451,22 @@ mod tests {
             matches!(refused, Err(LaunchError::Execute(..))),
             "{refused:?}"
         );
+    }
+
+    #[test]
+    fn a_script_that_names_no_interpreter_is_the_shells() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let path = std::env::temp_dir().join(format!("cloister-script-{}", std::process::id()));
+        std::fs::write(&path, "exit 7\n").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let number = launch(path.to_str().unwrap(), vec![Seal::NewSession]).unwrap();
+        let child = Pid::from_raw(number.cast_signed());
+        let (_, status) = process::waitpid(child, WaitOptions::empty())
+            .unwrap()
+            .unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(status.exit_status(), Some(7));
     }
 
     #[test]
