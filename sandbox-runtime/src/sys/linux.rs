@@ -250,19 +250,22 @@ impl Child<'_> {
                 return (Some(index), errno_of(&error));
             }
         }
-        let (path, environment) = (program.path.as_ptr(), program.environment.as_ptr());
+        let environment = program.environment.as_ptr();
         // SAFETY: strings that live, and lists of them that end with a null pointer.
-        let error = unsafe {
-            libc::execve(path, program.arguments.as_ptr(), environment);
-            let error = io::Error::last_os_error();
-            if error.raw_os_error() != Some(libc::ENOEXEC) {
-                return (None, errno_of(&error));
-            }
-            let shell = program.shell.as_ptr();
-            libc::execve(shell, program.script.as_ptr(), environment);
-            error
+        let refused = unsafe {
+            libc::execve(
+                program.path.as_ptr(),
+                program.arguments.as_ptr(),
+                environment,
+            );
+            io::Error::last_os_error()
         };
-        (None, errno_of(&error))
+        if refused.raw_os_error() == Some(libc::ENOEXEC) {
+            let shell = program.shell.as_ptr();
+            // SAFETY: as above.
+            unsafe { libc::execve(shell, program.script.as_ptr(), environment) };
+        }
+        (None, errno_of(&refused))
     }
 }
 
