@@ -19,9 +19,8 @@ pub struct Setback {
     until: Option<Timestamp>,
     /// The way is given to somebody else until then.
     yields: Option<Timestamp>,
-    /// One came to nothing; and those that have been made since the last that did.
-    failed: bool,
-    later: BTreeSet<Uid>,
+    /// Those that have been made since the last that came to nothing, if one did.
+    later: Option<BTreeSet<Uid>>,
     trouble: Option<Trouble>,
 }
 
@@ -65,21 +64,21 @@ impl Setback {
 
     fn fail(&mut self, trouble: Trouble) {
         self.say(trouble);
-        self.failed = true;
-        self.later.clear();
+        self.later = Some(BTreeSet::new());
     }
 
     /// One was made.
     pub fn made(&mut self, sandbox: Uid) {
-        if self.failed {
-            self.later.insert(sandbox);
+        if let Some(later) = &mut self.later {
+            later.insert(sandbox);
         }
     }
 
     /// One has proven itself. If it was made after the last that came to nothing, this shows that
     /// nothing is in the way; one that stood there before shows nothing.
     pub fn overcome(&mut self, sandbox: Uid) {
-        if !self.failed || self.later.contains(&sandbox) {
+        let shows = |later: &BTreeSet<Uid>| later.contains(&sandbox);
+        if self.later.as_ref().is_none_or(shows) {
             *self = Self::default();
         }
     }

@@ -21,7 +21,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 use super::attempts::Attempt;
 use super::bell::Bell;
 use super::files::{self, FilesError};
-use super::program::Program;
+use super::program::{Program, SHELL};
 use super::{Launch, LaunchError, News, Seal, Sys, memory, signals};
 use crate::policy::Instruction;
 use crate::step::FileRules;
@@ -261,9 +261,8 @@ impl Child<'_> {
             io::Error::last_os_error()
         };
         if refused.raw_os_error() == Some(libc::ENOEXEC) {
-            let shell = program.shell.as_ptr();
             // SAFETY: as above.
-            unsafe { libc::execve(shell, program.script.as_ptr(), environment) };
+            unsafe { libc::execve(SHELL.as_ptr(), program.script.as_ptr(), environment) };
         }
         (None, errno_of(&refused))
     }

@@ -8,7 +8,7 @@ use std::ptr;
 use super::Launch;
 
 /// Who is given a script that does not say whose it is, as by `execvp(3)`.
-const SHELL: &CStr = c"/bin/sh";
+pub const SHELL: &CStr = c"/bin/sh";
 
 /// What a child becomes, and where.
 pub struct Program {
@@ -20,8 +20,7 @@ pub struct Program {
     pub arguments: Strings,
     /// `NAME=value`.
     pub environment: Strings,
-    /// Who is given the file if the kernel does not know what it is, and with which arguments.
-    pub shell: &'static CStr,
+    /// Arguments of [`SHELL`], if the kernel does not know what the file is.
     pub script: Strings,
 }
 
@@ -41,7 +40,6 @@ impl Program {
             path,
             directory: text(launch.directory.as_os_str())?,
             environment: Strings::of(environment.collect::<Result<_, _>>()?),
-            shell: SHELL,
             script: Strings::of(script.collect()),
             arguments: Strings::of(arguments),
         })
