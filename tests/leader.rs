@@ -3,6 +3,8 @@
 
 #[path = "leader/cut.rs"]
 mod cut;
+#[path = "leader/start.rs"]
+mod start;
 
 use std::{
     collections::BTreeSet,

@@ -1,7 +1,7 @@
 //! What is sent to a sandbox. Pure.
 
 use contract::{
-    dispatch::{Assign, Cancel, Heard, Order, Run as Attempt, Welcome, order},
+    dispatch::{Assign, Cancel, Heard, Look, Order, Run as Attempt, Welcome, order},
     run::RunContract,
 };
 
@@ -31,6 +31,11 @@ pub fn heard(run: &Run) -> Order {
 
 fn so_far(run: &Run) -> Heard {
     run.output.heard(attempt(run))
+}
+
+/// Look again now.
+pub fn look() -> Order {
+    order(order::Kind::Look(Look {}))
 }
 
 /// Run this.

@@ -210,7 +210,14 @@ impl Book {
             // The watch has not brought its node's address yet, or nobody knows how it must be.
             (None, _) | (_, None) => Proof::Pending,
         };
+        let is_doubtful = matches!(verdict, Proof::Doubtful { .. });
         if let Some(sandbox) = self.sandboxes.get_mut(&pod) {
+            let seat = sandbox.seat.as_ref();
+            if let Some(seat) = seat.filter(|_| is_doubtful && self.decoys.is_newer(at)) {
+                // A leader that has just begun, or a decoy that has just changed: who waits need not
+                // wait for the clock. A session that has just ended is told of by its end.
+                let _ = seat.orders.send(orders::look());
+            }
             sandbox.unjudged = (verdict == Proof::Pending).then(|| (text.to_owned(), at));
             sandbox.doubt = match verdict {
                 Proof::Doubtful { .. } => Some(sandbox.doubt.unwrap_or(at)),

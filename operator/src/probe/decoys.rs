@@ -44,7 +44,13 @@ impl Decoys {
                  silence does not count as Blocked"
             ));
         }
-        (self.since > at).then(|| CHANGED.to_owned())
+        self.is_newer(at).then(|| CHANGED.to_owned())
+    }
+
+    /// Whether nothing is known of the time in which a look began, so that another one, now, can
+    /// prove what that could not.
+    pub fn is_newer(&self, at: Timestamp) -> bool {
+        self.since > at
     }
 
     /// Whether who was asked this can prove nothing any more, and another one could: its decoy is

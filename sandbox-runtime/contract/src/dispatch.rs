@@ -44,8 +44,8 @@ pub struct Run {
     #[prost(uint32, tag = "2")]
     pub attempt: u32,
 }
-/// What the sandbox has just seen from inside. Said after each Welcome and again on a clock,
-/// until a run is given.
+/// What the sandbox has just seen from inside. Said after each Welcome, again on a clock, and when
+/// a Look is ordered, until a run is given.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Proof {
     /// JSON of a ProbeReport.
@@ -93,7 +93,7 @@ pub struct Output {
 /// What the operator says.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Order {
-    #[prost(oneof = "order::Kind", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "order::Kind", tags = "1, 2, 3, 4, 5")]
     pub kind: ::core::option::Option<order::Kind>,
 }
 /// Nested message and enum types in `Order`.
@@ -108,6 +108,8 @@ pub mod order {
         Cancel(super::Cancel),
         #[prost(message, tag = "4")]
         Heard(super::Heard),
+        #[prost(message, tag = "5")]
+        Look(super::Look),
     }
 }
 /// The session stands.
@@ -137,6 +139,10 @@ pub struct Cancel {
     #[prost(message, optional, tag = "1")]
     pub run: ::core::option::Option<Run>,
 }
+/// Look again now: the last look counts for nothing here. A look under way does not do, it may
+/// have begun too early.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Look {}
 /// How far the output has been heard. Said after each piece; a sandbox that has said much more
 /// than that waits for it, and its command does not.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,15 @@ use crate::with_causes;
 
 /// Keeps the looking up; dropped, no new look begins.
 #[derive(Debug)]
-pub struct Looking(#[expect(dead_code, reason = "its end is its meaning")] Sender<()>);
+pub struct Looking(SyncSender<()>);
+
+impl Looking {
+    /// The next look begins now, or as soon as one under way is over.
+    pub fn hurry(&self) {
+        // Full: it is on its way already.
+        let _ = self.0.try_send(());
+    }
+}
 
 /// What a look is at.
 #[derive(Debug)]
@@ -29,13 +37,14 @@ pub struct Glance {
 const AGAIN: Duration = Duration::from_secs(2);
 
 /// Starts to look: at once, and then every `interval`, from the beginning of one look to that
-/// of the next, or as soon as one is over that took longer; sooner where one proves nothing.
+/// of the next, or as soon as one is over that took longer; sooner where one proves nothing, or
+/// is hurried.
 pub fn start(
     glance: Glance,
     interval: Duration,
     tell: UnboundedSender<Event>,
 ) -> io::Result<Looking> {
-    let (keep_up, kept_up) = mpsc::channel();
+    let (keep_up, kept_up) = mpsc::sync_channel(1);
     thread::Builder::new()
         .name("look".to_owned())
         .spawn(move || {
@@ -58,8 +67,8 @@ pub fn start(
                 };
                 let left = next.saturating_sub(at.elapsed());
                 match kept_up.recv_timeout(left) {
-                    Err(RecvTimeoutError::Timeout) => {}
-                    Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+                    Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return,
                 }
             }
         })?;

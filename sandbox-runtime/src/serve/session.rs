@@ -232,6 +232,7 @@ impl Talk {
                 self.desk.bell.ring();
             }
             Deed::Cancel => self.desk.cancel.ring(),
+            Deed::Look => self.desk.looking.iter().for_each(Looking::hurry),
         }
         Ok(())
     }

@@ -4,7 +4,8 @@
 use std::time::Instant;
 
 use contract::dispatch::{
-    Ended, Heard, Hello, Order, Output, Proof, Report, Run, Started, Stream as From, order, report,
+    Ended, Heard, Hello, Look, Order, Output, Proof, Report, Run, Started, Stream as From, order,
+    report,
 };
 use contract::serve::DISPATCH_VERSION;
 
@@ -39,6 +40,8 @@ pub enum Deed {
     Begin(Vec<u8>),
     /// End the run.
     Cancel,
+    /// Look again now.
+    Look,
 }
 
 /// An order out of order: whoever gave it is not to be obeyed.
@@ -140,6 +143,9 @@ impl Story {
                 let is_ours = self.given.as_ref().is_some_and(is_ours);
                 Ok(if is_ours { Deed::Cancel } else { Deed::Nothing })
             }
+            // What a run is given by has been looked at enough.
+            Some(order::Kind::Look(Look {})) if self.given.is_some() => Ok(Deed::Nothing),
+            Some(order::Kind::Look(Look {})) => Ok(Deed::Look),
             Some(order::Kind::Heard(heard)) => {
                 if let Some(places) = self.places(&heard) {
                     self.outlet.with(|spool| spool.heard(places));

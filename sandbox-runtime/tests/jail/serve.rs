@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use contract::dispatch::{Hello, Run as Which, report};
+use contract::dispatch::{Hello, Look, Run as Which, order, report};
 use contract::run::{Cause, Ending, Exit, Outcome, RefusalReason, RunReport};
 use contract::serve::SERVE_VERSION;
 use contract::{ProbeReport, Saw, VERSION};
@@ -365,6 +365,29 @@ fn the_command_finds_neither_token_nor_secret_of_its_supervisor() {
         assert!(verdict.contains("os error 13"), "{path}: {verdict}");
     }
     assert_eq!(verdicts["/etc/passwd"], "ok", "control");
+}
+
+/// An operator that has just begun cannot tell what was when it looked last.
+#[test]
+fn a_sandbox_that_waits_looks_again_when_it_is_asked() {
+    let authority = Authority::new();
+    let operator = Operator::start(&authority);
+    let seldom = json!({ "probeIntervalMs": 600_000 });
+    let _sandbox = Sandbox::told(Run::shell("true"), &operator, &authority, &seldom);
+    let session = welcome(&operator);
+    let hear_proof = || match session.hear() {
+        report::Kind::Proof(proof) => proof,
+        other => panic!("not a proof: {other:?}"),
+    };
+    hear_proof();
+    for _ in 0..2 {
+        std::thread::sleep(Duration::from_millis(500));
+        let asked = Instant::now();
+        session.say(order::Kind::Look(Look {}));
+        let age = Duration::from_millis(hear_proof().age_ms.into());
+        assert!(age <= asked.elapsed(), "it began before it was asked for");
+    }
+    assert!(session.is_silent(Duration::from_secs(1)), "once");
 }
 
 /// A listener whose backlog is full drops what comes, like a policy that drops packets.

@@ -82,3 +82,32 @@ fn a_change_that_leaves_the_decoy_where_it_was_costs_no_sandbox() {
     assert!(sim.settle());
     assert_eq!(sim.reason("one"), "Completed");
 }
+
+/// It has not seen what the decoy was when they looked: they look again, and nobody waits for their
+/// clocks.
+#[test]
+fn a_leader_that_has_just_begun_asks_those_who_wait_to_look_again() {
+    let mut sim = warm(1);
+    let before = sim.names();
+    assert!(sim.pass(5));
+    sim.restart();
+    sim.execution(NAMESPACE, "one", &json!({}));
+    assert!(sim.settle());
+    assert_eq!(sim.reason("one"), "Completed");
+    assert!(
+        sim.names().is_disjoint(&before),
+        "a new one was made for it"
+    );
+}
+
+#[test]
+fn who_was_asked_to_look_again_and_proves_nothing_is_not_asked_on_and_on() {
+    let mut sim = warm(1);
+    decoys(&mut sim, &[]);
+    assert!(sim.pass(130));
+    sim.restart();
+    assert!(sim.settle(), "it comes to rest");
+    sim.execution(NAMESPACE, "one", &json!({}));
+    assert!(sim.pass(3));
+    assert_eq!(sim.reason("one"), "Queued");
+}

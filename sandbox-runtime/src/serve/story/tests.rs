@@ -279,3 +279,13 @@ fn who_hears_nothing_is_told_no_more_and_the_end_all_the_same() {
     assert_eq!(said.last(), Some(&ended(&run("a"), b"")));
     assert_eq!(said.len(), 3);
 }
+
+#[test]
+fn who_waits_looks_again_when_asked_and_who_was_given_a_run_does_not() {
+    let now = Instant::now();
+    let look = || order(order::Kind::Look(Look {}));
+    let mut story = Story::default();
+    assert_eq!(story.hear(look(), now), Err(Unexpected::NoWelcome));
+    assert_eq!(welcomed(now).hear(look(), now), Ok(Deed::Look));
+    assert_eq!(given(now).hear(look(), now), Ok(Deed::Nothing));
+}

@@ -127,8 +127,10 @@ impl Sandbox {
                     self.given = Some(run.clone());
                     run_of(run)?.into_iter().try_for_each(tell)?;
                 }
+                Some(order::Kind::Look(_)) if self.given.is_none() => tell(self.proof()?)?,
                 // What is to be ended has ended.
-                Some(order::Kind::Cancel(_) | order::Kind::Heard(_)) | None => {}
+                Some(order::Kind::Cancel(_) | order::Kind::Heard(_) | order::Kind::Look(_))
+                | None => {}
             }
         }
     }

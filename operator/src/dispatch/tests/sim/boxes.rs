@@ -9,6 +9,7 @@ use contract::{
     judge::{sound, sound_answer},
     run::{Cause, Ending, Exit, Outcome, OutputCount, RUN_VERSION, RunReport, RunResult, Usage},
 };
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -33,6 +34,8 @@ pub struct Box_ {
     pub welcomed: bool,
     /// How much of its output it was last told to have been heard.
     pub heard: Option<Heard>,
+    /// When it last looked, if it has.
+    pub looked: Option<Timestamp>,
 }
 
 impl Sim {
@@ -85,8 +88,19 @@ impl Sim {
         self.book.opened(opening, self.now);
     }
 
-    /// A sandbox shows what it sees.
+    /// A sandbox looks, and shows what it sees.
     pub fn show(&mut self, name: &str) {
+        let sandbox = self.boxes.get_mut(name).unwrap();
+        sandbox.looked = Some(self.now);
+        self.show_last(name);
+    }
+
+    /// It shows what it saw last, if it has looked.
+    fn show_last(&mut self, name: &str) {
+        let Some(looked) = self.boxes[name].looked else {
+            return self.show(name);
+        };
+        let age = self.now.duration_since(looked).as_millis();
         let pod: Pod = serde_json::from_value(self.pods[name].clone()).unwrap();
         let facts = Facts::of(&pod).unwrap();
         let sandbox = &self.boxes[name];
@@ -96,7 +110,10 @@ impl Sim {
         let asked = facts.asked.clone().unwrap();
         let report = sound_answer(&asked.request, inside(sandbox.fault, asked.memory[0]));
         let report = serde_json::to_vec(&report).unwrap();
-        let shown = report::Kind::Proof(Shown { report, age_ms: 0 });
+        let shown = report::Kind::Proof(Shown {
+            report,
+            age_ms: u32::try_from(age).unwrap(),
+        });
         self.book.said(facts.uid, sandbox.session, shown, self.now);
     }
 
@@ -123,6 +140,7 @@ impl Sim {
         let session = sandbox.session;
         match order {
             order::Kind::Heard(heard) => sandbox.heard = Some(heard),
+            order::Kind::Look(_) => self.show(name),
             order::Kind::Welcome(welcome) => {
                 (sandbox.welcomed, sandbox.heard) = (true, welcome.heard);
                 let (given, report) = (sandbox.given.clone(), sandbox.report.clone());
@@ -138,7 +156,7 @@ impl Sim {
                         let said = report::Kind::Started(Started { run: Some(run) });
                         self.book.said(uid, session, said, self.now);
                     }
-                    (None, _) => self.show(name),
+                    (None, _) => self.show_last(name),
                 }
             }
             order::Kind::Assign(assign) => {
@@ -264,6 +282,7 @@ impl Sim {
             fault: self.fault,
             welcomed: false,
             heard: None,
+            looked: None,
         };
         self.boxes.insert(name.clone(), sandbox);
         if dark.is_none() {
