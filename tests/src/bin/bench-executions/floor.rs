@@ -24,7 +24,7 @@ use tests::{
     },
 };
 
-use crate::scene::{CPU, CPU_OF_MANY, Kernel, LIMIT, Times};
+use crate::scene::{CPU, Kernel, LIMIT, Times, cpu_of};
 
 fn pod(tenant: &str, name: &str, kernel: Kernel, cpu: &str) -> Value {
     let mut pod = conforming(&namespace_of(tenant), name, &[]);
@@ -137,18 +137,21 @@ pub(crate) struct Pods<'a> {
     tenant: &'a str,
     namespace: String,
     kernel: Kernel,
+    cpu: &'static str,
     created: RefCell<HashMap<String, f64>>,
     begun: Option<RefCell<Spread>>,
     behind_init: bool,
 }
 
 impl<'a> Pods<'a> {
-    pub(crate) fn new(live: &'a Live, tenant: &'a str, kernel: Kernel) -> Self {
+    /// As many cores for each as for a sandbox where there are so many.
+    pub(crate) fn new(live: &'a Live, tenant: &'a str, (kernel, count): (Kernel, usize)) -> Self {
         Self {
             live,
             tenant,
             namespace: namespace_of(tenant),
             kernel,
+            cpu: cpu_of(count),
             created: RefCell::default(),
             begun: None,
             behind_init: false,
@@ -156,18 +159,18 @@ impl<'a> Pods<'a> {
     }
 
     /// The same, and each is asked for its log when it has ended.
-    pub(crate) fn telling(live: &'a Live, tenant: &'a str, kernel: Kernel) -> Self {
+    pub(crate) fn telling(live: &'a Live, tenant: &'a str, which: (Kernel, usize)) -> Self {
         Self {
             begun: Some(RefCell::default()),
-            ..Self::new(live, tenant, kernel)
+            ..Self::new(live, tenant, which)
         }
     }
 
     /// The same, each behind an init container that does nothing.
-    pub(crate) fn behind_init(live: &'a Live, tenant: &'a str, kernel: Kernel) -> Self {
+    pub(crate) fn behind_init(live: &'a Live, tenant: &'a str, which: (Kernel, usize)) -> Self {
         Self {
             behind_init: true,
-            ..Self::new(live, tenant, kernel)
+            ..Self::new(live, tenant, which)
         }
     }
 
@@ -187,7 +190,7 @@ impl Job for Pods<'_> {
     }
 
     async fn make(&self, part: &str, name: &str) -> Result<(), Anything> {
-        let mut pod = pod(self.tenant, name, self.kernel, CPU_OF_MANY);
+        let mut pod = pod(self.tenant, name, self.kernel, self.cpu);
         if self.behind_init {
             pod = behind_init(pod);
         }

@@ -30,6 +30,8 @@ pub(crate) async fn measure(live: &Live, kernel: Kernel, (clients, seconds): (us
     };
     let what = format!("{kernel}, {clients} clients for {seconds} s");
 
+    // A pool that is empty most of the time would measure cold starts.
+    let pool = (kernel, clients.min(100));
     let bare = async |part: &str, pods: Pods<'_>, name: &str| {
         eprintln!("  {clients} clients, {name}");
         let floor = must(load::run(&client, &pods, part, load).await, name);
@@ -39,22 +41,21 @@ pub(crate) async fn measure(live: &Live, kernel: Kernel, (clients, seconds): (us
         floor.ended.print(&first);
         floor
     };
-    let floor = bare("pod", Pods::new(live, &tenant, kernel), "bare pods").await;
+    let floor = bare("pod", Pods::new(live, &tenant, pool), "bare pods").await;
     let behind = if kernel == Kernel::Runc {
-        let pods = Pods::behind_init(live, &tenant, kernel);
+        let pods = Pods::behind_init(live, &tenant, pool);
         Some(bare("behind", pods, "bare pods behind an init container").await)
     } else {
         None
     };
 
-    // A pool that is empty most of the time would measure cold starts.
-    ready(live, &tenant, INTEGRATION, (kernel, clients.min(100))).await;
+    ready(live, &tenant, INTEGRATION, pool).await;
     eprintln!("  {clients} clients, Executions");
     let before = Meter::read(live).await;
     let executions = Executions::new(live, &tenant, INTEGRATION);
     let outcome = load::run(&client, &executions, "rate", load).await;
     let outcome = must(outcome, "Executions");
-    full(live, &tenant, INTEGRATION, clients.min(100)).await;
+    full(live, &tenant, INTEGRATION, pool.1).await;
     let after = Meter::read(live).await;
     print(&what, &outcome, &floor);
     if let Some(behind) = behind {

@@ -71,14 +71,19 @@ pub(crate) async fn tenant(live: &Live, name: &str, kernel: Kernel) -> String {
 /// at once that the nodes must have room for them. It counts for the start, too: a runtime starts a
 /// container within the container's own share.
 pub(crate) const CPU: &str = "250m";
-pub(crate) const CPU_OF_MANY: &str = "50m";
-/// Sandboxes that stand ready, from which on there are many.
-const MANY: usize = 5;
+const CPU_OF_MANY: &str = "50m";
+/// From how many on there are many.
+const MANY: usize = 11;
+
+/// Cores of each of so many.
+pub(crate) const fn cpu_of(count: usize) -> &'static str {
+    if count < MANY { CPU } else { CPU_OF_MANY }
+}
 
 /// An Integration that says when it began, with so many sandboxes that stand ready.
 pub(crate) async fn ready(live: &Live, tenant: &str, name: &str, (kernel, warm): (Kernel, usize)) {
     eprintln!("  {name}: {warm} sandboxes");
-    let cpu = if warm < MANY { CPU } else { CPU_OF_MANY };
+    let cpu = cpu_of(warm);
     let spec = json!({"warm": {"min": warm}, "concurrency": {"limit": 200},
         "resources": {"cpu": cpu, "memory": kernel.memory(), "scratch": "1Mi"}});
     live.integrate(tenant, name, &GREET, &spec).await;

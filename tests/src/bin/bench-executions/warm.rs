@@ -153,7 +153,7 @@ pub(crate) async fn crowd(live: &Live, kernel: Kernel, (size, pool): (usize, usi
 /// The floor of many at once: as many bare pods.
 async fn pods_at_once(live: &Live, tenant: &str, kernel: Kernel, size: usize) -> (Spread, Spread) {
     eprintln!("  the floor: {size} bare pods at once");
-    let pods = Pods::telling(live, tenant, kernel);
+    let pods = Pods::telling(live, tenant, (kernel, size));
     let ended = at_once(&pods, "bare", size).await.ended;
     let begun = pods.begun();
     begun.print(&format!(
