@@ -12,6 +12,8 @@ use tests::{
 use crate::{ABRUPT, CLEAN};
 
 const LIMIT: Duration = Duration::from_mins(1);
+/// From a sandbox's session with another leader to the start of a command in it.
+const START: Duration = Duration::from_millis(500);
 /// Sandboxes that stand ready.
 const POOL: usize = 2;
 /// How often each: one that dies again and again is restarted later and later, so that sometimes
@@ -46,7 +48,7 @@ async fn started(live: &Live, tenant: &str, begun: f64, pool: &[String]) -> Dura
     let name = live.execute(tenant, "warm", &json!({})).await;
     let (object, _) = live.until_over(tenant, &name, LIMIT).await;
     assert_eq!(said(&object, "Succeeded").reason, "Completed", "{object}");
-    let pod = text(&object, "/status/pod");
+    let pod = text(&object, "/status/sandbox/pod");
     assert!(pool.contains(&pod), "not one that stood ready: {object}");
     let started = text(&object, "/status/times/started");
     let started: Timestamp = must(started.parse(), &started);
@@ -68,7 +70,9 @@ async fn a_sandbox_that_stands_ready_is_used_soon_after_the_leader_has_gone() {
             let begun = now();
             live.delete(&pod_path("cloister-system", &leader)).await;
             let took = started(live, &tenant, begun, &pool).await;
-            within("leader asked to go -> an Execution starts", took, CLEAN);
+            // The start itself comes behind the handover.
+            let limit = CLEAN + START;
+            within("leader asked to go -> an Execution starts", took, limit);
 
             let (leader, pool) = rest(live, &tenant).await;
             let begun = now();

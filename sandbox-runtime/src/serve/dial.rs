@@ -12,6 +12,7 @@ use contract::serve::MAX_MESSAGE_BYTES;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::Resumption;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
@@ -115,8 +116,9 @@ impl Dispatch {
         })
     }
 
-    /// Dials once. May take as long as names are resolved and handshakes answered.
-    pub async fn dial(&self) -> Result<Channel, DialError> {
+    /// Dials once. May take as long as names are resolved and handshakes answered; who does not take
+    /// the connection within `answer` is not there.
+    pub async fn dial(&self, answer: Duration) -> Result<Channel, DialError> {
         let whom = || self.host.clone();
         let host = self.host.clone();
         let found = spawn_blocking(move || names::lookup(&host, RESOLVE)).await;
@@ -126,8 +128,10 @@ impl Dispatch {
             .into_iter()
             .map(|address| SocketAddr::new(address, self.port))
             .collect();
-        let tcp = TcpStream::connect(addresses.as_slice())
-            .await
+        let tcp = timeout(answer, TcpStream::connect(addresses.as_slice())).await;
+        let tcp = tcp
+            .map_err(io::Error::from)
+            .flatten()
             .map_err(|error| DialError::Connect(whom(), error))?;
         tcp.set_nodelay(true)
             .map_err(|error| DialError::Connect(whom(), error))?;

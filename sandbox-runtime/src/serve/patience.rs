@@ -7,11 +7,18 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(50);
+/// The longest pause while another leader may be about to come, which takes a second or two.
+const SOON: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(1);
+/// Failures in a row after which nobody is about to come, or this machine is too slow.
+const MANY: u32 = 8;
 /// A question to the DNS that is lost is asked again by the C library after 2.5 s, a packet that
 /// opens a connection by the kernel after one: a pod whose network has just come up loses some.
 const FIRST_DIAL: Duration = Duration::from_secs(1);
 const LONGEST_DIAL: Duration = Duration::from_secs(5);
+/// Who dials a leader that has just gone is told nothing, and had better dial the next one soon: a
+/// connection inside one cluster is taken within milliseconds.
+const ANSWER: Duration = Duration::from_millis(250);
 
 /// Grows with every failure.
 #[derive(Debug, Default)]
@@ -21,11 +28,12 @@ pub struct Patience {
 
 impl Patience {
     /// The next pause: from half to the whole of 50 ms, doubled with every one before it, to
-    /// a second at most.
+    /// 200 ms at most, and after many failures to a second.
     pub fn next(&mut self) -> Duration {
         let whole = FIRST * 2_u32.saturating_pow(self.failures.min(16));
+        let longest = if self.failures < MANY { SOON } else { LONGEST };
         self.failures = self.failures.saturating_add(1);
-        let half = whole.min(LONGEST) / 2;
+        let half = whole.min(longest) / 2;
         half + half.mul_f64(chance())
     }
 
@@ -34,6 +42,16 @@ impl Patience {
     pub fn dial(&self) -> Duration {
         let doubled = FIRST_DIAL * 2_u32.saturating_pow(self.failures.min(16));
         doubled.min(LONGEST_DIAL)
+    }
+
+    /// How long the next dial may wait for the connection to be taken: a quarter of a second, and
+    /// after many failures as long as it likes.
+    pub fn answer(&self) -> Duration {
+        if self.failures < MANY {
+            ANSWER
+        } else {
+            self.dial()
+        }
     }
 
     /// It went well: the next failure is the first.
@@ -68,9 +86,21 @@ mod tests {
     }
 
     #[test]
+    fn a_dial_that_nobody_takes_is_over_soon_unless_it_is_so_with_all() {
+        let mut patience = Patience::default();
+        for _ in 0..MANY {
+            assert_eq!(patience.answer(), ANSWER);
+            patience.next();
+        }
+        assert_eq!(patience.answer(), LONGEST_DIAL);
+        patience.restore();
+        assert_eq!(patience.answer(), ANSWER);
+    }
+
+    #[test]
     fn pauses_double_up_to_a_second_and_start_again_after_a_success() {
         let mut patience = Patience::default();
-        for whole in [50, 100, 200, 400, 800, 1000, 1000] {
+        for whole in [50, 100, 200, 200, 200, 200, 200, 200, 1000, 1000] {
             let pause = patience.next();
             let (half, whole) = (
                 Duration::from_millis(whole / 2),

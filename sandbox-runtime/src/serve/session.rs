@@ -140,7 +140,7 @@ impl Talk {
     async fn go_on(&mut self) {
         let mut patience = Patience::default();
         loop {
-            let lost = match self.open(patience.dial()).await {
+            let lost = match self.open(patience.dial(), patience.answer()).await {
                 Ok((say, orders)) => self.talk(&say, orders).await,
                 Err(lost) => lost,
             };
@@ -155,10 +155,15 @@ impl Talk {
         }
     }
 
-    /// Opens a session, up to the first order. To dial may take so long.
-    async fn open(&mut self, dial: Duration) -> Result<(UnboundedSender<Report>, Orders), Lost> {
+    /// Opens a session, up to the first order. To dial may take so long, and of that the other end to
+    /// take the connection.
+    async fn open(
+        &mut self,
+        dial: Duration,
+        answer: Duration,
+    ) -> Result<(UnboundedSender<Report>, Orders), Lost> {
         let token = bearer(&self.token)?;
-        let dialled = timeout(dial, self.dispatch.dial()).await;
+        let dialled = timeout(dial, self.dispatch.dial(answer)).await;
         let channel = dialled.map_err(|_| Lost::Late)??;
         let mut client = DispatchClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
