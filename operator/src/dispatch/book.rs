@@ -87,6 +87,8 @@ pub struct Book {
     pub(super) to_forget: Queue,
     /// From when on sandboxes are made ahead again.
     pub(super) calm_from: Option<Timestamp>,
+    /// Lines that wait for that.
+    pub(super) resting: BTreeSet<Key>,
     /// Time has gone by since the last turns.
     pub(super) ticked: bool,
     /// Sandboxes made by this process: tells one from the next.
@@ -129,6 +131,7 @@ impl Book {
             to_create: Queue::default(),
             to_forget: Queue::default(),
             calm_from: None,
+            resting: BTreeSet::new(),
             ticked: false,
             made: 0,
             led: Timestamp::MIN,

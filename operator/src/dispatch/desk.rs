@@ -4,7 +4,7 @@
 //! those writes, through [`crate::apply`]. Every replica keeps the book, so that a new leader
 //! knows it all; only the leader acts.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use crds::{Execution, Integration, Tenant};
 use futures::{StreamExt, stream::FuturesUnordered};
@@ -30,6 +30,8 @@ use crate::{
 
 /// How often is looked at what only time changes.
 const TICK: Duration = Duration::from_secs(1);
+/// The same, where something waits for a moment alone.
+const MOMENT: Duration = Duration::from_millis(50);
 /// Events that are taken in before the next decisions: enough to take a burst as one.
 const AT_ONCE: usize = 256;
 
@@ -94,8 +96,7 @@ impl Desk {
         }
     }
 
-    /// Takes in what comes, and acts while it leads. Ends when nobody can tell it anything any
-    /// more.
+    /// Takes in what comes, and acts while it leads, until nobody can tell it anything any more.
     pub async fn run(mut self, mut events: mpsc::UnboundedReceiver<Event>) {
         let mut tick = tokio::time::interval(TICK);
         loop {
@@ -126,6 +127,8 @@ impl Desk {
         self.book.lead(workshop, self.now());
         let mut under_way = FuturesUnordered::new();
         let mut tick = tokio::time::interval(TICK);
+        let mut moment = tokio::time::interval(MOMENT);
+        moment.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut inbox = Vec::with_capacity(AT_ONCE);
         loop {
             tokio::select! {
@@ -138,6 +141,7 @@ impl Desk {
                         self.hear(event);
                     }
                 }
+                _ = moment.tick(), if self.book.rests() => {}
                 _ = tick.tick() => self.book.tick(lead.authority.bundle(), self.now()),
             }
             while let Ok(event) = lead.sessions.try_recv() {
@@ -219,15 +223,11 @@ impl Desk {
 
     /// What the listing that has just ended did not bring, of what was known before.
     fn missing(&mut self, kind: Kind) -> Vec<Uid> {
-        let known = std::mem::take(&mut self.known[kind as usize]);
-        let listed: std::collections::HashSet<Uid> =
-            std::mem::take(&mut self.listed[kind as usize])
-                .into_iter()
-                .collect();
-        known
-            .into_iter()
-            .filter(|uid| !listed.contains(uid))
-            .collect()
+        let listed = std::mem::take(&mut self.listed[kind as usize]);
+        let listed: HashSet<Uid> = listed.into_iter().collect();
+        let mut missing = std::mem::take(&mut self.known[kind as usize]);
+        missing.retain(|uid| !listed.contains(uid));
+        missing
     }
 
     fn integrations(&mut self, event: watcher::Event<Integration>) {

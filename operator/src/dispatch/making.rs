@@ -18,9 +18,9 @@ use crate::{probe::targets, supervised::HOST_ADDRESS, world::facts::Uid};
 
 /// Pods being posted at once, over all tenants: refilling must not keep statuses waiting.
 const POSTING: usize = 8;
-/// How long after a sandbox was given out none is made ahead: those who start now, perhaps many
-/// at once, have the API server and the node to themselves. The next such time does not begin
-/// before as long again has gone by, so that a pool is refilled under any load.
+/// How long after a sandbox was given out none is made ahead, and no used one removed: those who
+/// start now, perhaps many at once, have the API server and the node to themselves. The next such
+/// time does not begin before as long again has gone by, so that a pool is refilled under any load.
 const CALM: Duration = Duration::from_millis(250);
 /// How long a blocked dial of a sandbox waits for an answer, in milliseconds. An answer inside
 /// one cluster takes a few; nothing may start before all of them are over.
@@ -32,6 +32,16 @@ impl Book {
         if self.calm_from.is_none_or(|at| at + CALM <= now) {
             self.calm_from = Some(now + CALM);
         }
+    }
+
+    /// Whether those who start now have the nodes to themselves.
+    pub(super) fn is_calm(&self, now: Timestamp) -> bool {
+        self.calm_from.is_some_and(|at| at > now)
+    }
+
+    /// Whether something waits for that to be over.
+    pub fn rests(&self) -> bool {
+        !self.resting.is_empty()
     }
 
     /// Fingerprint of what the sandboxes of a line are made from now; made once.
@@ -115,9 +125,12 @@ impl Book {
         }
         // What is made ahead waits for what somebody waits for: both are the API server's work.
         let ahead = self.first_waiting(self.lines.get(key)?, view.now).is_none();
-        let busy = self.binding > 0 || self.calm_from.is_some_and(|at| at > view.now);
-        if self.posting >= POSTING || ahead && busy {
+        if self.posting >= POSTING || ahead && self.binding > 0 {
             self.held.insert(key.clone());
+            return None;
+        }
+        if ahead && self.is_calm(view.now) {
+            self.resting.insert(key.clone());
             return None;
         }
         let mold = self.mold(key)?;

@@ -36,6 +36,11 @@ impl Book {
         let doubted = self
             .shut(key)
             .is_some_and(|shut| shut.reason == ExecutionReason::IsolationUnverified);
+        // What has been used goes when those who start just now have begun, unless its room in the
+        // tenant's quota is waited for.
+        let waits = |line| self.first_waiting(line, view.now).is_some();
+        let rests = self.is_calm(view.now) || self.resting.contains(key);
+        let rests = rests && !self.lines.get(key).is_some_and(waits);
         let mut sandboxes = self.runs_of(key, |line| line.pods.iter().copied().collect());
         // Where there are more than are wanted, those that are not heard go.
         sandboxes.sort_by_cached_key(|uid| {
@@ -47,6 +52,14 @@ impl Book {
                 continue;
             };
             if sandbox.removing || sandbox.pod.deleting && sandbox.pod.end.is_none() {
+                continue;
+            }
+            if rests
+                && sandbox
+                    .claimed
+                    .is_some_and(|run| self.ended.contains_key(&run))
+            {
+                self.resting.insert(key.clone());
                 continue;
             }
             let free = sandbox.is_free();

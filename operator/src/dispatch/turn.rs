@@ -33,6 +33,8 @@ use crds::execution::ExecutionReason;
 
 /// Statuses that bind, under way at once, over all tenants.
 const BINDING: usize = 32;
+/// Lines that are looked at in one turn because a calm is over: not all at once.
+const ROUSED: usize = 16;
 /// A proof older than this many rounds counts for nothing.
 const PROOF_ROUNDS: u32 = 3;
 /// Age from which a proof counts for nothing.
@@ -78,6 +80,10 @@ impl Book {
     /// Everything that is to be done now.
     pub fn turns(&mut self, view: View<'_>) -> Vec<Act> {
         let mut acts = Vec::new();
+        if !self.is_calm(view.now) {
+            let rested = std::iter::from_fn(|| self.resting.pop_first());
+            self.dirty.extend(rested.take(ROUSED));
+        }
         while !self.dirty.is_empty() {
             self.turn(view, &mut acts);
         }
