@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tests::{
-    live::{Live, must, pods::pod_path, said, system::OPERATOR, text, until, within},
+    live::{Live, must, pause, pods::pod_path, said, system::OPERATOR, text, until, within},
     measure::now,
 };
 
@@ -23,6 +23,8 @@ const ROUNDS: usize = 2;
 /// All replicas stand, and so does the pool; gives the leader, and the pool's names.
 async fn rest(live: &Live, tenant: &str) -> (String, Vec<String>) {
     live.stands("cloister-system", OPERATOR).await;
+    // One that has been used stands for a moment longer.
+    pause(Duration::from_secs(1)).await;
     let whole = async || {
         let pods = live.sandboxes(tenant, "warm").await;
         let stands = |pod: &&Value| {

@@ -109,6 +109,8 @@ pub(crate) async fn put_away(live: &Live, tenant: &str, name: &str) {
 
 /// Waits until so many sandboxes stand ready, and have for a while: each has proven itself then.
 pub(crate) async fn full(live: &Live, tenant: &str, name: &str, count: usize) {
+    // One that has been used stands for a moment longer.
+    pause(Duration::from_secs(1)).await;
     let ready = async || {
         let pods = live.sandboxes(tenant, name).await;
         let running = pods.iter().filter(|pod| {
