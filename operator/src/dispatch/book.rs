@@ -85,7 +85,7 @@ pub struct Book {
     /// Lines that wait until fewer of the last two are under way.
     pub(super) to_create: Queue,
     pub(super) to_forget: Queue,
-    /// From when on sandboxes are made ahead again.
+    /// From when on sandboxes are made ahead, and used ones removed, again.
     pub(super) calm_from: Option<Timestamp>,
     /// Lines that wait for that.
     pub(super) resting: BTreeSet<Key>,

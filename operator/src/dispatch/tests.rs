@@ -60,28 +60,10 @@ fn without_a_warm_one_a_sandbox_is_made_and_none_is_kept() {
     let mut sim = warm(0);
     sim.writes.clear();
     sim.execution(NAMESPACE, "one", &json!({}));
-    assert!(sim.settle());
+    assert!(sim.settle() && sim.pass(1));
     assert_eq!(sim.reason("one"), "Completed");
-    assert!(sim.pass(1));
     assert_eq!(sim.writes, ["Make", "Bind one", "Finish one", "Remove"]);
     assert!(sim.boxes.is_empty());
-}
-
-/// Its room in the tenant's quota may be what the next one waits for.
-#[test]
-fn a_used_sandbox_goes_at_once_where_somebody_waits_for_one() {
-    let mut sim = warm(1);
-    sim.command = Command::Waits;
-    sim.execution(NAMESPACE, "one", &json!({}));
-    assert!(sim.settle());
-    let used = at_work(&sim);
-    sim.refuse_pods = Some("exceeded quota");
-    sim.execution(NAMESPACE, "two", &json!({}));
-    assert!(sim.settle());
-    sim.end(&used, Cause::Completed, Exit::Code(0));
-    assert!(sim.settle());
-    assert_eq!(sim.reason("one"), "Completed");
-    assert!(!sim.names().contains(&used), "it is there still");
 }
 
 #[test]

@@ -302,3 +302,20 @@ fn the_end_of_the_first_sandbox_is_no_silence_of_the_second() {
     assert_eq!(sim.reason("one"), "Running");
     assert_eq!(sim.executions["one"]["status"]["attempt"], json!(2));
 }
+
+/// Its room in the tenant's quota may be what the next one waits for.
+#[test]
+fn a_used_sandbox_goes_at_once_where_somebody_waits_for_one() {
+    let mut sim = warm(1);
+    sim.command = Command::Waits;
+    sim.execution(NAMESPACE, "one", &json!({}));
+    assert!(sim.settle());
+    let used = at_work(&sim);
+    sim.refuse_pods = Some("exceeded quota");
+    sim.execution(NAMESPACE, "two", &json!({}));
+    assert!(sim.settle());
+    sim.end(&used, Cause::Completed, Exit::Code(0));
+    assert!(sim.settle());
+    assert_eq!(sim.reason("one"), "Completed");
+    assert!(!sim.names().contains(&used), "it is there still");
+}
