@@ -44,8 +44,8 @@ fn it_comes_with_the_write_that_ends_the_run_and_with_no_other() {
     assert!(sim.settle());
     assert_eq!(sim.writes, [""; 0]);
     sim.end(&name, Cause::Completed, Exit::Code(3));
-    assert!(sim.settle());
-    assert_eq!(sim.writes, ["Finish one"]);
+    assert!(sim.settle() && sim.pass(1));
+    assert_eq!(sim.writes, ["Finish one", "Remove"]);
     let expected = json!({
         "stdout": {"bytes": 400, "lines": 100, "tail": "row\n".repeat(100), "truncated": false},
         "stderr": {"bytes": 4, "lines": 1, "tail": "why\u{fffd}", "truncated": false},
