@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 use tests::{
     live::{Live, must, pause, pods::pod_path, said, system::OPERATOR, text, until, within},
     measure::now,
@@ -26,13 +26,7 @@ async fn rest(live: &Live, tenant: &str) -> (String, Vec<String>) {
     // One that has been used stands for a moment longer.
     pause(Duration::from_secs(1)).await;
     let whole = async || {
-        let pods = live.sandboxes(tenant, "warm").await;
-        let stands = |pod: &&Value| {
-            text(pod, "/status/phase") == "Running"
-                && pod["metadata"]["deletionTimestamp"].is_null()
-        };
-        let pods = pods.iter().filter(stands);
-        let pods: Vec<_> = pods.map(|pod| text(pod, "/metadata/name")).collect();
+        let pods = live.standing(tenant, "warm").await;
         match pods.len() {
             POOL => Ok(pods),
             _ => Err(format!("{pods:?}")),

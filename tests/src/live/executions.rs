@@ -162,6 +162,18 @@ impl Live {
         .await
     }
 
+    /// Names of those that run, and are not on their way out. One that has been used is among them
+    /// for a moment longer.
+    pub async fn standing(&self, tenant: &str, integration: &str) -> Vec<String> {
+        let pods = self.sandboxes(tenant, integration).await;
+        let stands = |pod: &&Value| {
+            text(pod, "/status/phase") == "Running"
+                && pod["metadata"]["deletionTimestamp"].is_null()
+        };
+        let standing = pods.iter().filter(stands);
+        standing.map(|pod| text(pod, "/metadata/name")).collect()
+    }
+
     /// What a pod has said so far.
     pub async fn log_of(&self, tenant: &str, pod: &str) -> String {
         let namespace = namespace_of(tenant);

@@ -111,16 +111,9 @@ pub(crate) async fn put_away(live: &Live, tenant: &str, name: &str) {
 pub(crate) async fn full(live: &Live, tenant: &str, name: &str, count: usize) {
     // One that has been used stands for a moment longer.
     pause(Duration::from_secs(1)).await;
-    let ready = async || {
-        let pods = live.sandboxes(tenant, name).await;
-        let running = pods.iter().filter(|pod| {
-            text(pod, "/status/phase") == "Running"
-                && pod["metadata"]["deletionTimestamp"].is_null()
-        });
-        match running.count() {
-            running if running >= count => Ok(()),
-            running => Err(format!("{running} run")),
-        }
+    let ready = async || match live.standing(tenant, name).await.len() {
+        running if running >= count => Ok(()),
+        running => Err(format!("{running} run")),
     };
     until("the pool is full", LIMIT, ready).await;
     pause(Duration::from_secs(3)).await;
