@@ -25,7 +25,7 @@ use tests::{
     server::{Scratch, Server, assert_accepted, eventually},
 };
 
-const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/access.txt");
+const GOLDEN: &str = "golden/access.txt";
 
 const HEADER: &str = "\
 # What the members of a tenant may do, as the API server answers. Rendered by

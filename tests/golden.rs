@@ -16,7 +16,7 @@ use std::{
 use serde_json::Value;
 
 fn manifests() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests"))
+    Path::new("../manifests")
 }
 
 /// Paths of all files below a folder, relative to `manifests/`.

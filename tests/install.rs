@@ -14,7 +14,7 @@ use tests::{
 };
 
 /// What the cluster of this machine installs: `manifests/install` with an outside.
-const OVERLAY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/overlay");
+const OVERLAY: &str = "overlay";
 /// From the first command to a Tenant that is Ready.
 const READY: Duration = Duration::from_secs(90);
 

@@ -5,9 +5,7 @@ use std::{env, fs, path::Path, process::Command};
 
 #[test]
 fn dispatch_is_what_the_proto_generates() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let (proto, folder) = (root.join("proto/dispatch.proto"), root.join("proto"));
-    let descriptors = protox::compile([proto], [folder]).unwrap();
+    let descriptors = protox::compile(["proto/dispatch.proto"], ["proto"]).unwrap();
     let out = tempfile::tempdir().unwrap();
     tonic_prost_build::configure()
         .build_transport(false)
@@ -17,18 +15,17 @@ fn dispatch_is_what_the_proto_generates() {
     let file = out.path().join("cloister.dispatch.v1.rs");
     // As everything here is formatted; the same tool would rewrite it otherwise.
     let formatted = Command::new("rustfmt")
-        .args(["--edition", "2024", "--config-path"])
-        .arg(root.join("../../.rustfmt.toml"))
+        .args(["--edition", "2024", "--config-path", "../../.rustfmt.toml"])
         .arg(&file)
         .status();
     assert!(formatted.unwrap().success(), "rustfmt failed");
     let generated = fs::read_to_string(&file).unwrap();
-    let path = root.join("src/dispatch.rs");
+    let path = Path::new("src/dispatch.rs");
     #[expect(clippy::disallowed_methods, reason = "the switch of a golden test")]
     if env::var("UPDATE_GOLDEN").is_ok() {
-        fs::write(&path, &generated).unwrap();
+        fs::write(path, &generated).unwrap();
     }
-    let checked_in = fs::read_to_string(&path).unwrap();
+    let checked_in = fs::read_to_string(path).unwrap();
     assert!(
         checked_in == generated,
         "src/dispatch.rs is not what the .proto generates; run `make generate`"
