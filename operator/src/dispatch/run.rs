@@ -161,6 +161,7 @@ pub fn of(object: &Execution, now: Timestamp) -> Progress {
         });
     }
     let retrying = is_retrying(&status);
+    let started = status.times.started.filter(|_| !retrying);
     let stage = status
         .sandbox
         .as_ref()
@@ -188,7 +189,7 @@ pub fn of(object: &Execution, now: Timestamp) -> Progress {
         key,
         writing: false,
         not_before: None,
-        started: None,
+        started,
         output: Tail::default(),
         outcome: None,
         silent_since: None,

@@ -128,7 +128,7 @@ impl Book {
         sandbox.heard = now;
         self.silence.heard(sandbox, now);
         let key = sandbox.pod.line.clone();
-        let (run, kind) = match said {
+        let (run, what) = match said {
             report::Kind::Hello(_) => return,
             report::Kind::Proof(proof) => {
                 let at = now - Duration::from_millis(proof.age_ms.into());
@@ -139,8 +139,11 @@ impl Book {
             }
             // Nothing is decided by it, so nothing is looked at again.
             report::Kind::Output(piece) => return self.overhear(pod, &piece),
-            report::Kind::Started(started) => (started.run, None),
-            report::Kind::Ended(ended) => (ended.run, Some(ended.report)),
+            report::Kind::Started(it) => {
+                let age = Duration::from_millis(it.age_ms.into());
+                (it.run, Ok(now - age))
+            }
+            report::Kind::Ended(it) => (it.run, Err(it.report)),
         };
         let Some(run) = run else { return };
         let given = (Uid::parse(&run.execution), run.attempt);
@@ -148,9 +151,10 @@ impl Book {
             seat.given = Some(given);
         }
         if let Some(run) = self.run_on(pod, given) {
-            run.started.get_or_insert(now);
-            let outcome = kind.map(|report| outcome(run, &report));
-            if let Some(outcome) = outcome {
+            run.started
+                .get_or_insert(what.as_ref().map_or(now, |since| *since));
+            if let Err(report) = what {
+                let outcome = outcome(run, &report);
                 self.conclude(given.0, outcome);
             }
         }

@@ -60,6 +60,9 @@ pub struct Proof {
 pub struct Started {
     #[prost(message, optional, tag = "1")]
     pub run: ::core::option::Option<Run>,
+    /// Milliseconds since it began: it is said again in every session.
+    #[prost(uint32, tag = "2")]
+    pub age_ms: u32,
 }
 /// The command has ended, or was refused.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

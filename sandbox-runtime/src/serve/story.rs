@@ -73,7 +73,8 @@ pub struct Story {
 #[derive(Debug)]
 struct Given {
     run: Run,
-    has_started: bool,
+    /// Since when the command runs.
+    started: Option<Instant>,
     ended: Option<Vec<u8>>,
 }
 
@@ -132,7 +133,7 @@ impl Story {
                 }
                 self.given = Some(Given {
                     run,
-                    has_started: false,
+                    started: None,
                     ended: None,
                 });
                 Ok(Deed::Begin(assign.contract))
@@ -189,10 +190,7 @@ impl Story {
                 let (report, at) = self.seen.insert((report, at));
                 proof(report, *at, now)
             }
-            (Event::Started, Some(given)) => {
-                given.has_started = true;
-                started(&given.run)
-            }
+            (Event::Started, Some(given)) => started(&given.run, *given.started.insert(now), now),
             (Event::Ended(report), Some(given)) => {
                 let ended = ended(&given.run, given.ended.insert(report));
                 if !self.is_welcome {
@@ -216,7 +214,7 @@ impl Story {
             let newest = self.seen.iter();
             return newest.map(|(report, at)| proof(report, *at, now)).collect();
         };
-        let start = given.has_started.then(|| started(&given.run));
+        let start = given.started.map(|since| started(&given.run, since, now));
         let Some(report) = &given.ended else {
             return start.into_iter().collect();
         };
@@ -227,16 +225,23 @@ impl Story {
 }
 
 fn proof(report: &[u8], at: Instant, now: Instant) -> Report {
-    let age = now.saturating_duration_since(at).as_millis();
     said(report::Kind::Proof(Proof {
         report: report.to_vec(),
-        age_ms: u32::try_from(age).unwrap_or(u32::MAX),
+        age_ms: age_ms(at, now),
     }))
 }
 
-fn started(run: &Run) -> Report {
-    let run = Some(run.clone());
-    said(report::Kind::Started(Started { run }))
+/// Milliseconds from one moment to the next.
+fn age_ms(at: Instant, now: Instant) -> u32 {
+    let age = now.saturating_duration_since(at).as_millis();
+    u32::try_from(age).unwrap_or(u32::MAX)
+}
+
+fn started(run: &Run, since: Instant, now: Instant) -> Report {
+    said(report::Kind::Started(Started {
+        run: Some(run.clone()),
+        age_ms: age_ms(since, now),
+    }))
 }
 
 fn ended(run: &Run, report: &[u8]) -> Report {

@@ -119,15 +119,18 @@ fn once_a_run_is_given_no_look_is_said_any_more() {
 fn a_start_and_an_end_are_said_at_once_and_again_after_each_welcome() {
     let now = Instant::now();
     let mut story = given(now);
-    let (start, end) = (started(&run("a")), ended(&run("a"), b"report"));
+    let later = now + Duration::from_secs(3);
+    let start = |told| started(&run("a"), now, told);
+    let end = ended(&run("a"), b"report");
     let said = story.happened(Event::Started, now);
-    assert_eq!(said, std::slice::from_ref(&start));
+    assert_eq!(said, [start(now)]);
     assert!(story.lose());
     assert_eq!(story.happened(Event::Ended(b"report".to_vec()), now), []);
-    let both = Ok(Deed::Say(vec![start, end]));
-    assert_eq!(story.hear(welcome(b""), now), both);
-    assert!(story.lose());
-    assert_eq!(story.hear(welcome(b""), now), both);
+    for told in [now, later] {
+        let both = Ok(Deed::Say(vec![start(told), end.clone()]));
+        assert_eq!(story.hear(welcome(b""), told), both);
+        assert!(story.lose());
+    }
 }
 
 #[test]
@@ -254,7 +257,11 @@ fn a_new_session_hears_again_what_the_last_one_did_not_say_it_heard() {
         assert!(story.lose());
         assert!(!story.waits() && story.speak().is_none(), "nobody listens");
         assert_eq!(story.happened(Event::Ended(vec![]), now), []);
-        let all = vec![started(&run("a")), expected, ended(&run("a"), b"")];
+        let all = vec![
+            started(&run("a"), now, now),
+            expected,
+            ended(&run("a"), b""),
+        ];
         assert_eq!(story.hear(back, now), Ok(Deed::Say(all)));
     }
 }

@@ -179,6 +179,7 @@ fn run_of(run: Run) -> Result<[Kind; 2], Anything> {
     let report = serde_json::to_vec(&report::ended())?;
     let started = Kind::Started(Started {
         run: Some(run.clone()),
+        age_ms: 0,
     });
     let ended = Kind::Ended(Ended {
         run: Some(run),
