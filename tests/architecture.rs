@@ -13,7 +13,7 @@ const MOST_LINES: usize = 400;
 
 /// Steps without a client, without waiting, without a clock: everything comes in as an
 /// argument. A folder stands for every file in it.
-const PURE: [&str; 77] = [
+const PURE: [&str; 79] = [
     "operator/src/conditions.rs",
     "operator/src/digest.rs",
     "operator/src/dispatch/book.rs",
@@ -58,6 +58,7 @@ const PURE: [&str; 77] = [
     "operator/src/rules.rs",
     "operator/src/rules/drills.rs",
     "operator/src/rules/members.rs",
+    "operator/src/session/door.rs",
     "operator/src/supervised.rs",
     "operator/src/tenant/desired",
     "operator/src/tenant/drill.rs",
@@ -65,8 +66,6 @@ const PURE: [&str; 77] = [
     "operator/src/tenant/observe.rs",
     "operator/src/tenant/status.rs",
     "operator/src/tenant/validate.rs",
-    "sandbox-runtime/src/output/redact.rs",
-    "sandbox-runtime/src/output/spool.rs",
     "operator/src/worker/desired",
     "operator/src/worker/desired.rs",
     "operator/src/worker/observe.rs",
@@ -75,11 +74,14 @@ const PURE: [&str; 77] = [
     "operator/src/worker/validate.rs",
     "operator/src/worker/volumes.rs",
     "operator/src/worker/zones.rs",
-    "sandbox-runtime/contract/src/judge.rs",
+    "operator/src/world/addresses.rs",
     "sandbox-runtime/contract/src/judge",
+    "sandbox-runtime/contract/src/judge.rs",
     "sandbox-runtime/contract/src/work.rs",
-    "sandbox-runtime/src/plan.rs",
+    "sandbox-runtime/src/output/redact.rs",
+    "sandbox-runtime/src/output/spool.rs",
     "sandbox-runtime/src/plan",
+    "sandbox-runtime/src/plan.rs",
     "sandbox-runtime/src/policy",
     "sandbox-runtime/src/probe/devices.rs",
     "sandbox-runtime/src/probe/inside.rs",

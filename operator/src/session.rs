@@ -4,9 +4,9 @@
 //! the order in which they happened in each session. What to answer is the dispatcher's to
 //! say: it sends [`Order`]s, and drops the sender when the session is to end.
 //!
-//! The way through: [`listener`] (TCP, TLS, HTTP/2) → [`stream`] (one call) → [`identity`]
-//! (its token). [`authority`] is what the operator shows; [`store`] keeps it in a Secret,
-//! [`content`] says what is in that, and [`certificate`] makes it.
+//! The way through: [`listener`] (TCP, TLS, HTTP/2; [`door`] says for whom there is a place) →
+//! [`stream`] (one call) → [`identity`] (its token). [`authority`] is what the operator shows;
+//! [`store`] keeps it in a Secret, [`content`] says what is in that, and [`certificate`] makes it.
 //!
 //! The leader alone comes here. Everything that this room starts is inside the future of
 //! [`listen`], and ends with it.
@@ -14,6 +14,7 @@
 pub mod authority;
 mod certificate;
 mod content;
+mod door;
 mod identity;
 mod listener;
 mod places;
@@ -30,7 +31,7 @@ use kube::Client;
 use tokio::{net::TcpListener, sync::mpsc::UnboundedSender};
 
 pub use self::authority::Authority;
-use crate::world::facts::Uid;
+use crate::world::{World, facts::Uid};
 
 /// A sandbox pod, as its token says and the API server confirms.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,6 +129,7 @@ pub enum Error {
 }
 
 /// Takes sessions, and looks after `authority`, until it is dropped; then every session is over.
+/// Which tenants' pods dial, `world` knows.
 ///
 /// # Errors
 /// If it cannot begin.
@@ -136,10 +138,11 @@ pub async fn listen(
     authority: Arc<Authority>,
     client: Client,
     events: UnboundedSender<Event>,
+    world: &World,
 ) -> Result<(), Error> {
     let listener = TcpListener::bind(address).await;
     let listener = listener.map_err(|source| Error::Bind { address, source })?;
-    serve(listener, authority, client, events).await
+    serve(listener, authority, client, events, world).await
 }
 
 async fn serve(
@@ -147,11 +150,12 @@ async fn serve(
     authority: Arc<Authority>,
     client: Client,
     events: UnboundedSender<Event>,
+    world: &World,
 ) -> Result<(), Error> {
     let desk = stream::Desk::new(authority.clone(), client.clone(), events);
     let tls = listener::tls(authority.clone())?;
     tokio::select! {
-        () = listener::serve(listener, tls, Arc::new(desk)) => {}
+        () = listener::serve(listener, tls, Arc::new(desk), world) => {}
         () = authority.keep(&client) => {}
     }
     Ok(())

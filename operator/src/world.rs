@@ -4,6 +4,7 @@
 //! for `gather`, and the names of the tenants that an event concerns. An older answer
 //! never replaces a newer one, so the order in which the two arrive does not matter.
 
+mod addresses;
 pub mod facts;
 mod pool;
 pub mod sight;
@@ -14,6 +15,7 @@ pub mod watch;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
@@ -23,9 +25,11 @@ use kube::{
     Resource, ResourceExt,
     runtime::reflector::{self, Store},
 };
+use tokio::sync::watch as told;
 
 pub use self::surroundings::Surroundings;
 use self::{
+    addresses::Addresses,
     facts::{Child, ChildKind, Cluster, LiveChild, Uid},
     sight::Sight,
     wakes::Wakes,
@@ -71,6 +75,10 @@ pub struct Index {
     lost: Arc<Lost>,
     /// Endpoint slices, by namespace and name: what the shared addresses are made from.
     slices: BTreeMap<(String, String), watch::LiveSlice>,
+    /// Version of the slice that sandboxes dial, while there is one.
+    dialled: told::Sender<Option<u64>>,
+    /// Whose pod has which address.
+    addresses: Addresses,
     /// When the shared objects were last listed, by kind and name.
     listed: HashMap<(String, String), u32>,
     /// By kind.
@@ -170,6 +178,18 @@ impl World {
     pub fn cluster(&self) -> Arc<Cluster> {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         index.cluster.clone()
+    }
+
+    /// The tenant whose pod has this address, as far as the watch has brought it.
+    pub fn tenant_at(&self, address: IpAddr) -> Option<Box<str>> {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        index.addresses.tenant_at(address)
+    }
+
+    /// The version of the slice that sandboxes dial, as it changes; none while there is no slice.
+    pub fn dialled(&self) -> told::Receiver<Option<u64>> {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        index.dialled.subscribe()
     }
 
     /// Probe pods that have not ended yet, of all tenants.

@@ -5,9 +5,9 @@
 //! start for it runs inside that. So a listener that is dropped leaves nothing behind.
 //!
 //! Anything in the cluster's network may dial, the command of a sandbox among them. Who has
-//! not shown a good token yet gets little time, and each address a few places.
+//! not shown a good token yet gets little time, and a place if the [`Door`] has one for them.
 
-use std::{net::IpAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use contract::{dispatch::dispatch_server::DispatchServer, serve::MAX_MESSAGE_BYTES};
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -24,27 +24,17 @@ use rustls::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    sync::{mpsc, watch},
     task::JoinSet,
     time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    places::{Place, Places},
+    door::{Door, Newcomer},
     stream::{Call, Desk, Stage},
 };
-
-/// Connections at once of all who have shown no good token. Who has shown one takes none of
-/// these places, and is as bounded as the pods are: each has a session, or two.
-const STRANGERS: usize = 1024;
-/// Connections at once from one address of those who have shown no good token. Where the
-/// network hides pods behind their node, that is as many as come back at once after a change
-/// of leader: a node has 110 pods unless told otherwise.
-const NEWCOMERS: usize = 128;
-
-/// The same once half of [`STRANGERS`] are taken, so that a few addresses cannot take the rest.
-const FEW: usize = 8;
+use crate::world::World;
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -84,11 +74,10 @@ pub fn tls(shown: Arc<dyn ResolvesServerCert>) -> Result<Arc<ServerConfig>, rust
     Ok(Arc::new(config))
 }
 
-/// Takes connections for ever.
-pub async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, desk: Arc<Desk>) {
+/// Takes connections for ever. Whose pod has which address, `world` knows.
+pub async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, desk: Arc<Desk>, world: &World) {
     let acceptor = TlsAcceptor::from(tls);
-    let strangers = Arc::new(Semaphore::new(STRANGERS));
-    let newcomers = Places::new(NEWCOMERS);
+    let door = Door::new();
     let mut connections = JoinSet::new();
     let mut breath = interval(BREATH);
     breath.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -97,13 +86,7 @@ pub async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, desk: Arc<Desk
             accepted = listener.accept() => match accepted {
                 Ok((stream, from)) => {
                     let from = from.ip().to_canonical();
-                    let each = if strangers.available_permits() > STRANGERS / 2 {
-                        NEWCOMERS
-                    } else {
-                        FEW
-                    };
-                    let place = strangers.clone().try_acquire_owned().ok();
-                    if let Some(newcomer) = place.zip(newcomers.take_of(each, from)) {
+                    if let Some(newcomer) = door.admit(from, world.tenant_at(from)) {
                         connections.spawn(connection(stream, acceptor.clone(), desk.clone(), newcomer));
                     } else {
                         tracing::debug!(%from, "connection not taken: there are too many");
@@ -121,12 +104,7 @@ pub async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, desk: Arc<Desk
 }
 
 /// One connection, from its first byte to its last.
-async fn connection(
-    stream: TcpStream,
-    acceptor: TlsAcceptor,
-    desk: Arc<Desk>,
-    newcomer: (OwnedSemaphorePermit, Place<IpAddr>),
-) {
+async fn connection(stream: TcpStream, acceptor: TlsAcceptor, desk: Arc<Desk>, newcomer: Newcomer) {
     // Messages are small and waited for.
     let _ = stream.set_nodelay(true);
     match timeout(HANDSHAKE, acceptor.accept(stream)).await {

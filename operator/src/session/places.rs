@@ -20,7 +20,7 @@ pub struct Place<K: Eq + Hash> {
     taken: Arc<Mutex<HashMap<K, usize>>>,
 }
 
-impl<K: Copy + Eq + Hash> Places<K> {
+impl<K: Clone + Eq + Hash> Places<K> {
     /// `each` places for every key.
     pub fn new(each: usize) -> Self {
         let taken = Arc::default();
@@ -35,7 +35,7 @@ impl<K: Copy + Eq + Hash> Places<K> {
     /// The same, of this many at most.
     pub fn take_of(&self, most: usize, key: K) -> Option<Place<K>> {
         let mut held = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = held.entry(key).or_default();
+        let count = held.entry(key.clone()).or_default();
         // With no place at all there is nothing to be dropped that would forget the key.
         if *count >= most.min(self.each) {
             if *count == 0 {
@@ -46,6 +46,12 @@ impl<K: Copy + Eq + Hash> Places<K> {
         *count += 1;
         let taken = self.taken.clone();
         Some(Place { key, taken })
+    }
+
+    /// How many of this key are taken.
+    pub fn taken(&self, key: &K) -> usize {
+        let held = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        held.get(key).copied().unwrap_or_default()
     }
 }
 

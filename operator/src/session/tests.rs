@@ -15,6 +15,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
+use kube::runtime::reflector;
 use tokio::{net::TcpListener, sync::mpsc, task::JoinSet, time::timeout};
 
 use self::{
@@ -22,7 +23,7 @@ use self::{
     sandbox::{Sandbox, Trust},
 };
 use super::{Authority, Event, Session, serve};
-use crate::recording::now;
+use crate::{recording::now, world::World};
 
 /// Longer than anything that is waited for takes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -63,7 +64,11 @@ impl Operator {
         let (sender, events) = mpsc::unbounded_channel();
         let mut listening = JoinSet::new();
         let (client, shown) = (api.client(), authority.clone());
-        listening.spawn(async move { serve(listener, shown, client, sender).await.unwrap() });
+        let world = World::new(reflector::store().0);
+        listening.spawn(async move {
+            let served = serve(listener, shown, client, sender, &world);
+            served.await.unwrap();
+        });
         Self {
             address,
             authority,

@@ -4,6 +4,7 @@ use contract::{
     dispatch::{Cancel, Heard, Hello, Order, Output, Proof, order, report},
     serve::MAX_OUTPUT_BYTES,
 };
+use kube::runtime::reflector;
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, time::timeout};
 use tonic::Code;
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::{
     session::{Authority, Error, Event, Peer},
-    world::facts::Uid,
+    world::{World, facts::Uid},
 };
 
 const POD: &str = "00000000-0000-4000-8000-000000000001";
@@ -322,7 +323,8 @@ async fn a_port_that_is_taken_is_named() {
     let (sender, _events) = tokio::sync::mpsc::unbounded_channel();
     let client = FakeApi::default().client();
     let (address, authority) = (operator.address, operator.authority.clone());
-    let ended = crate::session::listen(address, authority, client, sender).await;
+    let world = World::new(reflector::store().0);
+    let ended = crate::session::listen(address, authority, client, sender, &world).await;
     let Err(error @ Error::Bind { .. }) = ended else {
         panic!("{ended:?}")
     };

@@ -213,6 +213,7 @@ impl Observed for Pod {
         let Some(tenant) = Index::tenant_of(self) else {
             return Concerns::Nobody;
         };
+        index.addresses.seen(self, &tenant, epoch);
         let stamp = (facts::version(&self.metadata), epoch);
         let key = self.name_any().into_boxed_str();
         let pods = &mut index.around(&tenant).pods;
@@ -231,6 +232,7 @@ impl Observed for Pod {
             self.name_any().into_boxed_str(),
             facts::version(&self.metadata),
         );
+        index.addresses.gone(self);
         let pods = &mut index.around(&tenant).pods;
         let held = pods.get(&key);
         let of_worker = held.is_some_and(|held| held.fact.replica.is_some());
@@ -243,6 +245,7 @@ impl Observed for Pod {
     fn swept(index: &mut Index, epoch: u32, _: Option<&str>) -> Concerns {
         let concerns = index.sweep(|around| keep_listed(&mut around.pods, epoch, |_| true));
         index.tally_anew();
+        index.addresses.swept(epoch);
         concerns
     }
 }
