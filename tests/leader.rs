@@ -3,6 +3,8 @@
 
 #[path = "leader/cut.rs"]
 mod cut;
+#[path = "leader/reached.rs"]
+mod reached;
 #[path = "leader/start.rs"]
 mod start;
 

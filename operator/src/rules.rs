@@ -279,7 +279,10 @@ fn leading() -> Vec<Rule> {
             names: &[lease::NAME],
             why: "one leader",
         },
-        endpoints("addresses of the canary, the positive control of every probe"),
+        endpoints(
+            "addresses of the canary, the positive control of every probe; and whether sandboxes \
+             still find the leader",
+        ),
     ]
 }
 

@@ -8,6 +8,7 @@
 //! then, it gives the lease back and ends, for one that sees may be waiting. Where nobody
 //! sees, nobody leads until somebody does, and what was claimed has been taken back.
 
+mod found;
 mod heard;
 mod rooms;
 mod watches;
@@ -28,9 +29,9 @@ use tokio::{
     task::JoinSet,
 };
 
+use self::found::Found;
 use crate::{
     admin::{self, Admin},
-    apply,
     cli::Settings,
     counts::{self, Counts},
     deadline,
@@ -206,7 +207,7 @@ async fn lead(
             Error::Ended("the sight")
         }
         () = Box::pin(look_after_all(context, counts, stopped)) => Error::Ended("a room"),
-        () = dispatch(context, desk) => Error::Ended("the dispatch"),
+        () = Box::pin(dispatch(context, desk)) => Error::Ended("the dispatch"),
     }
 }
 
@@ -257,10 +258,14 @@ async fn dispatch_once(
         stop,
     };
     // First of all: who is not found is silent, and the desk counts for how long.
-    apply::endpoints(client, SocketAddr::new(address, settings.listen.port())).await?;
+    let found = Found::at(context, SocketAddr::new(address, settings.listen.port())).await?;
     // The desk ends with the process alone.
     let _ = desk.send(desk::Event::Lead(Box::new(lead)));
-    session::listen(settings.listen, authority, client.clone(), told).await
+    let (client, world) = (client.clone(), &context.world);
+    tokio::select! {
+        ended = session::listen(settings.listen, authority, client, told, world) => ended,
+        never = found.keep() => match never {},
+    }
 }
 
 #[cfg(test)]

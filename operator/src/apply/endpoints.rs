@@ -11,14 +11,15 @@ use kube::{
 use serde_json::json;
 
 use super::failed;
-use crate::error::Error;
+use crate::{error::Error, world::facts};
 
 /// Makes this address, and no other, the one that sandboxes reach. A new leader takes over
-/// from the one before, whose address stays until then.
+/// from the one before, whose address stays until then. Says which version that made; the one
+/// there was, if there was nothing to do.
 ///
 /// # Errors
 /// [`Error::Write`] if the server refuses.
-pub async fn endpoints(client: &Client, address: SocketAddr) -> Result<(), Error> {
+pub async fn endpoints(client: &Client, address: SocketAddr) -> Result<u64, Error> {
     let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
     let slice = json!({
         "apiVersion": "discovery.k8s.io/v1",
@@ -44,6 +45,6 @@ pub async fn endpoints(client: &Client, address: SocketAddr) -> Result<(), Error
             &Patch::Apply(slice),
         )
         .await
-        .map(drop)
+        .map(|slice| facts::version(&slice.metadata))
         .map_err(|source| failed::<EndpointSlice>("apply", DISPATCH, source))
 }

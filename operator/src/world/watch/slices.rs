@@ -1,5 +1,6 @@
 //! How the endpoints of three Services are taken note of: a Service has one slice or more
-//! for each address family, and each comes and goes by itself.
+//! for each address family, and each comes and goes by itself. And the one slice that is
+//! Cloister's own, by which sandboxes find the leader.
 
 use std::net::SocketAddr;
 
@@ -23,6 +24,7 @@ enum Service {
     ApiServer,
     Canary,
     Decoy,
+    Dispatch,
 }
 
 /// What is kept of a slice of one of them.
@@ -40,6 +42,11 @@ pub struct LiveSlice {
 impl Service {
     fn of(slice: &EndpointSlice) -> Option<Self> {
         let namespace = slice.metadata.namespace.as_deref()?;
+        let name = slice.metadata.name.as_deref();
+        // By its name: one that has lost its labels is to be put right, too.
+        if (namespace, name) == (well_known::SYSTEM_NAMESPACE, Some(well_known::DISPATCH)) {
+            return Some(Self::Dispatch);
+        }
         let service = slice.labels().get("kubernetes.io/service-name")?;
         match (namespace, service.as_str()) {
             ("default", "kubernetes") => Some(Self::ApiServer),
@@ -79,8 +86,14 @@ fn version(index: &Index, service: Service) -> u64 {
     u64::try_from(digest::number(&versions) >> u64::BITS).unwrap_or_default()
 }
 
-/// Tells the cluster's facts what all slices together say.
+/// Tells the cluster's facts what all slices together say, and the leader of its own.
 fn gathered(index: &mut Index) -> Concerns {
+    let mut dialled = index.slices.values();
+    let dialled = dialled.find(|held| held.service == Service::Dispatch);
+    let dialled = dialled.map(|held| held.version);
+    index
+        .dialled
+        .send_if_modified(|held| std::mem::replace(held, dialled) != dialled);
     let ready = |service| {
         let slices = index.slices.values().filter(|held| held.service == service);
         let mut all: Vec<SocketAddr> = slices.flat_map(|held| held.ready.clone()).collect();
@@ -212,6 +225,33 @@ mod tests {
         decoy("six", "12").seen(&mut index, 1);
         decoy("four", "5").gone(&mut index);
         assert_ne!(index.cluster.decoys_version, before);
+    }
+
+    #[test]
+    fn the_slice_that_sandboxes_dial_is_known_by_its_name_and_tells_nobody_else() {
+        let mut index = Index::default();
+        canary("four", "10.0.0.1").seen(&mut index, 1);
+        let mut told = index.dialled.subscribe();
+        let mut version = |index: &Index| {
+            let changed = told.has_changed().unwrap();
+            assert_eq!(*index.dialled.borrow(), *told.borrow_and_update());
+            changed.then(|| *told.borrow())
+        };
+        let namespace = well_known::SYSTEM_NAMESPACE;
+        let mut own = slice(namespace, well_known::DISPATCH, "whatever", "10.0.0.9");
+        own.metadata.resource_version = Some("7".to_owned());
+        assert_eq!(own.seen(&mut index, 1), Concerns::Nobody);
+        assert_eq!(version(&index), Some(Some(7)));
+        own.seen(&mut index, 2);
+        assert_eq!(version(&index), None, "nothing happened");
+        canary("four", "10.0.0.2").seen(&mut index, 2);
+        slice("default", well_known::DISPATCH, "x", "10.0.0.9").seen(&mut index, 2);
+        assert_eq!(version(&index), None, "it is another one");
+        own.gone(&mut index);
+        assert_eq!(version(&index), Some(None));
+        own.seen(&mut index, 2);
+        EndpointSlice::swept(&mut index, 3, Some(namespace));
+        assert_eq!(version(&index), Some(None), "a listing did not bring it");
     }
 
     #[test]
