@@ -92,7 +92,10 @@ pub const MAX_INPUT_BYTES: usize = 8192;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExecutionSpec {
     /// Name of the Integration, in the same namespace.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
     pub integration: String,
 
     /// JSON text that the command reads from stdin and finds at `/work/input`.

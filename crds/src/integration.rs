@@ -61,13 +61,20 @@ pub struct IntegrationSpec {
     pub image: String,
 
     /// Path of the program, or a name that is looked for in `PATH`; what follows are its first
-    /// arguments. Never a shell by itself.
-    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 4096)))]
+    /// arguments. Never a shell by itself. With `args` and `env` at most 393216 bytes in all, an end
+    /// of each included.
+    #[schemars(
+        length(min = 1, max = 64),
+        inner(length(min = 1, max = 4096), regex(pattern = r"^[^\x00]*$"))
+    )]
     pub command: Vec<String>,
 
     /// Arguments that follow those of `command`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(max = 4096)))]
+    #[schemars(
+        length(max = 64),
+        inner(length(max = 4096), regex(pattern = r"^[^\x00]*$"))
+    )]
     pub args: Vec<String>,
 
     /// The command's environment. Values are plain text that every member may read: nothing
@@ -186,7 +193,7 @@ pub struct EnvVar {
     pub name: String,
     /// Value.
     #[serde(default)]
-    #[schemars(length(max = 4096))]
+    #[schemars(length(max = 4096), regex(pattern = r"^[^\x00]*$"))]
     pub value: String,
 }
 

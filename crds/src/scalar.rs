@@ -163,50 +163,68 @@ impl Amount {
     }
 }
 
+/// All that the API server takes for a quantity and that is not negative; less than a thousandth is
+/// rounded up.
 impl FromStr for Amount {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let malformed = || ParseError::Quantity(text.to_owned());
-        let digits_end = text
+        let unsigned = text.strip_prefix('+').unwrap_or(text);
+        let digits_end = unsigned
             .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(text.len());
-        let (number, suffix) = text.split_at(digits_end);
-        let find = |table: &[(&str, u128)]| {
-            table
-                .iter()
-                .find(|(name, _)| *name == suffix)
-                .map(|(_, factor)| factor * 1000)
-        };
-        let (unit, binary) = match suffix {
-            "" => (1000, false),
-            "m" => (1, false),
-            _ => find(&BINARY)
-                .map(|unit| (unit, true))
-                .or_else(|| find(&DECIMAL).map(|unit| (unit, false)))
-                .ok_or_else(malformed)?,
-        };
-        let thousandths = scaled(number, unit).ok_or_else(malformed)?;
-        Ok(Self {
-            thousandths,
-            binary,
-        })
+            .unwrap_or(unsigned.len());
+        let (number, suffix) = unsigned.split_at(digits_end);
+        let read = unit(suffix).and_then(|(unit, binary)| {
+            Some(Self {
+                thousandths: scaled(number, unit)?,
+                binary,
+            })
+        });
+        read.ok_or_else(|| ParseError::Quantity(text.to_owned()))
+    }
+}
+
+/// A unit in thousandths, as what to multiply and what to divide by.
+type Unit = (u128, u128);
+
+/// What a suffix stands for, and whether it is a binary one.
+fn unit(suffix: &str) -> Option<(Unit, bool)> {
+    let find = |table: &[(&str, u128)]| {
+        let mut entries = table.iter();
+        let (_, factor) = entries.find(|(name, _)| *name == suffix)?;
+        Some((factor * 1000, 1))
+    };
+    let decimal = match suffix {
+        "" => Some((1000, 1)),
+        "m" => Some((1, 1)),
+        "u" => Some((1, 1000)),
+        "n" => Some((1, 1_000_000)),
+        _ => find(&DECIMAL),
+    };
+    decimal
+        .map(|unit| (unit, false))
+        .or_else(|| find(&BINARY).map(|unit| (unit, true)))
+        .or_else(|| exponent(suffix).map(|unit| (unit, false)))
+}
+
+/// `e3`, `E+3`, `e-3`.
+fn exponent(suffix: &str) -> Option<Unit> {
+    let exponent: i8 = suffix.strip_prefix(['e', 'E'])?.parse().ok()?;
+    let power = 10_u128.checked_pow(exponent.unsigned_abs().into())?;
+    if exponent < 0 {
+        Some((1000, power))
+    } else {
+        Some((power.checked_mul(1000)?, 1))
     }
 }
 
 /// `number × unit`, rounded up, or nothing where `number` is no decimal number.
-fn scaled(number: &str, unit: u128) -> Option<u128> {
+fn scaled(number: &str, (times, by): Unit) -> Option<u128> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if whole.is_empty() && fraction.is_empty() || fraction.len() > 9 {
-        return None;
-    }
-    let digits = |text: &str| match text {
-        "" => Some(0),
-        text => text.parse::<u128>().ok(),
-    };
-    let scale = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
-    let fraction = digits(fraction)?.checked_mul(unit)?.div_ceil(scale);
-    digits(whole)?.checked_mul(unit)?.checked_add(fraction)
+    let digits: u128 = format!("{whole}{fraction}").parse().ok()?;
+    let scale = 10_u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+    let scaled = digits.checked_mul(times)?;
+    Some(scaled.div_ceil(scale.checked_mul(by)?))
 }
 
 impl fmt::Display for Amount {
@@ -303,13 +321,33 @@ mod tests {
             ("1000", "1k"),
             ("0", "0"),
             ("1.5Gi", "1536Mi"),
+            // All that the API server takes.
+            ("+1Gi", "1Gi"),
+            ("1e9", "1G"),
+            ("1E3", "1k"),
+            ("2E+3", "2k"),
+            ("500e-3", "500m"),
+            ("1.5e3", "1500"),
+            ("1E", "1E"),
+            ("1Ei", "1Ei"),
+            (".5", "500m"),
+            ("5.", "5"),
+            ("1500000u", "1500m"),
+            ("1n", "1m"),
+            ("0.0000000000001", "1m"),
         ] {
             assert_eq!(given.parse::<Amount>().unwrap().to_string(), canonical);
         }
         for bad in [
             "",
             "-1",
-            "1e3",
+            "+-1",
+            "++1",
+            "1e",
+            "1e3.5",
+            "1e+",
+            "1e99",
+            "1ki",
             "4 cores",
             "Gi",
             ".",

@@ -98,12 +98,18 @@ pub struct WorkerSpec {
 
     /// Path of the program, or a name that is looked for in `PATH`; what follows are its first
     /// arguments. Never a shell by itself.
-    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 4096)))]
+    #[schemars(
+        length(min = 1, max = 64),
+        inner(length(min = 1, max = 4096), regex(pattern = r"^[^\x00]*$"))
+    )]
     pub command: Vec<String>,
 
     /// Arguments that follow those of `command`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(max = 4096)))]
+    #[schemars(
+        length(max = 64),
+        inner(length(max = 4096), regex(pattern = r"^[^\x00]*$"))
+    )]
     pub args: Vec<String>,
 
     /// The command's environment. Values are plain text that every member may read: nothing

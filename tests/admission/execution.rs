@@ -54,6 +54,8 @@ async fn rejects_names_and_keys_that_cannot_be() {
         &[
             (json!(""), &["spec.integration"]),
             (json!("a".repeat(64)), &["spec.integration"]),
+            (json!("Foo Bar"), &["spec.integration", "should match"]),
+            (json!("-a"), &["spec.integration", "should match"]),
             (Value::Null, &["spec.integration", "Required value"]),
         ],
     )

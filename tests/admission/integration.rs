@@ -271,9 +271,13 @@ async fn rejects_an_image_and_a_command_that_cannot_be() {
             (json!(vec!["a"; 65]), &["spec.command", "at most 64 items"]),
             (json!("/hello"), &["spec.command"]),
             (Value::Null, &["spec.command", "Required value"]),
+            (json!(["/hello\0"]), &["spec.command[0]", "should match"]),
         ],
     )
     .await;
+    let ended: &[&str] = &["spec.args[1]", "should match"];
+    refused("/spec/args", &[(json!(["a", "b\0c"]), ended)]).await;
+    accepted("/spec/args", &[json!(["", "a\nb\té"])]).await;
 }
 
 #[tokio::test]
@@ -288,6 +292,10 @@ async fn rejects_an_environment_that_no_process_could_have() {
             (
                 json!([{"name": "A=B"}]),
                 &["spec.env[0].name", "should match"],
+            ),
+            (
+                json!([{"name": "A", "value": "\0"}]),
+                &["spec.env[0].value", "should match"],
             ),
             (
                 json!([{"name": "A"}, {"name": "A", "value": "b"}]),
@@ -337,7 +345,7 @@ async fn rejects_a_name_that_no_label_could_hold() {
 }
 
 /// Every list and text at its maximum, but for what a request may hold: the rules must not
-/// run out of budget.
+/// run out of budget. In all it is more than a sandbox takes, which `Ready` then says.
 #[tokio::test]
 async fn accepts_the_largest_integration() {
     let long: Vec<String> = (0..64).map(|_| "a".repeat(4096)).collect();

@@ -35,7 +35,8 @@ pub struct ExecutionStatus {
     /// Signal that ended the command, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
-    /// What the command left in `/work/result`, at most 4096 bytes.
+    /// What the command left in `/work/result`: at most 4096 bytes, 8192 as JSON, with no control
+    /// characters but line ends and tabs. Of anything else the message says that it was not kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub result: Option<String>,
@@ -49,7 +50,7 @@ pub struct ExecutionStatus {
 pub const MAX_TAIL_BYTES: usize = 4096;
 
 /// What a command said: the last 4096 bytes of text in all, of which either stream is sure of
-/// half.
+/// half; less where the whole status would otherwise have more than 16 KiB as JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Output {

@@ -7,8 +7,9 @@ use std::{
     time::Duration,
 };
 
+use contract::run::{MAX_CONTRACT_BYTES, MAX_EXEC_BYTES};
 use crds::{
-    Integration, IntegrationStatus,
+    Integration, IntegrationSpec, IntegrationStatus,
     integration::{ConcurrencyPolicy, EnvVar, Logs},
     scalar::Amount,
     tenant::Runtime,
@@ -29,6 +30,10 @@ use crate::{
 const DAY: Duration = Duration::from_hours(24);
 /// The longest of the others.
 pub const MONTH: Duration = Duration::from_hours(30 * 24);
+
+/// Most bytes of command, arguments and environment as JSON: what carries them to a sandbox has to
+/// hold the input, and all that else is to be said, as well.
+const MAX_EXEC_JSON: usize = MAX_CONTRACT_BYTES - 64 * 1024;
 
 /// How long before a run that is scheduled its sandbox is made, where one may be kept ready.
 const LEAD: Duration = Duration::from_secs(20);
@@ -114,6 +119,7 @@ impl Terms {
         let command = words
             .next()
             .ok_or("spec.command: names no program; write at least one word")?;
+        startable(spec)?;
         let limit = count("spec.concurrency.limit", spec.concurrency.limit)?;
         if limit == 0 {
             return Err("spec.concurrency.limit: must be at least 1".to_owned());
@@ -147,6 +153,40 @@ impl Terms {
             schedule: spec.schedule.as_ref().map(schedule).transpose()?,
         })
     }
+}
+
+/// Whether a process can be started with what the spec says. The rules of the CRD know the length
+/// of each text, and not what all have together.
+fn startable(spec: &IntegrationSpec) -> Result<(), String> {
+    let words = || spec.command.iter().chain(&spec.args);
+    let pairs = || spec.env.iter().flat_map(|one| [&one.name, &one.value]);
+    let nul = |text: &String| text.contains('\0');
+    for (field, found) in [
+        ("spec.command", spec.command.iter().any(nul)),
+        ("spec.args", spec.args.iter().any(nul)),
+        ("spec.env", pairs().any(nul)),
+    ] {
+        if found {
+            return Err(format!(
+                "{field}: has a NUL character, which no program can be given; take it out"
+            ));
+        }
+    }
+    // Counted as the supervisor does: each with its end, or with what stands between it and the next.
+    let all = || words().chain(pairs());
+    let bytes: usize = all().map(|text| text.len() + 1).sum();
+    let as_json = |text: &String| serde_json::to_string(text).map_or(0, |json| json.len() + 1);
+    let limits = [
+        (bytes, MAX_EXEC_BYTES, "bytes"),
+        (all().map(as_json).sum(), MAX_EXEC_JSON, "bytes of JSON"),
+    ];
+    let beyond = limits.into_iter().find(|(has, most, _)| has > most);
+    beyond.map_or(Ok(()), |(has, most, what)| {
+        Err(format!(
+            "spec.command, spec.args and spec.env have {has} {what} together, and {most} is the \
+             most; make them shorter, or have the command read the rest from its image or its input"
+        ))
+    })
 }
 
 fn schedule(spec: &crds::integration::Schedule) -> Result<Schedule, String> {

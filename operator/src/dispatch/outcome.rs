@@ -5,6 +5,13 @@ use contract::run::{
 };
 use crds::execution::ExecutionReason;
 
+use super::status::written;
+
+/// Most bytes of a result as the API server writes it: half of what a status may have.
+const MAX_RESULT_WRITTEN: usize = 8 * 1024;
+/// What a shell ends with if SIGKILL ended what it waited for: 128 and the signal's number.
+const KILLED: u8 = 128 + 9;
+
 /// The end of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
@@ -88,7 +95,7 @@ const fn of_refusal(reason: RefusalReason) -> ExecutionReason {
 }
 
 fn of_ending(ending: Ending) -> Outcome {
-    let killed_for_memory = ending.oom_kills.is_some_and(|kills| kills > 0);
+    let kills = ending.oom_kills.unwrap_or_default();
     let (reason, message) = match (ending.cause, ending.exit) {
         (Cause::TimedOut, _) => (
             ExecutionReason::TimedOut,
@@ -102,24 +109,13 @@ fn of_ending(ending: Ending) -> Outcome {
             ExecutionReason::Completed,
             format!("the command ended with code 0 after {} ms", ending.wall_ms),
         ),
-        (Cause::Completed, Exit::Signal(9)) if killed_for_memory => (
+        (Cause::Completed, Exit::Signal(9) | Exit::Code(KILLED)) if kills > 0 => (
             ExecutionReason::OOMKilled,
             "the kernel killed it for want of memory; raise spec.resources.memory of the \
              Integration"
                 .to_owned(),
         ),
-        (Cause::Completed, Exit::Code(code)) => (
-            ExecutionReason::Failed,
-            format!("the command ended with code {code}; look at status.output"),
-        ),
-        (Cause::Completed, Exit::Signal(signal)) => (
-            ExecutionReason::Failed,
-            format!("the command was ended by signal {signal}; look at status.output"),
-        ),
-        (Cause::Completed, Exit::Unknown) => (
-            ExecutionReason::Failed,
-            "it is not known how the command ended".to_owned(),
-        ),
+        (Cause::Completed, exit) => (ExecutionReason::Failed, failure(exit, kills)),
     };
     let (exit_code, signal) = match ending.exit {
         Exit::Code(code) => (Some(code.into()), None),
@@ -137,15 +133,55 @@ fn of_ending(ending: Ending) -> Outcome {
     }
 }
 
+/// How a command failed. That some of its processes were killed for want of memory need not be why.
+fn failure(exit: Exit, kills: u64) -> String {
+    let (how, look) = match exit {
+        Exit::Code(code) => (
+            format!("the command ended with code {code}"),
+            "; look at status.output",
+        ),
+        Exit::Signal(signal) => (
+            format!("the command was ended by signal {signal}"),
+            "; look at status.output",
+        ),
+        Exit::Unknown => ("it is not known how the command ended".to_owned(), ""),
+    };
+    if kills == 0 {
+        return how + look;
+    }
+    let processes = if kills == 1 { "process" } else { "processes" };
+    format!(
+        "{how}, and the kernel killed {kills} {processes} of it for want of memory{look}, or raise \
+         spec.resources.memory of the Integration"
+    )
+}
+
 /// What the command left, and what there is to say of it if it cannot be kept.
 fn of_result(result: RunResult) -> (Option<String>, &'static str) {
     match result {
         RunResult::None => (None, ""),
-        RunResult::Text(text) => (Some(text), ""),
+        RunResult::Text(text) => match unfit(&text) {
+            Some(remark) => (None, remark),
+            None => (Some(text), ""),
+        },
         RunResult::NotText => (None, "; /work/result is not UTF-8 and was not kept"),
         RunResult::TooLarge => (None, "; /work/result is over 4096 bytes and was not kept"),
         RunResult::Unreadable => (None, "; /work/result is not a file that can be read"),
     }
+}
+
+/// Why a text is no result that a status can have: it is read on terminals, which some characters
+/// control, and a status has its bounds as it is written.
+fn unfit(text: &str) -> Option<&'static str> {
+    let controls = |char: char| char.is_control() && !matches!(char, '\n' | '\r' | '\t');
+    if text.contains(controls) {
+        return Some(
+            "; /work/result has control characters other than line ends and tabs and was not kept",
+        );
+    }
+    // The quotes are no part of it.
+    (written(text) > MAX_RESULT_WRITTEN + 2)
+        .then_some("; /work/result is over 8192 bytes as JSON and was not kept")
 }
 
 #[cfg(test)]
@@ -182,6 +218,12 @@ mod tests {
             (Cause::Completed, Exit::Signal(11), None, R::Failed),
             (Cause::Completed, Exit::Signal(9), Some(1), R::OOMKilled),
             (Cause::Completed, Exit::Signal(9), Some(0), R::Failed),
+            // So says a shell of what it waited for.
+            (Cause::Completed, Exit::Code(137), Some(1), R::OOMKilled),
+            (Cause::Completed, Exit::Code(137), Some(0), R::Failed),
+            (Cause::Completed, Exit::Code(137), None, R::Failed),
+            (Cause::Completed, Exit::Code(3), Some(2), R::Failed),
+            (Cause::Completed, Exit::Signal(11), Some(1), R::Failed),
             // A child was killed, and the command lived with it.
             (Cause::Completed, Exit::Code(0), Some(1), R::Completed),
             (Cause::TimedOut, Exit::Signal(15), Some(0), R::TimedOut),
@@ -190,6 +232,74 @@ mod tests {
         ] {
             let found = reason(Told::Ended(ending(cause, exit, kills)));
             assert_eq!(found, expected, "{cause:?} {exit:?} {kills:?}");
+        }
+    }
+
+    #[test]
+    fn processes_killed_for_memory_are_named_whatever_the_command_made_of_it() {
+        let message = |exit, kills| of_ending(ending(Cause::Completed, exit, Some(kills))).message;
+        for (exit, kills, words) in [
+            (
+                Exit::Code(3),
+                2,
+                "code 3, and the kernel killed 2 processes",
+            ),
+            (
+                Exit::Signal(6),
+                1,
+                "signal 6, and the kernel killed 1 process of",
+            ),
+            (
+                Exit::Unknown,
+                1,
+                "ended, and the kernel killed 1 process of",
+            ),
+        ] {
+            let said = message(exit, kills);
+            assert!(said.contains(words), "{said}");
+            assert!(said.contains("spec.resources.memory"), "{said}");
+        }
+        assert!(!message(Exit::Code(3), 0).contains("memory"));
+    }
+
+    #[test]
+    fn a_result_is_kept_where_it_controls_no_terminal_and_fits_into_a_status() {
+        let left = |text: String| {
+            let ending = Ending {
+                result: RunResult::Text(text),
+                ..ending(Cause::Completed, Exit::Code(0), None)
+            };
+            let Outcome {
+                reason,
+                result,
+                message,
+                ..
+            } = of_ending(ending);
+            assert_eq!(reason, ExecutionReason::Completed);
+            (result, message)
+        };
+        for good in [
+            "a\r\n\tb \u{1f600}",
+            &"\"\n".repeat(2048),
+            &"<".repeat(1365),
+        ] {
+            assert_eq!(left(good.to_owned()).0.as_deref(), Some(good));
+        }
+        for (bad, why) in [
+            ("\u{1}".repeat(4096), "control characters"),
+            ("\u{1b}[2J".to_owned(), "control characters"),
+            ("\u{9b}2J".to_owned(), "control characters"),
+            ("\u{7f}".to_owned(), "control characters"),
+            ("<".repeat(1366), "over 8192 bytes as JSON"),
+            ("\u{2028}".repeat(1366), "over 8192 bytes as JSON"),
+        ] {
+            let (result, message) = left(bad);
+            assert_eq!(result, None);
+            assert!(
+                message.contains("/work/result") && message.contains(why),
+                "{message}"
+            );
+            assert!(message.contains("was not kept"), "{message}");
         }
     }
 

@@ -85,9 +85,11 @@ pub enum Reach {
     Open(u128),
 }
 
-/// Why nothing may start, by what a line may reach.
+/// Why nothing may start, by what a line asks for beside its tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unmet {
+    /// Its tenant's pods cannot have that kernel boundary: field and remedy.
+    Misfit(&'static str),
     /// The tenant does not allow it: field and remedy.
     Beyond(String),
     /// What stands is not what must.
@@ -207,9 +209,12 @@ impl Book {
         ))
     }
 
-    /// Why nothing of a line may start, by what it may reach.
+    /// Why nothing of a line may start, by what it asks for.
     pub(super) fn unmet(&self, key: &Key) -> Option<Unmet> {
         let line = self.lines.get(key)?;
+        if let Some(fault) = self.misfit(key) {
+            return Some(Unmet::Misfit(fault));
+        }
         let mut standing = line
             .policies
             .iter()

@@ -8,6 +8,7 @@ use crds::{
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use serde::Serialize;
 
 use super::{
     line::Known,
@@ -19,6 +20,11 @@ use crate::conditions::{Stated, merge, stated};
 
 /// Longest fault of a proof, in characters.
 const MAX_FAULT: usize = 400;
+/// Most bytes of the status of an Execution, as the API server writes it.
+const MAX_STATUS: usize = 16 * 1024;
+/// Most bytes of a message and of a fault in one that would have more: with a result of 8 KiB and the
+/// names, which have 2 at the most, that is less.
+const MAX_WORDS: [usize; 2] = [2 * 1024, 1024];
 
 type Word = (Verdict, ExecutionReason, String);
 
@@ -63,19 +69,21 @@ pub fn bound(
     status
 }
 
-/// It has ended, for good.
-pub fn ended(run: &Run, outcome: &Outcome, now: Timestamp) -> ExecutionStatus {
+/// It has ended, for good. The kubelet may have told the digest of the image only after the sandbox
+/// was bound; `pod` is that, if it is still there.
+pub fn ended(run: &Run, outcome: &Outcome, pod: Option<&Facts>, now: Timestamp) -> ExecutionStatus {
     let verdict = if outcome.reason == ExecutionReason::Completed {
         Verdict::True
     } else {
         Verdict::False
     };
-    after(
-        run,
-        outcome,
-        (verdict, outcome.reason, outcome.message.clone()),
-        now,
-    )
+    let word = (verdict, outcome.reason, outcome.message.clone());
+    let mut status = run.status.clone();
+    let place = status.sandbox.as_mut().zip(pod);
+    if let Some((place, pod)) = place.filter(|(place, _)| place.image_digest.is_none()) {
+        place.image_digest = pod.image_digest.as_deref().map(ToOwned::to_owned);
+    }
+    after(status, run, outcome, word, now)
 }
 
 /// An attempt has ended, and there will be another.
@@ -88,14 +96,20 @@ pub fn retrying(run: &Run, outcome: &Outcome, now: Timestamp) -> ExecutionStatus
     );
     let word = (Verdict::Unknown, ExecutionReason::Retrying, message);
     // It has no sandbox any more: whoever reads this later must not take it to be bound.
-    ExecutionStatus {
+    let status = ExecutionStatus {
         sandbox: None,
-        ..after(run, outcome, word, now)
-    }
+        ..run.status.clone()
+    };
+    after(status, run, outcome, word, now)
 }
 
-fn after(run: &Run, outcome: &Outcome, succeeded: Word, now: Timestamp) -> ExecutionStatus {
-    let mut status = run.status.clone();
+fn after(
+    mut status: ExecutionStatus,
+    run: &Run,
+    outcome: &Outcome,
+    succeeded: Word,
+    now: Timestamp,
+) -> ExecutionStatus {
     status.times.seen = Some(run.seen);
     status.times.started = run.started.or(status.times.started);
     status.times.ended = Some(now);
@@ -193,6 +207,65 @@ fn conditions(
     status.observed_generation = run.generation;
     status.conditions = merge(&status.conditions, next, run.generation, now);
     status.conditions.extend(before.filter(|_| said_before));
+    bound_size(status);
+}
+
+/// Bytes of a value in the API server's JSON: that (Go's `encoding/json`) also escapes what HTML and
+/// JavaScript take for more than text.
+pub(super) fn written(value: &(impl Serialize + ?Sized)) -> usize {
+    let json = serde_json::to_string(value).unwrap_or_default();
+    let longer = json.chars().map(|char| match char {
+        '<' | '>' | '&' => 5,
+        '\u{2028}' | '\u{2029}' => 3,
+        _ => 0,
+    });
+    json.len() + longer.sum::<usize>()
+}
+
+/// Keeps a status within its bounds, whatever its texts are made of: output goes first, its oldest
+/// first, and then what is too long of the words. The result is bounded itself.
+fn bound_size(status: &mut ExecutionStatus) {
+    for _ in 0..2 {
+        let over = written(status).saturating_sub(MAX_STATUS);
+        let Some(output) = status.output.as_mut().filter(|_| over > 0) else {
+            break;
+        };
+        let both = [&mut output.stdout, &mut output.stderr];
+        if let Some(longer) = both.into_iter().max_by_key(|one| written(&one.tail)) {
+            // A character is written in 6 bytes at the most.
+            longer.tail.drain(..prefix(&longer.tail, over + 6));
+            longer.truncated = true;
+        }
+    }
+    if written(status) <= MAX_STATUS {
+        return;
+    }
+    let [message, fault] = MAX_WORDS;
+    for condition in &mut status.conditions {
+        shorten(&mut condition.message, message);
+    }
+    if let Some(proof) = &mut status.proof {
+        shorten(&mut proof.fault, fault);
+    }
+}
+
+fn shorten(text: &mut String, most: usize) {
+    if written(text) > most {
+        let mark = '\u{2026}';
+        text.truncate(prefix(text, most.saturating_sub(written(&mark))));
+        text.push(mark);
+    }
+}
+
+/// Where the longest beginning of a text ends that is written in so many bytes.
+fn prefix(text: &str, most: usize) -> usize {
+    let mut bytes = 0;
+    let mut beyond = text.char_indices().skip_while(|(_, char)| {
+        // The quotes are no part of it.
+        bytes += written(char) - 2;
+        bytes <= most
+    });
+    beyond.next().map_or(text.len(), |(start, _)| start)
 }
 
 /// What is to be said of an Integration.

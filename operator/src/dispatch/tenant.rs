@@ -11,7 +11,8 @@ use kube::ResourceExt;
 use crate::{
     egress::{self, Opening},
     meta::Owner,
-    world::facts::Uid,
+    tenant::has_runtime,
+    world::facts::{Cluster, Uid},
 };
 
 /// What is kept of a Tenant.
@@ -63,6 +64,36 @@ impl Landlord {
             ceiling: egress::ceiling(&object.spec.isolation.egress_ceiling),
             storage: object.spec.limits.storage.parse().ok(),
         }
+    }
+
+    /// Kernel boundary of pods whose spec asks for this one, or for none: never a laxer one than the
+    /// tenant's, which then is refused.
+    pub fn boundary(&self, asked: Option<Runtime>) -> Option<Runtime> {
+        let laxer = asked == Some(Runtime::Hardened) && self.runtime == Runtime::GVisor;
+        (!laxer).then(|| asked.unwrap_or(self.runtime))
+    }
+
+    /// Why pods cannot have the kernel boundary that the `spec.runtime` of what makes them asks for:
+    /// field and remedy. Where that asks for none, the Tenant says what is wrong.
+    pub fn misfit(&self, asked: Option<Runtime>, cluster: &Cluster) -> Option<&'static str> {
+        if self.boundary(asked).is_none() {
+            return Some(
+                "spec.runtime: Hardened is laxer than spec.isolation.runtime of the Tenant, which \
+                 is GVisor; leave it out",
+            );
+        }
+        if has_runtime(asked?, cluster) {
+            return None;
+        }
+        Some(match self.runtime {
+            Runtime::Hardened => {
+                "spec.runtime: the cluster has no RuntimeClass gvisor; install gVisor on the \
+                 nodes, or say Hardened"
+            }
+            Runtime::GVisor => {
+                "spec.runtime: the cluster has no RuntimeClass gvisor; install gVisor on the nodes"
+            }
+        })
     }
 }
 

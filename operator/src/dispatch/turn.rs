@@ -105,6 +105,7 @@ impl Book {
             tenants.entry(key.namespace.clone()).or_default().push(key);
         }
         self.rounds(tenants, view, acts);
+        self.tell(view, acts);
     }
 
     /// One for each tenant, then one more for each, beginning behind who was served last.
@@ -262,33 +263,11 @@ impl Book {
     /// Why nothing of a line may start now, and what an Execution ends with that waits for it
     /// too long. Limits and missing sandboxes aside.
     pub(super) fn shut(&self, key: &Key) -> Option<Outcome> {
-        let Key { namespace, name } = key;
+        if let Some(fault) = self.refusal(key) {
+            return Some(Outcome::new(ExecutionReason::Rejected, fault));
+        }
         let no = |reason, message: String| Some(Outcome::new(reason, message));
-        let Some(landlord) = self.tenants.get(namespace) else {
-            let message =
-                format!("namespace {namespace} is not a tenant's; create it in one that is");
-            return no(ExecutionReason::Rejected, message);
-        };
-        let line = self.lines.get(key);
-        let Some(known) = line.and_then(|line| line.integration.as_ref()) else {
-            let message =
-                format!("spec.integration: there is no Integration {name} here; create it");
-            return no(ExecutionReason::Rejected, message);
-        };
-        if let Err(fault) = &known.terms {
-            let message = format!("Integration {name} is not valid: {fault}");
-            return no(ExecutionReason::Rejected, message);
-        }
-        if known.deleting {
-            let message = format!("Integration {name} is being removed");
-            return no(ExecutionReason::Rejected, message);
-        }
-        let unmet = self.unmet(key);
-        if let Some(Unmet::Beyond(fault)) = &unmet {
-            let message = format!("Integration {name}: more than its tenant allows: {fault}");
-            return no(ExecutionReason::Rejected, message);
-        }
-        match &landlord.shut {
+        match &self.tenants.get(&key.namespace)?.shut {
             Some(Shut::Suspended) => {
                 let message = "the tenant is not Active; set spec.state of the Tenant to Active";
                 return no(ExecutionReason::TenantSuspended, message.to_owned());
@@ -299,17 +278,53 @@ impl Book {
             }
             None => {}
         }
-        if known.suspend {
+        let deadline = ExecutionReason::StartDeadlineExceeded;
+        if self.lines.get(key)?.integration.as_ref()?.suspend {
+            let name = &key.name;
             let message = format!("Integration {name} is suspended by its spec.suspend");
-            return no(ExecutionReason::StartDeadlineExceeded, message);
+            return no(deadline, message);
         }
-        if unmet.is_some() {
-            return no(
-                ExecutionReason::StartDeadlineExceeded,
-                NOT_IN_FORCE.to_owned(),
-            );
+        let unmet = self.unmet(key).is_some();
+        unmet.then(|| Outcome::new(deadline, NOT_IN_FORCE))
+    }
+
+    /// What somebody has to mend before anything of a line starts: field and remedy.
+    fn refusal(&self, key: &Key) -> Option<String> {
+        let Key { namespace, name } = key;
+        if !self.tenants.contains_key(namespace) {
+            return Some(format!(
+                "namespace {namespace} is not a tenant's; create it in one that is"
+            ));
         }
-        None
+        let line = self.lines.get(key);
+        let Some(known) = line.and_then(|line| line.integration.as_ref()) else {
+            return Some(format!(
+                "spec.integration: there is no Integration {name} here; create it"
+            ));
+        };
+        if let Err(fault) = &known.terms {
+            return Some(format!("Integration {name} is not valid: {fault}"));
+        }
+        if known.deleting {
+            return Some(format!("Integration {name} is being removed"));
+        }
+        match self.unmet(key)? {
+            Unmet::Misfit(fault) => Some(format!(
+                "Integration {name} does not fit its tenant: {fault}"
+            )),
+            Unmet::Beyond(fault) => Some(format!(
+                "Integration {name}: more than its tenant allows: {fault}"
+            )),
+            Unmet::NotInForce => None,
+        }
+    }
+
+    /// Why sandboxes of a line cannot have the kernel boundary that it asks for. Of the cluster as
+    /// it was last surveyed: before the first look at it, it has none.
+    pub(super) fn misfit(&self, key: &Key) -> Option<&'static str> {
+        let landlord = self.tenants.get(&key.namespace)?;
+        let terms = self.lines.get(key)?.terms()?;
+        landlord.misfit(terms.runtime, &self.surveyed)
     }
 }
 

@@ -29,7 +29,6 @@ use crate::{
     meta::Owner,
     names,
     probe::{Confinement, ProbeSettings, targets::Missing},
-    tenant::has_runtime,
     world::{
         Surroundings,
         facts::{Child, ChildKind, Cluster, LiveWorkload, Uid},
@@ -197,7 +196,7 @@ fn course(object: &Worker, landlord: &Landlord, valid: &ValidWorker) -> Course {
         return Course::Stop;
     }
     let held = inactive(landlord)
-        .or_else(|| unfit(landlord, valid))
+        .or_else(|| unfit(object, landlord, valid))
         .or_else(|| unproven(valid))
         .or_else(|| unopened(valid));
     held.map_or(Course::Keep, |(reason, message)| {
@@ -221,18 +220,10 @@ fn inactive(landlord: &Landlord) -> Option<Held> {
 }
 
 /// What of the spec does not go together with itself or the tenant.
-fn unfit(landlord: &Landlord, valid: &ValidWorker) -> Option<Held> {
+fn unfit(object: &Worker, landlord: &Landlord, valid: &ValidWorker) -> Option<Held> {
     let terms = &valid.terms;
     let invalid = |message: String| (WorkerReason::InvalidSpec, message);
-    let runtime = valid.confinement.runtime;
-    if landlord.runtime == Runtime::GVisor && runtime == Runtime::Hardened {
-        let message = "spec.runtime: Hardened is laxer than spec.isolation.runtime of the Tenant, \
-                       which is GVisor; leave it out";
-        return Some(invalid(message.to_owned()));
-    }
-    if !has_runtime(runtime, &valid.cluster) {
-        let message = "spec.runtime: the cluster has no RuntimeClass gvisor; install gVisor on the \
-                       nodes, or say Hardened";
+    if let Some(message) = landlord.misfit(object.spec.runtime, &valid.cluster) {
         return Some(invalid(message.to_owned()));
     }
     let misplaced = outside(terms, landlord);

@@ -93,3 +93,14 @@ fn what_cannot_be_removed_is_tried_again_in_time_and_not_at_once() {
     assert!(sim.pass(1));
     assert!(sim.executions.is_empty());
 }
+
+#[test]
+fn what_has_ended_goes_after_its_time() {
+    let mut sim = warm(0);
+    sim.integration(NAMESPACE, "hello", &json!({"ttl": "60s"}));
+    sim.execution(NAMESPACE, "one", &json!({}));
+    assert!(sim.pass(59));
+    assert!(sim.executions.contains_key("one"));
+    assert!(sim.pass(3));
+    assert!(sim.executions.is_empty());
+}
