@@ -63,7 +63,7 @@ pub struct Book {
     /// The cluster, as lines were last weighed by.
     pub(super) surveyed: Cluster,
     /// Sandboxes that went a moment ago: a late answer must not bring one back.
-    gone: HashMap<Uid, Timestamp>,
+    pub(super) gone: HashMap<Uid, Timestamp>,
     /// Sessions of pods that no watch has brought yet, and since when.
     pub(super) strangers: HashMap<Uid, (Opening, Timestamp)>,
     /// Lines to be looked at.
@@ -72,14 +72,19 @@ pub struct Book {
     pub(super) held: BTreeSet<Key>,
     /// Lines that have ends to write: a tenant's thousands must not keep those of another waiting.
     pub(super) to_close: Queue,
+    /// Lines whose Executions may have to be told what goes on.
+    pub(super) to_tell: Queue,
     /// How sandboxes are made here.
     pub(super) workshop: Workshop,
-    /// Writes under way that bind, that say what came of something, that make a pod, that create
-    /// an Execution and that remove one.
+    /// Writes under way that bind, that say what came of something, that say what an Execution waits
+    /// for and how an Integration fares, that make a pod and remove one, that create an Execution and
+    /// remove one.
     pub(super) binding: usize,
     pub(super) closing: usize,
+    pub(super) telling: usize,
     pub(super) saying: usize,
     pub(super) posting: usize,
+    pub(super) sweeping: usize,
     pub(super) creating: usize,
     pub(super) forgetting: usize,
     /// Lines that wait until fewer of the last two are under way.
@@ -121,11 +126,14 @@ impl Book {
             dirty: BTreeSet::new(),
             held: BTreeSet::new(),
             to_close: Queue::default(),
+            to_tell: Queue::default(),
             workshop,
             binding: 0,
             closing: 0,
+            telling: 0,
             saying: 0,
             posting: 0,
+            sweeping: 0,
             creating: 0,
             forgetting: 0,
             to_create: Queue::default(),
@@ -158,8 +166,8 @@ impl Book {
         for uid in binding.map(|run| run.uid).collect::<Vec<_>>() {
             self.unbind(uid);
         }
-        (self.binding, self.closing, self.posting) = (0, 0, 0);
-        self.saying = 0;
+        (self.binding, self.closing, self.telling) = (0, 0, 0);
+        (self.saying, self.posting, self.sweeping) = (0, 0, 0);
         (self.creating, self.forgetting) = (0, 0);
         self.strangers.clear();
         self.silence.forget();
@@ -196,19 +204,30 @@ impl Book {
             self.workshop.authorities = authorities;
             self.forget_molds(|_| true);
         }
-        self.gone.retain(|_, at| *at + REMEMBERED > now);
         self.silence.look(self.sandboxes.values(), now);
         self.keep_again();
+        self.prune(now);
         self.touch_all();
     }
 
-    /// Has every line looked at that anything hangs on.
-    fn touch_all(&mut self) {
-        self.ticked = true;
+    /// Time has gone by for who does not lead: nothing is looked at, and nothing kept of what is gone.
+    pub fn idle(&mut self, now: Timestamp) {
+        self.prune(now);
+        self.dirty.clear();
+    }
+
+    /// Forgets lines that nothing hangs on, and what no answer can be late about any more.
+    fn prune(&mut self, now: Timestamp) {
+        self.gone.retain(|_, at| *at + REMEMBERED > now);
         self.shelf.retain(|_, kept| !kept.is_empty());
         let kept = &self.shelf;
         self.lines
             .retain(|key, line| !line.is_empty() || kept.contains_key(key));
+    }
+
+    /// Has every line looked at.
+    fn touch_all(&mut self) {
+        self.ticked = true;
         self.dirty.extend(self.lines.keys().cloned());
     }
 
@@ -363,12 +382,13 @@ impl Book {
         }
     }
 
-    /// How the sandboxes of a line must be confined.
+    /// How the sandboxes of a line must be confined; nothing where it asks for less than its tenant
+    /// does, so that those that were made before are outdated.
     pub(super) fn confinement(&self, key: &Key) -> Option<Confinement> {
         let landlord = self.tenants.get(&key.namespace)?;
         let terms = self.lines.get(key)?.terms()?;
         Some(Confinement {
-            runtime: terms.runtime.unwrap_or(landlord.runtime),
+            runtime: landlord.boundary(terms.runtime)?,
             user_namespace: self.workshop.user_namespaces,
         })
     }

@@ -107,7 +107,7 @@ impl Desk {
                         self.lead(lead, &mut events).await;
                     }
                 }
-                _ = tick.tick() => {}
+                _ = tick.tick() => self.book.idle(self.now()),
             }
             self.look();
         }

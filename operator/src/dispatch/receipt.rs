@@ -17,8 +17,9 @@ use crate::{error::Error, world::facts::Uid};
 
 /// Pause after a write that another one was faster than: what it wrote is about to come.
 const CONFLICT: Duration = Duration::from_millis(50);
-/// Pause after a write that failed.
+/// Pause after a write that failed, and the longest where it is twice as long each time.
 const FAILURE: Duration = Duration::from_secs(1);
+const LONGEST_FAILURE: Duration = Duration::from_secs(30);
 /// The longest pause between pods that the server refuses.
 const LONGEST_REFUSAL: Duration = Duration::from_secs(5);
 
@@ -37,7 +38,7 @@ impl Book {
                         self.closing = self.closing.saturating_sub(1);
                         self.dirty.extend(self.to_close.next());
                     }
-                    Purpose::Say => {}
+                    Purpose::Say => self.telling = self.telling.saturating_sub(1),
                 }
                 if purpose != Purpose::Say {
                     self.dirty.append(&mut self.held);
@@ -66,11 +67,7 @@ impl Book {
                 }
             }
             Receipt::Make { line, result } => self.made(&line, result, now),
-            Receipt::Remove { pod, result } => {
-                if let Some(sandbox) = self.sandboxes.get_mut(&pod) {
-                    sandbox.removing = result.is_ok();
-                }
-            }
+            Receipt::Remove { pod, result } => self.removed(pod, result.is_err(), now),
             Receipt::Create {
                 line,
                 uid,
@@ -94,6 +91,9 @@ impl Book {
             return;
         };
         run.writing = false;
+        if purpose == Purpose::Say {
+            run.said = None;
+        }
         let (conflict, gone) = (error.is_conflict(), error.is_gone());
         // After a write that may have landed, a conflict may be with that.
         let refused = error.is_refused() && !(conflict && run.doubtful);
@@ -126,6 +126,18 @@ impl Book {
             (run.silent_since, run.doubtful) = (None, false);
         }
         self.shelve(uid);
+    }
+
+    fn removed(&mut self, pod: Uid, failed: bool, now: Timestamp) {
+        self.sweeping = self.sweeping.saturating_sub(1);
+        self.dirty.append(&mut self.held);
+        let Some(sandbox) = self.sandboxes.get_mut(&pod) else {
+            return;
+        };
+        sandbox.removing = !failed;
+        let pause = sandbox.kept.map_or(FAILURE, |(_, pause)| pause * 2);
+        let pause = pause.min(LONGEST_FAILURE);
+        sandbox.kept = failed.then(|| (now + pause, pause));
     }
 
     fn made(

@@ -65,16 +65,17 @@ impl Book {
             next.seen = held.seen;
             next.writing = held.writing;
             next.not_before = held.not_before;
-            let again = matches!(held.stage, Stage::Bound(_)) && next.stage == Stage::Waiting;
+            let again = matches!(held.stage, Stage::Bound(_))
+                && (next.stage == Stage::Waiting || next.status.attempt != held.status.attempt);
             if !again {
-                next.started = held.started;
+                next.started = held.started.or(next.started);
+                next.said = held.said;
                 next.output = std::mem::take(&mut held.output);
                 next.outcome.clone_from(&held.outcome);
                 next.told_to_end = held.told_to_end;
                 next.replaced = held.replaced;
                 next.cancel |= held.replaced;
             }
-            next.said = held.said;
             let (stage, doubtful) = (held.stage, held.doubtful);
             match (stage, next.stage) {
                 // Nothing of it was written, and at this version nothing can be any more.
@@ -137,6 +138,7 @@ impl Book {
         let (key, since, stage) = (run.line.clone(), run.since, run.stage);
         let (keyed, closes) = (run.idempotency_key.clone(), run.outcome.is_some());
         let begun = run.status.attempt > 0;
+        let claimed = run.status.times.claimed;
         let line = self.line(&key);
         if closes {
             line.closing.insert(uid);
@@ -156,7 +158,14 @@ impl Book {
                     line.keyed.entry(keyed).or_insert(uid);
                 }
                 if let Some(sandbox) = self.sandboxes.get_mut(&pod) {
-                    sandbox.claimed = Some(uid);
+                    let other = sandbox.claimed.and_then(|other| self.runs.get(&other));
+                    // Who had it first keeps it: a leader that had not seen that gave it away again.
+                    let taken = other.is_some_and(|other| {
+                        other.stage == Stage::Bound(pod) && other.status.times.claimed < claimed
+                    });
+                    if !taken {
+                        sandbox.claimed = Some(uid);
+                    }
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! A sandbox pod as the dispatcher sees it, and what it has proven.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use contract::{
     ProbeRequest,
@@ -52,6 +52,8 @@ pub struct Sandbox {
     pub claimed: Option<Uid>,
     /// Its removal is under way.
     pub removing: bool,
+    /// Its removal failed: until when it is not tried again, and how long that pause is.
+    pub kept: Option<(Timestamp, Duration)>,
     /// Since when it could not tell whether it is as it must be.
     pub doubt: Option<Timestamp>,
     /// It had a session before: the next one has to show what that was told.
@@ -347,6 +349,7 @@ impl Sandbox {
             heard: now,
             claimed: None,
             removing: false,
+            kept: None,
             doubt: None,
             welcomed: false,
         }

@@ -13,6 +13,7 @@ use super::{
     act::{Act, Purpose},
     book::Book,
     line::{Key, Known, Line},
+    outcome::Outcome,
     reach::Unmet,
     run::{self, Run, Stage},
     status::{self, Findings},
@@ -22,10 +23,11 @@ use crate::conditions;
 
 /// How long an Execution waits before its status says for what.
 const SAY_AFTER: Duration = Duration::from_secs(1);
-/// How long the same obstacle, in whatever words, is no news.
+/// How long the same obstacle, in whatever words, is no news; to an Execution also as long as it had
+/// waited by then.
 const SAY_AGAIN: Duration = Duration::from_mins(1);
-/// Statuses that say so, of one line in one turn.
-const SAY_AT_ONCE: usize = 16;
+/// Statuses that say so being written at once, over all tenants.
+const TELLING: usize = 8;
 /// Statuses of Integrations being written at once, over all tenants. The rest come with the
 /// next tick.
 const SAYING: usize = 32;
@@ -35,15 +37,34 @@ pub const PAUSE: Duration = Duration::from_secs(5);
 const DEFICIT: Duration = Duration::from_secs(10);
 
 impl Book {
-    /// Says what goes on where that takes long.
-    pub(super) fn say(&mut self, key: &Key, view: View<'_>, acts: &mut Vec<Act>) {
+    /// Says what goes on where that takes long, one of a tenant after one of another.
+    pub(super) fn tell(&mut self, view: View<'_>, acts: &mut Vec<Act>) {
+        // Who starts now comes first.
+        let most = if self.binding > 0 {
+            TELLING / 2
+        } else {
+            TELLING
+        };
+        while self.telling < most {
+            let Some(key) = self.to_tell.next() else {
+                return;
+            };
+            let (news, more) = self.news(&key, most - self.telling, view);
+            self.telling += news.len();
+            acts.extend(news);
+            if more {
+                self.to_tell.hold(&key);
+            }
+        }
+    }
+
+    /// What Executions of a line are to be told, and whether there is more of it: first those that
+    /// have been told nothing.
+    fn news(&mut self, key: &Key, most: usize, view: View<'_>) -> (Vec<Act>, bool) {
         // What goes with its tenant is told nothing: thousands of words would hold up its end.
-        if self
-            .tenants
-            .get(&key.namespace)
-            .is_some_and(|landlord| landlord.going)
-        {
-            return;
+        let landlord = self.tenants.get(&key.namespace);
+        if landlord.is_some_and(|landlord| landlord.going) {
+            return (Vec::new(), false);
         }
         let blocked = self
             .shut(key)
@@ -52,44 +73,34 @@ impl Book {
             let waiting = line.waiting.iter().map(|(_, uid)| *uid);
             line.live.iter().copied().chain(waiting).collect()
         };
-        let mut said = 0;
+        let (mut first, mut then) = (Vec::new(), Vec::new());
         for uid in self.runs_of(key, all) {
-            let Some(run) = self.runs.get_mut(&uid) else {
-                continue;
-            };
-            let waits = run.writing || run.not_before.is_some_and(|at| at > view.now);
-            if waits || run.outcome.is_some() || said >= SAY_AT_ONCE {
-                continue;
+            let run = self.runs.get(&uid);
+            match run.and_then(|run| word(run, &blocked, view.now)) {
+                Some(_) if run.is_some_and(|run| run.said.is_none()) => first.push(uid),
+                Some(_) => then.push(uid),
+                None => {}
             }
-            let (reason, message, since) = match (run.stage, run.started) {
-                (Stage::Binding(_), _) | (Stage::Bound(_), None) => continue,
-                (Stage::Bound(_), Some(started)) => {
-                    (ExecutionReason::Running, "the command runs", started)
-                }
-                // What it says of the attempt that failed, the next one is judged by.
-                (Stage::Waiting, _) if run::is_retrying(&run.status) => continue,
-                (Stage::Waiting, _) => {
-                    (ExecutionReason::Queued, blocked.message.as_str(), run.since)
-                }
-            };
+            if first.len() > most {
+                break;
+            }
+        }
+        first.append(&mut then);
+        let more = first.len() > most;
+        first.truncate(most);
+        let said = first.into_iter().filter_map(|uid| {
+            let run = self.runs.get_mut(&uid)?;
+            let (reason, message) = word(run, &blocked, view.now)?;
+            let status = status::open(run, reason, message, view.now);
             let why = match run.stage {
                 Stage::Waiting => blocked.reason,
                 Stage::Binding(_) | Stage::Bound(_) => reason,
             };
-            // Words that change from one try to the next are no news.
-            let fresh = |(said, at)| said == why && at + SAY_AGAIN > view.now;
-            if since + SAY_AFTER > view.now
-                || says(run, reason, message)
-                || run.said.is_some_and(fresh)
-            {
-                continue;
-            }
             run.said = Some((why, view.now));
-            let status = status::open(run, reason, message, view.now);
             run.writing = true;
-            said += 1;
-            acts.push(write(run, status, Purpose::Say));
-        }
+            Some(write(run, status, Purpose::Say))
+        });
+        (said.collect(), more)
     }
 
     /// Writes the status of the Integration, if there is news.
@@ -227,6 +238,7 @@ const fn why_shut(
     match (reason, unmet) {
         (ExecutionReason::TenantSuspended, _) => IntegrationReason::Suspended,
         (ExecutionReason::IsolationUnverified, _) => IntegrationReason::IsolationUnverified,
+        (ExecutionReason::Rejected, Some(Unmet::Misfit(_))) => IntegrationReason::InvalidSpec,
         (ExecutionReason::Rejected, Some(Unmet::Beyond(_))) => {
             IntegrationReason::EgressBeyondCeiling
         }
@@ -242,6 +254,34 @@ const fn why_cold(reason: ExecutionReason) -> IntegrationReason {
         ExecutionReason::SandboxUnproven => IntegrationReason::SandboxUnproven,
         _ => IntegrationReason::Blocked,
     }
+}
+
+/// What is to be said of an Execution now, if anything is.
+fn word<'a>(run: &Run, blocked: &'a Outcome, now: Timestamp) -> Option<(ExecutionReason, &'a str)> {
+    if run.writing || run.outcome.is_some() || run.not_before.is_some_and(|at| at > now) {
+        return None;
+    }
+    let (why, reason, message, since) = match (run.stage, run.started) {
+        (Stage::Binding(_), _) | (Stage::Bound(_), None) => return None,
+        (Stage::Bound(_), Some(started)) => {
+            let reason = ExecutionReason::Running;
+            (reason, reason, "the command runs", started)
+        }
+        // What it says of the attempt that failed, the next one is judged by.
+        (Stage::Waiting, _) if run::is_retrying(&run.status) => return None,
+        (Stage::Waiting, _) => {
+            let reason = ExecutionReason::Queued;
+            (blocked.reason, reason, blocked.message.as_str(), run.since)
+        }
+    };
+    // Words that change from one try to the next are no news.
+    let pause = |said: Timestamp| {
+        let waited = Duration::try_from(said.duration_since(since)).unwrap_or_default();
+        waited.max(SAY_AGAIN)
+    };
+    let fresh = |(said, at): (ExecutionReason, Timestamp)| said == why && at + pause(at) > now;
+    let silent = since + SAY_AFTER > now || run.said.is_some_and(fresh);
+    (!silent && !says(run, reason, message)).then_some((reason, message))
 }
 
 /// Whether its status says so already.

@@ -57,8 +57,9 @@ impl Book {
         {
             self.to_close.hold(key);
         }
-        if ticked {
-            self.say(key, view, acts);
+        let any = |line: &Line| !line.live.is_empty() || !line.waiting.is_empty();
+        if ticked && self.lines.get(key).is_some_and(any) {
+            self.to_tell.hold(key);
         }
         self.look_at_schedule(key, view.now);
         self.say_of_line(key, view, acts);
@@ -106,7 +107,9 @@ impl Book {
                 continue;
             };
             let sandbox = self.sandboxes.get(&pod);
-            let untold = sandbox.and_then(|sandbox| self.never_told(run, sandbox, now));
+            let untold = sandbox.and_then(|sandbox| {
+                taken(run, sandbox).or_else(|| self.never_told(run, sandbox, now))
+            });
             let begun = run.started.or(run.status.times.claimed).unwrap_or(now);
             let late = most.is_some_and(|most| begun + most < now);
             let overtime = late.then(|| {
@@ -330,7 +333,9 @@ impl Book {
         let (status, purpose) = if retry {
             (status::retrying(run, &outcome, view.now), Purpose::Retry)
         } else {
-            (status::ended(run, &outcome, view.now), Purpose::Finish)
+            let pod = run.stage.pod().and_then(|pod| self.sandboxes.get(&pod));
+            let pod = pod.map(|sandbox| &sandbox.pod);
+            (status::ended(run, &outcome, pod, view.now), Purpose::Finish)
         };
         run.writing = true;
         Some(write(run, status, purpose))
@@ -340,6 +345,14 @@ impl Book {
 /// How long a sandbox may be silent before it counts for nothing any more.
 pub(super) const fn patience(fenced: bool) -> Duration {
     if fenced { FENCED } else { SILENCE }
+}
+
+/// What became of a run whose sandbox was another's already.
+fn taken(run: &Run, sandbox: &Sandbox) -> Option<Outcome> {
+    sandbox.claimed.filter(|holder| *holder != run.uid)?;
+    let message = "its sandbox was another Execution's already; nothing of this one was started";
+    let reason = ExecutionReason::StartDeadlineExceeded;
+    Some(Outcome::new(reason, message))
 }
 
 /// What became of a run of which its sandbox will say nothing any more.

@@ -19,6 +19,8 @@ use crate::world::facts::Uid;
 
 /// How long a sandbox that nobody has may be without a session.
 const UNHEARD: Duration = Duration::from_mins(1);
+/// Removals under way at once, over all tenants: a new release outdates every sandbox there is.
+const REMOVING: usize = 16;
 /// The longest pause between two sandboxes that do not come about.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -51,7 +53,9 @@ impl Book {
             let Some(sandbox) = self.sandboxes.get(&uid) else {
                 continue;
             };
-            if sandbox.removing || sandbox.pod.deleting && sandbox.pod.end.is_none() {
+            let kept = sandbox.kept.is_some_and(|(until, _)| until > view.now);
+            let goes = sandbox.removing || sandbox.pod.deleting && sandbox.pod.end.is_none();
+            if kept || goes {
                 continue;
             }
             if rests
@@ -71,6 +75,10 @@ impl Book {
             let spared = spare > 0 || doubted || sandbox.proof == Proof::Pending || !up;
             let (broken, name) = (trouble_of(sandbox, free), sandbox.pod.key.clone());
             if due || broken.is_some() || free && !spared {
+                if self.sweeping >= REMOVING {
+                    self.held.insert(key.clone());
+                    return;
+                }
                 if let Some(trouble) = broken {
                     self.none_came(key, trouble, view.now);
                 }
@@ -94,14 +102,14 @@ impl Book {
             return 0;
         };
         sandbox.removing = true;
+        self.sweeping += 1;
         self.sandboxes
             .get(&uid)
             .map_or(0, |one| u32::from(self.is_adrift(one)))
     }
 
     /// Whether a sandbox may be at work for an Execution that is not there any more. It is not known
-    /// of one that is on its way out, and has not been heard since this process leads or was put
-    /// away by it.
+    /// of one that has not been heard since this process leads, nor of one that it has put away.
     fn is_adrift(&self, sandbox: &Sandbox) -> bool {
         if sandbox.pod.end.is_some() {
             return false;
@@ -111,16 +119,21 @@ impl Book {
         if let Some(run) = sandbox.claimed.or(given) {
             return !self.runs.contains_key(&run) && !self.ended.contains_key(&run);
         }
-        let unknown = sandbox.removing || sandbox.heard <= self.led;
-        sandbox.pod.deleting && seat.is_none() && unknown
+        let put_away = sandbox.removing && sandbox.pod.deleting;
+        seat.is_none() && (put_away || self.is_unheard(sandbox))
     }
 
-    /// The same of one that goes, for as long as it counts: where nothing is heard of it, as long
-    /// as of one whose Execution is there.
+    /// Whether nobody knows yet what a sandbox does that was there before this process led.
+    fn is_unheard(&self, sandbox: &Sandbox) -> bool {
+        sandbox.seat.is_none() && sandbox.heard <= self.led
+    }
+
+    /// The same of one that goes, or of which nothing is known yet, for as long as it counts: where
+    /// nothing is heard of it, as long as of one whose Execution is there.
     pub(super) fn lingers(&self, sandbox: &Sandbox, now: Timestamp) -> bool {
         let patience = patience(sandbox.is_fenced());
         let counts = sandbox.seat.is_some() || sandbox.heard + patience >= now;
-        let goes = sandbox.removing || sandbox.pod.deleting;
+        let goes = sandbox.removing || sandbox.pod.deleting || self.is_unheard(sandbox);
         goes && counts && self.is_adrift(sandbox)
     }
 

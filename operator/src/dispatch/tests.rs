@@ -3,14 +3,19 @@
 mod crashes;
 mod decoys;
 mod demand;
+mod digest;
 mod drills;
 mod egress;
 mod handover;
 mod history;
+mod misfit;
 mod output;
 mod schedules;
 mod sim;
+mod size;
+mod terms;
 mod trouble;
+mod words;
 
 use contract::{
     Inside, Limit, SeenRuntime, Strays,
@@ -187,28 +192,6 @@ fn a_proof_that_is_old_counts_for_nothing() {
 }
 
 #[test]
-fn what_waits_says_for_what_within_seconds() {
-    let mut sim = Sim::new();
-    sim.execution(NAMESPACE, "orphan", &json!({"integration": "nowhere"}));
-    sim.integration(NAMESPACE, "hello", &json!({}));
-    sim.refuse_pods = Some("pods \"x\" is forbidden: exceeded quota: cloister-limits");
-    sim.execution(NAMESPACE, "poor", &json!({}));
-    assert!(sim.pass(5));
-    assert!(
-        sim.message("orphan")
-            .contains("there is no Integration nowhere here")
-    );
-    assert!(
-        sim.message("poor").contains("exceeded quota"),
-        "{}",
-        sim.message("poor")
-    );
-    assert!(sim.pass(300));
-    assert_eq!(sim.reason("orphan"), "Rejected");
-    assert_eq!(sim.reason("poor"), "QuotaExceeded");
-}
-
-#[test]
 fn an_input_that_is_not_json_is_rejected() {
     let mut sim = warm(1);
     sim.execution(NAMESPACE, "one", &json!({"input": "{"}));
@@ -351,17 +334,6 @@ fn policies_skip_and_replace_do_what_they_say() {
         (&*sim.reason("a"), &*sim.reason("c")),
         ("Canceled", "Running")
     );
-}
-
-#[test]
-fn what_has_ended_goes_after_its_time() {
-    let mut sim = warm(0);
-    sim.integration(NAMESPACE, "hello", &json!({"ttl": "60s"}));
-    sim.execution(NAMESPACE, "one", &json!({}));
-    assert!(sim.pass(59));
-    assert!(sim.executions.contains_key("one"));
-    assert!(sim.pass(3));
-    assert!(sim.executions.is_empty());
 }
 
 #[test]

@@ -73,6 +73,53 @@ fn what_may_still_run_counts_though_its_execution_is_deleted() {
 }
 
 #[test]
+fn what_may_still_run_counts_though_its_execution_is_deleted_while_nobody_leads() {
+    let (mut sim, name) = taken_over(&json!({"warm": {"min": 2}}));
+    assert!(sim.settle() && sim.pass(5));
+    assert_eq!(sim.boxes.len(), 3, "two stand ready beside it");
+    sim.delete("runs");
+    sim.restart();
+    sim.silence(&name);
+    assert!(sim.pass(5));
+    assert_eq!(sim.reason("waits"), "Queued");
+    assert_eq!(sim.most_live, 1);
+    // Not for longer than another one that nothing is heard of.
+    assert!(sim.pass(30));
+    assert_eq!(sim.reason("waits"), "Running");
+}
+
+#[test]
+fn of_two_that_were_given_the_same_sandbox_the_first_one_keeps_it() {
+    for restarts in [false, true] {
+        let mut sim = warm(1);
+        sim.command = Command::Waits;
+        sim.execution(NAMESPACE, "one", &json!({}));
+        assert!(sim.settle() && sim.pass(3));
+        // As a leader would write it that had not seen that.
+        let later = sim.now.to_string();
+        let status = &sim.executions["one"]["status"];
+        let sandbox = status["sandbox"].clone();
+        sim.execution(NAMESPACE, "two", &json!({}));
+        let two = sim.executions.get_mut("two").unwrap();
+        two["status"] = json!({"attempt": 1, "sandbox": sandbox, "times": {"claimed": later}});
+        sim.annotate("two");
+        sim.tell("two");
+        if restarts {
+            sim.restart();
+        }
+        assert!(sim.settle() && sim.pass(3));
+        let message = sim.message("two");
+        assert!(message.contains("nothing of this one"), "{message}");
+        assert_eq!(sim.reason("one"), "Running");
+        let name = at_work(&sim);
+        sim.end(&name, Cause::Completed, Exit::Code(0));
+        assert!(sim.settle());
+        assert_eq!(sim.reason("one"), "Completed");
+        assert_eq!(sim.started.values().sum::<u32>(), 1);
+    }
+}
+
+#[test]
 fn what_was_deleted_on_a_node_that_is_lost_counts_no_longer_than_another() {
     for (retries, seconds) in [(0, 28), (1, 38)] {
         let (mut sim, name) = taken_over(&json!({"retries": retries}));

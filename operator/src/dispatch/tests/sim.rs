@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use self::boxes::{Box_, cluster, refused};
 use crate::{
     dispatch::{
-        act::{Act, Receipt},
+        act::{Act, Purpose, Receipt},
         book::Book,
         line::Key,
         pod::Workshop,
@@ -42,6 +42,8 @@ pub const NAMESPACE: &str = "tenant-acme";
 pub enum Command {
     /// Ends at once, with this code.
     Exits(u8),
+    /// Fails at the first attempt, and ends well at the next.
+    FailsFirst,
     /// Goes on until it is asked to end.
     Waits,
 }
@@ -98,7 +100,8 @@ pub struct Sim {
     pub dark: Option<&'static str>,
     /// What the API server says to an Execution that is due.
     pub refuse_executions: Option<&'static str>,
-    /// What the API server does not do: `Line`, a status of an Integration, or `Forget`.
+    /// What the API server does not do: `Line`, a status of an Integration; `Say`, one of an
+    /// Execution; `Remove` a sandbox; or `Forget`.
     pub refuse: Option<&'static str>,
     /// Times for which schedules created an Execution.
     pub created: Vec<String>,
@@ -178,7 +181,7 @@ impl Sim {
         self.book.tenant(&tenant);
     }
 
-    fn tenant_like(&self, name: &str, verified: &str) -> Tenant {
+    pub fn tenant_like(&self, name: &str, verified: &str) -> Tenant {
         serde_json::from_value(json!({
             "apiVersion": "cloister.dev/v1alpha1", "kind": "Tenant",
             "metadata": {"name": name, "uid": uid(name), "generation": 1},
@@ -470,8 +473,12 @@ impl Sim {
                 purpose,
             } => {
                 self.writes.push(format!("{purpose:?} {}", key.name));
-                let result = self.write_or_lose(&key, version, &json!(status));
-                if purpose == crate::dispatch::act::Purpose::Bind && result.is_ok() {
+                let result = if self.refuse == Some("Say") && purpose == Purpose::Say {
+                    Err(refused(409, "Conflict", "it has changed"))
+                } else {
+                    self.write_or_lose(&key, version, &json!(status))
+                };
+                if purpose == Purpose::Bind && result.is_ok() {
                     self.bound.push(key.name.to_string());
                 }
                 Receipt::Status {
@@ -490,18 +497,10 @@ impl Sim {
                 let result = self.make(&pod).map(Box::new);
                 Receipt::Make { line, result }
             }
-            Act::Remove { key, pod, grace } => {
-                self.writes.push("Remove".to_owned());
-                if self.slow_kubelet && grace > 0 {
-                    self.mark(&key.name);
-                } else if !self.slow_ends && self.pods.contains_key(&*key.name) {
-                    self.lose_pod(&key.name);
-                }
-                Receipt::Remove {
-                    pod,
-                    result: Ok(()),
-                }
-            }
+            Act::Remove { key, pod, grace } => Receipt::Remove {
+                pod,
+                result: self.remove(&key, grace),
+            },
             Act::Create {
                 line,
                 uid,
@@ -518,6 +517,19 @@ impl Sim {
                 Receipt::Forget { run, result }
             }
         }
+    }
+
+    fn remove(&mut self, key: &Key, grace: u32) -> Result<(), Error> {
+        self.writes.push("Remove".to_owned());
+        if self.refuse == Some("Remove") {
+            return Err(refused(503, "ServiceUnavailable", "not now"));
+        }
+        if self.slow_kubelet && grace > 0 {
+            self.mark(&key.name);
+        } else if !self.slow_ends && self.pods.contains_key(&*key.name) {
+            self.lose_pod(&key.name);
+        }
+        Ok(())
     }
 
     /// A pod is asked to go.

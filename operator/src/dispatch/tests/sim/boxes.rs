@@ -29,6 +29,8 @@ pub struct Box_ {
     pub orders: Option<UnboundedReceiver<Order>>,
     pub given: Option<Attempt>,
     pub report: Option<Vec<u8>>,
+    /// When its command began.
+    pub started: Option<Timestamp>,
     /// What of itself it finds not to be as it must be.
     pub fault: Option<fn(&mut Inside)>,
     pub welcomed: bool,
@@ -153,7 +155,12 @@ impl Sim {
                         self.book.said(uid, session, said, self.now);
                     }
                     (Some(run), None) => {
-                        let said = report::Kind::Started(Started { run: Some(run) });
+                        let since = sandbox.started.unwrap();
+                        let age = self.now.duration_since(since).as_millis();
+                        let said = report::Kind::Started(Started {
+                            run: Some(run),
+                            age_ms: u32::try_from(age).unwrap(),
+                        });
                         self.book.said(uid, session, said, self.now);
                     }
                     (None, _) => self.show_last(name),
@@ -164,12 +171,20 @@ impl Sim {
                     return;
                 }
                 let run = assign.run.unwrap();
-                sandbox.given = Some(run.clone());
+                let ends = match self.command {
+                    Command::Exits(code) => Some(code),
+                    Command::FailsFirst => Some(u8::from(run.attempt == 1)),
+                    Command::Waits => None,
+                };
+                (sandbox.given, sandbox.started) = (Some(run.clone()), Some(self.now));
                 *self.started.entry(run.execution.clone()).or_default() += 1;
-                let said = report::Kind::Started(Started { run: Some(run) });
+                let said = report::Kind::Started(Started {
+                    run: Some(run),
+                    age_ms: 0,
+                });
                 self.count();
                 self.book.said(uid, session, said, self.now);
-                if let Command::Exits(code) = self.command {
+                if let Some(code) = ends {
                     self.end(name, Cause::Completed, Exit::Code(code));
                 }
             }
@@ -279,6 +294,7 @@ impl Sim {
             orders: None,
             given: None,
             report: None,
+            started: None,
             fault: self.fault,
             welcomed: false,
             heard: None,
