@@ -3,20 +3,13 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::{Value, json};
-use tests::live::{Live, must, pause, said, text, until};
+use tests::live::{
+    Live,
+    executions::{between, time},
+    pause, said, text, until,
+};
 
 const LIMIT: Duration = Duration::from_mins(1);
-
-fn time(object: &Value, name: &str) -> jiff::Timestamp {
-    must(text(object, &format!("/status/times/{name}")).parse(), name)
-}
-
-/// Milliseconds from one time of an Execution to another.
-fn between(object: &Value, from: &str, to: &str) -> f64 {
-    (time(object, to) - time(object, from))
-        .total(jiff::Unit::Millisecond)
-        .unwrap_or_default()
-}
 
 #[tokio::test]
 async fn a_warm_sandbox_is_used_once_and_replaced() {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tests::live::{Live, pods::targets_of, text, until};
+use tests::live::{Live, text, until};
 
 const UP: Duration = Duration::from_mins(2);
 
@@ -53,16 +53,10 @@ async fn it_reaches_what_its_list_opens_and_nothing_else() {
         let ceiling = json!({"isolation":
             {"egressCeiling": [{"cidr": "203.0.113.0/24", "ports": ports}]}});
         let tenant = live.proven("reach", &ceiling).await;
-        let object = live.tenant(&tenant).await;
-        let shut = targets_of(&object).into_iter();
-        let shut = shut.filter(|target| target["expect"] == "Blocked");
-        let shut: Vec<String> = shut.map(|target| text(&target, "/address")).collect();
-        let shut: Vec<&str> = shut
-            .iter()
-            .map(String::as_str)
-            // A probe's address outside is the one that this list opens.
-            .filter(|address| !address.starts_with('$') && *address != LISTED)
-            .collect();
+        let shut = live.shut_to(&tenant).await;
+        // A probe's address outside is the one that this list opens.
+        let shut = shut.iter().filter(|address| *address != LISTED);
+        let shut: Vec<&str> = shut.map(String::as_str).collect();
         assert!(shut.len() > 5, "{shut:?}");
         let arguments = [&["guard", LISTED, ANOTHER_PORT][..], &shut].concat();
         let egress =

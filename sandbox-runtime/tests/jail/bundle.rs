@@ -84,26 +84,20 @@ impl Bundle {
         Self { directory, config }
     }
 
-    /// Has the runtime run it, once the config is written; nothing, with the reason printed, where
-    /// there is no such runtime.
-    pub fn run(&self, runtime: &str) -> Option<Command> {
-        let mut command = self.runtime(runtime)?;
+    /// Has the runtime run it, once the config is written.
+    pub fn run(&self, runtime: &str) -> Command {
+        let mut command = self.runtime(runtime);
         // Now and never again: gVisor reads it several times until the container runs.
         fs::write(self.directory.join("config.json"), self.config.to_string()).unwrap();
         command.args(["run", "--bundle"]).arg(&self.directory);
         command.arg(self.id());
-        Some(command)
+        command
     }
 
-    /// The runtime, told where it keeps what it knows of its containers; nothing, with the reason
-    /// printed, where there is no such runtime.
-    pub fn runtime(&self, runtime: &str) -> Option<Command> {
-        let Some(program) = find(runtime) else {
-            println!("not shown here: no {runtime} on this machine");
-            return None;
-        };
+    /// The runtime, told where it keeps what it knows of its containers.
+    pub fn runtime(&self, runtime: &str) -> Command {
         let mut command = Command::new("timeout");
-        command.args(["--kill-after=1", "120"]).arg(program);
+        command.args(["--kill-after=1", "120"]).arg(find(runtime));
         command
             .arg("--root")
             .arg(self.directory.join(format!("state-{runtime}")));
@@ -115,7 +109,7 @@ impl Bundle {
                 .env("GODEBUG", "updatemaxprocs=0")
                 .env("GOMAXPROCS", "2");
         }
-        Some(command)
+        command
     }
 
     /// What it is called.

@@ -1,5 +1,5 @@
-//! The same binary under gVisor's kernel, where one is to be had: `runsc` on the `PATH`, or
-//! where the project's own cluster keeps the one that it built.
+//! The same binary under gVisor's kernel: `runsc` on the `PATH`, or where the project's own cluster
+//! keeps the one that it built.
 
 use std::os::unix::fs::chown;
 use std::process::Command;
@@ -22,12 +22,8 @@ const LACKING: [&str; 7] = [
 ];
 
 /// `runsc do`: one command as process 1 of a sandbox on this machine's files, without network
-/// and outside cgroups. `None`, with the reason printed, where there is no `runsc`.
-fn runsc(run: &Run) -> Option<Command> {
-    let Some(program) = find("runsc") else {
-        println!("not shown here: no runsc on this machine");
-        return None;
-    };
+/// and outside cgroups.
+fn runsc(run: &Run) -> Command {
     let mut command = Command::new("timeout");
     // See `Bundle::runtime`.
     command
@@ -35,12 +31,12 @@ fn runsc(run: &Run) -> Option<Command> {
         .env("GOMAXPROCS", "2");
     command
         .args(["--kill-after=1", "60"])
-        .arg(program)
+        .arg(find("runsc"))
         .arg("--root")
         .arg(run.directory.join("runsc"))
         .args(["--network=none", "--ignore-cgroups", "--platform=systrap"])
         .args(["do", "--force-overlay=false"]);
-    Some(command)
+    command
 }
 
 /// `runsc do` stays root, who inside the jail may no more than any owner.
@@ -53,22 +49,22 @@ fn gvisor(mut run: Run) -> Run {
 }
 
 /// Runs a contract to its end in gVisor.
-fn go(run: &Run) -> Option<Done> {
-    let mut command = runsc(run)?;
+fn go(run: &Run) -> Done {
+    let mut command = runsc(run);
     command.args(run.jailed().get_args().skip_while(|word| {
         let program = run.path("bin/cloister-sandbox");
         word.to_str() != Some(program.as_str())
     }));
-    Some(run.finish(&mut command))
+    run.finish(&mut command)
 }
 
 #[test]
 fn every_denied_call_fails_in_gvisor_too() {
     let run = gvisor(Run::inside(&["calls"]));
-    let Some(done) = go(&run) else { return };
+    let done = go(&run);
     let inside = done.json();
     let program = run.path("bin/probe-inside");
-    let bare = runsc(&run).unwrap().arg(program).arg("calls").output();
+    let bare = runsc(&run).arg(program).arg("calls").output();
     let outside: serde_json::Value = serde_json::from_slice(&bare.unwrap().stdout).unwrap();
     let rules = policy::policy().unwrap().rules;
     for (name, error) in inside.as_object().unwrap() {
@@ -92,7 +88,7 @@ fn a_run_in_gvisor_ends_as_anywhere() {
     ));
     run.contract["input"] = json!({ "text": "given", "file": run.path("work/input") });
     run.contract["result"] = json!(run.path("work/result"));
-    let Some(done) = go(&run) else { return };
+    let done = go(&run);
     let ending = done.ending();
     assert_eq!(
         (ending.exit, ending.cause),
@@ -109,7 +105,7 @@ fn a_timeout_in_gvisor_ends_daemons() {
         "trap '' TERM; setsid sh -c 'trap \"\" TERM; sleep 60 & sleep 60' & sleep 60; sleep 60",
     ));
     run.contract["time"] = json!({ "limitMs": 1000, "graceMs": 200 });
-    let Some(done) = go(&run) else { return };
+    let done = go(&run);
     let ending = done.ending();
     assert_eq!(
         (ending.exit, ending.cause),
@@ -120,15 +116,15 @@ fn a_timeout_in_gvisor_ends_daemons() {
 
 #[test]
 fn the_supervisors_memory_is_out_of_reach_in_gvisor() {
-    // Not so its environment and the names of its descriptors: gVisor shows them to the same
-    // user whatever PR_SET_DUMPABLE says. Nothing secret may ever be in either.
+    // Not so its environment and its descriptors: gVisor shows and opens them to the same user
+    // whatever PR_SET_DUMPABLE says. Nothing secret may ever be in either.
     let run = gvisor(Run::inside(&[
         "read",
         "/proc/1/mem",
         "/proc/1/cwd/x",
         "/etc/passwd",
     ]));
-    let Some(done) = go(&run) else { return };
+    let done = go(&run);
     let verdicts = done.json();
     for path in ["/proc/1/mem", "/proc/1/cwd/x"] {
         let verdict = verdicts[path].as_str().unwrap();
@@ -151,7 +147,7 @@ fn what_gvisor_cannot_keep_is_refused() {
     ] {
         let mut run = gvisor(Run::shell("true"));
         run.contract[field] = value;
-        let Some(done) = go(&run) else { return };
+        let done = go(&run);
         let refusal = done.refusal();
         assert_eq!(refusal.reason, RefusalReason::NotEnforceable);
         assert!(refusal.message.contains(expected), "{}", refusal.message);

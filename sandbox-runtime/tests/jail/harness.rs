@@ -216,15 +216,25 @@ impl Done {
     }
 }
 
-/// A container runtime: on the `PATH`, or where the project's own cluster keeps what it built.
-pub fn find(runtime: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    let built = PathBuf::from(std::env::var_os("HOME")?).join(".cache/cloister/bin");
+/// A container runtime: on the `PATH`, or where the project's own cluster keeps what it built. That
+/// there is none is a failure: `make test-jail` builds it before.
+pub fn find(runtime: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let built = cache().join("cloister/bin");
     let built = fs::read_dir(built).into_iter().flatten().flatten();
     let places = std::env::split_paths(&path).chain(built.map(|entry| entry.path()));
-    places
-        .map(|place| place.join(runtime))
+    let mut programs = places.map(|place| place.join(runtime));
+    programs
         .find(|program| program.is_file())
+        .unwrap_or_else(|| panic!("no {runtime} on this machine; `make test-jail` builds it"))
+}
+
+/// As the Makefile and the cluster tool have it.
+fn cache() -> PathBuf {
+    let told = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    told.filter(|path| path.is_absolute())
+        .or_else(|| Some(std::env::home_dir()?.join(".cache")))
+        .unwrap_or_default()
 }
 
 /// Asks until there is an answer, a minute at most.

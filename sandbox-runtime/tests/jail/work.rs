@@ -88,15 +88,15 @@ impl Setup {
         target.unwrap()["address"] = json!(address);
     }
 
-    /// Nothing, with the reason printed, where there is no such runtime.
-    fn start(self) -> Option<Worker> {
-        let mut worker = self.wait()?;
+    /// Started, and let go.
+    fn start(self) -> Worker {
+        let mut worker = self.wait();
         worker.go();
-        Some(worker)
+        worker
     }
 
     /// The same, but that the supervisor waits for [`Worker::go`].
-    fn wait(mut self) -> Option<Worker> {
+    fn wait(mut self) -> Worker {
         // The canary is beside the jail: a child of process 1, which becomes the supervisor.
         let script = format!(
             "read _; {SUPERVISOR} canary --listen 127.0.0.1:7001 --role canary > /dev/null & \
@@ -104,18 +104,18 @@ impl Setup {
         );
         let config = self.config.to_string();
         self.bundle.config["process"]["args"] = json!(["/bin/sh", "-c", script, "sh", config]);
-        let mut command = self.bundle.run(self.runtime)?;
+        let mut command = self.bundle.run(self.runtime);
         let child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        Some(Worker {
+        Worker {
             bundle: self.bundle,
             runtime: self.runtime,
             child,
-        })
+        }
     }
 }
 
@@ -179,7 +179,7 @@ impl Worker {
 
     /// The runtime, for this container.
     fn runtime(&self, words: &[&str]) -> Command {
-        let mut command = self.bundle.runtime(self.runtime).unwrap();
+        let mut command = self.bundle.runtime(self.runtime);
         command.args(words);
         command
     }
@@ -286,9 +286,7 @@ impl Ended {
 #[test]
 fn it_is_proven_runs_is_ready_and_ends_when_it_is_asked_to() {
     for runtime in ["runc", "runsc"] {
-        let Some(mut worker) = Setup::new(runtime, AGENT).start() else {
-            continue;
-        };
+        let mut worker = Setup::new(runtime, AGENT).start();
         worker.wait_until_ready();
         // Longer than a proof is good for: others were made.
         thread::sleep(Duration::from_secs(6));
@@ -308,9 +306,7 @@ fn it_is_proven_runs_is_ready_and_ends_when_it_is_asked_to() {
 #[test]
 fn it_does_so_in_a_user_namespace_of_its_own() {
     let setup = Setup::hardened(AGENT).with_own_users(1_000_000);
-    let Some(mut worker) = setup.start() else {
-        return;
-    };
+    let mut worker = setup.start();
     worker.wait_until_ready();
     worker.terminate();
     assert_eq!(worker.end().code, Some(5));
@@ -346,9 +342,7 @@ fn nothing_runs_where_the_proof_is_broken() {
         for (message, break_it) in &broken {
             let mut setup = Setup::new(runtime, AGENT);
             break_it(&mut setup);
-            let Some(mut worker) = setup.start() else {
-                continue;
-            };
+            let mut worker = setup.start();
             worker.end().never_ran(EXIT_BROKEN, message);
         }
     }
@@ -360,9 +354,7 @@ fn nothing_runs_in_doubt_and_it_says_so_and_goes_on_looking() {
         let mut setup = Setup::new(runtime, AGENT);
         // A decoy that nobody knows where to find is no silence.
         setup.target("OtherTenant", "nowhere.test:7003");
-        let Some(mut worker) = setup.start() else {
-            continue;
-        };
+        let mut worker = setup.start();
         let begin = Instant::now();
         let line = loop {
             let (is_ready, line) = worker.ready();
@@ -394,9 +386,7 @@ fn nothing_runs_in_doubt_and_it_says_so_and_goes_on_looking() {
 fn a_policy_that_is_late_is_waited_for() {
     let mut setup = Setup::hardened(AGENT);
     setup.config["settleMs"] = json!(20_000);
-    let Some(mut worker) = setup.wait() else {
-        return;
-    };
+    let mut worker = setup.wait();
     worker.kubelet("add");
     worker.go();
     eventually(|| worker.ready().1.contains("check Kubelet").then_some(()));
@@ -413,9 +403,7 @@ fn a_policy_that_is_late_is_waited_for() {
 
 #[test]
 fn a_proof_that_breaks_unreadies_it_at_once_and_then_ends_it() {
-    let Some(mut worker) = Setup::hardened(AGENT).start() else {
-        return;
-    };
+    let mut worker = Setup::hardened(AGENT).start();
     worker.wait_until_ready();
     worker.kubelet("add");
     let begin = Instant::now();
@@ -435,9 +423,7 @@ fn a_proof_that_breaks_unreadies_it_at_once_and_then_ends_it() {
 #[test]
 fn a_command_that_does_not_heed_a_broken_proof_is_killed_after_its_grace() {
     let script = "trap '' TERM INT; echo up; while :; do sleep 0.05; done";
-    let Some(mut worker) = Setup::hardened(script).start() else {
-        return;
-    };
+    let mut worker = Setup::hardened(script).start();
     worker.wait_until_ready();
     worker.kubelet("add");
     let ended = worker.end();
@@ -463,9 +449,7 @@ const FORGER: &str = "trap '' TERM INT
 
 #[test]
 fn a_command_can_neither_forge_nor_block() {
-    let Some(mut worker) = Setup::hardened(FORGER).start() else {
-        return;
-    };
+    let mut worker = Setup::hardened(FORGER).start();
     worker.wait_until_ready();
     thread::sleep(Duration::from_secs(2));
     assert!(worker.ready().0, "nor block");
@@ -493,9 +477,7 @@ fn nor_by_taking_every_process_that_it_may_have() {
     let script = "/probe-inside processes 1000; exec sleep 60";
     let mut setup = Setup::hardened(script).with_own_users(2_000_000);
     setup.config["run"]["limits"]["processes"] = json!(512);
-    let Some(mut worker) = setup.start() else {
-        return;
-    };
+    let mut worker = setup.start();
     worker.wait_until_ready();
     // Longer than a proof is good for: it looks on.
     thread::sleep(Duration::from_secs(6));
@@ -515,9 +497,7 @@ fn nor_by_taking_every_process_that_it_may_have() {
 
 #[test]
 fn nor_under_gvisor_where_no_landlock_is_in_the_way() {
-    let Some(mut worker) = Setup::new("runsc", FORGER).start() else {
-        return;
-    };
+    let mut worker = Setup::new("runsc", FORGER).start();
     worker.wait_until_ready();
     thread::sleep(Duration::from_secs(3));
     assert!(worker.ready().0, "nor block");
@@ -543,9 +523,7 @@ fn the_commands_own_end_is_the_pods_and_orphans_do_not_outlive_it() {
         ),
     ] {
         let script = format!("{orphans}{script}");
-        let Some(mut worker) = Setup::hardened(&script).start() else {
-            return;
-        };
+        let mut worker = Setup::hardened(&script).start();
         let begin = Instant::now();
         let ended = worker.end();
         assert!(begin.elapsed() < Duration::from_secs(20));
@@ -560,9 +538,7 @@ fn the_commands_own_end_is_the_pods_and_orphans_do_not_outlive_it() {
 #[test]
 fn orphans_are_reaped_while_it_runs() {
     let script = "for _ in 1 2 3 4 5 6 7 8; do (sleep 0.1 &); done; sleep 60";
-    let Some(mut worker) = Setup::hardened(script).start() else {
-        return;
-    };
+    let mut worker = Setup::hardened(script).start();
     worker.wait_until_ready();
     let pid = worker.supervisor();
     thread::sleep(Duration::from_secs(1));
@@ -594,9 +570,7 @@ fn what_cannot_be_done_is_refused_before_anything_is_looked_at() {
     for (message, spoil) in spoilt {
         let mut setup = Setup::hardened(AGENT);
         spoil(&mut setup.config);
-        let Some(mut worker) = setup.start() else {
-            return;
-        };
+        let mut worker = setup.start();
         worker.end().never_ran(EXIT_REFUSED, message);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Live, Said, must, namespace_of, pause, said, text, until};
@@ -21,6 +22,25 @@ pub fn path(tenant: &str, plural: &str) -> String {
 /// Whether an Execution has ended, well or not.
 pub fn is_over(execution: &Value) -> bool {
     matches!(&*said(execution, "Succeeded").status, "True" | "False")
+}
+
+/// A time of an Execution that has it.
+#[track_caller]
+pub fn time(execution: &Value, name: &str) -> Timestamp {
+    let said = text(execution, &format!("/status/times/{name}"));
+    must(said.parse(), &format!("{name} of {execution}"))
+}
+
+/// Whether its command ran, by the word of its sandbox.
+pub fn has_started(execution: &Value) -> bool {
+    !execution["status"]["times"]["started"].is_null()
+}
+
+/// Milliseconds from one time of an Execution to another.
+#[track_caller]
+pub fn between(execution: &Value, from: &str, to: &str) -> f64 {
+    let span = time(execution, to) - time(execution, from);
+    span.total(jiff::Unit::Millisecond).unwrap_or_default()
 }
 
 impl Live {

@@ -1,6 +1,6 @@
 //! Pods that a test runs, and what they see from inside.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use crds::well_known::SANDBOX_SERVICE_ACCOUNT;
 use http::Method;
@@ -11,6 +11,9 @@ use crate::server::{Answer, unique};
 
 /// How long a pod may take to start and to end by itself.
 const START: Duration = Duration::from_mins(1);
+
+/// Where a kubelet listens that does not say.
+const KUBELET: u64 = 10250;
 
 /// Of the request that the probe of this release takes.
 pub const PROBE_VERSION: u32 = 2;
@@ -73,7 +76,8 @@ pub fn pod_path(namespace: &str, name: &str) -> String {
     format!("/api/v1/namespaces/{namespace}/pods/{name}")
 }
 
-/// Everything that a proven tenant's probe dialled, to be dialled by somebody else.
+/// Everything that a proven tenant's probe dialled, for another probe: `$(HOST_IP)` is known to the
+/// arguments of a [`conforming`] pod alone. For commands there is [`Live::shut_to`].
 pub fn targets_of(tenant: &Value) -> Vec<Value> {
     let checks = tenant["status"]["isolation"]["checks"].as_array();
     let dialled = checks.into_iter().flatten();
@@ -93,6 +97,38 @@ pub fn targets_of(tenant: &Value) -> Vec<Value> {
 }
 
 impl Live {
+    /// Where the kubelet of each node listens, at its own address.
+    pub async fn kubelets(&self) -> Vec<String> {
+        let nodes = self.list("/api/v1/nodes").await;
+        let mut all = Vec::new();
+        for node in &nodes {
+            let endpoint = "/status/daemonEndpoints/kubeletEndpoint/Port";
+            let port = node.pointer(endpoint).and_then(Value::as_u64);
+            let addresses = node["status"]["addresses"].as_array().into_iter().flatten();
+            let own = addresses.filter(|one| one["type"] == "InternalIP");
+            for address in own.map(|one| must(text(one, "/address").parse(), "a node's address")) {
+                let port = must(u16::try_from(port.unwrap_or(KUBELET)), "a kubelet's port");
+                all.push(SocketAddr::new(address, port).to_string());
+            }
+        }
+        assert!(!all.is_empty(), "no node says where it is: {nodes:?}");
+        all
+    }
+
+    /// What nobody in this proven tenant may reach, as addresses that a command can dial: whatever
+    /// its probe dialled, and every node's kubelet in place of its own.
+    pub async fn shut_to(&self, tenant: &str) -> Vec<String> {
+        let targets = targets_of(&self.tenant(tenant).await).into_iter();
+        let shut = targets.filter(|one| one["expect"] == "Blocked" && one["check"] != "Kubelet");
+        let mut all: Vec<String> = shut.map(|one| text(&one, "/address")).collect();
+        all.extend(self.kubelets().await);
+        for address in &all {
+            let parsed = address.parse::<SocketAddr>();
+            assert!(parsed.is_ok(), "{address} cannot be dialled: {all:?}");
+        }
+        all
+    }
+
     /// Asks once for a pod to be evicted: a disruption budget that is in the way answers as a
     /// server that has no time, which others wait out.
     pub async fn evict(&self, namespace: &str, name: &str) -> Answer {

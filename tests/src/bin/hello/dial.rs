@@ -50,16 +50,21 @@ pub fn poll(address: &str, seconds: &str) -> ExitCode {
 /// Dials all of them, and says of each whether it can be reached. Rests if that is the first one and
 /// no other.
 pub fn guard(open: &str, shut: &[&str]) -> ExitCode {
-    let reached = |address: &str| {
-        let outcome = dial(address, PATIENCE);
+    let reached = |address: &str, outcome: io::Result<()>| {
         let verdict = outcome
             .as_ref()
             .map_or_else(ToString::to_string, |()| "reached".to_owned());
         println!("{address} {verdict}");
         outcome.is_ok()
     };
-    let through = reached(open);
-    let out = shut.iter().filter(|address| reached(address)).count();
+    if let Some(error) = shut.iter().find_map(|address| parse(address).err()) {
+        eprintln!("{error}");
+        return ExitCode::from(2);
+    }
+    let through = reached(open, dial(open, PATIENCE));
+    let out = shut.iter();
+    let out = out.filter(|address| reached(address, reach(address, PATIENCE)));
+    let out = out.count();
     match (through, out) {
         (true, 0) => {
             println!("as asked");
@@ -71,8 +76,27 @@ pub fn guard(open: &str, shut: &[&str]) -> ExitCode {
     }
 }
 
+/// An address, which has to be one: what nobody can dial would look shut.
+pub fn parse(address: &str) -> io::Result<SocketAddr> {
+    let not = |_| {
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("not an address: {address}"),
+        )
+    };
+    address.parse().map_err(not)
+}
+
+/// Dials as somebody who wants to get through: who says no has been reached, too. What is shut is
+/// silent.
+pub fn reach(address: &str, patience: Duration) -> io::Result<()> {
+    match dial(address, patience) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+        outcome => outcome,
+    }
+}
+
 /// Opens a connection, and closes it.
 pub fn dial(address: &str, patience: Duration) -> io::Result<()> {
-    let address: SocketAddr = address.parse().map_err(io::Error::other)?;
-    TcpStream::connect_timeout(&address, patience).map(drop)
+    TcpStream::connect_timeout(&parse(address)?, patience).map(drop)
 }

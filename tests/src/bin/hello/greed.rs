@@ -3,26 +3,42 @@
 use std::fs::{self, File};
 use std::hint::black_box;
 use std::io::{self, Write as _};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
 
 const MEGABYTE: usize = 1 << 20;
 /// More than any sandbox of a test may have of it; the end of a greed that nobody stops.
 const MOST: usize = 4096;
 
-/// Ends with 0 only if nobody has stopped it.
-pub fn run(what: &str) -> ExitCode {
+/// Ends with 0 only if nobody has stopped it. Whoever is told no asks again, and again, for so many
+/// seconds: long enough for others to feel it.
+pub fn run(what: &str, seconds: &str) -> ExitCode {
+    let Ok(least) = seconds.parse().map(Duration::from_secs) else {
+        eprintln!("not a number of seconds: {seconds}");
+        return ExitCode::from(2);
+    };
+    let begun = Instant::now();
+    let lasts = || begun.elapsed() < least;
     println!("taking {what}");
-    let taken = match what {
-        "memory" => memory(),
-        "processes" => processes(),
-        "disk" => disk(),
-        "files" => files(),
-        "output" => output(),
+    let take = match what {
+        "memory" => {
+            // It is killed for what it takes, and has others be killed before.
+            while lasts() && another("memory").is_ok() {}
+            memory
+        }
+        "processes" => processes,
+        "disk" => disk,
+        "files" => files,
+        "output" => output,
         other => {
             eprintln!("nothing is known of {other}");
             return ExitCode::from(2);
         }
     };
+    let mut taken = take();
+    while taken.is_err() && lasts() {
+        taken = take();
+    }
     match taken {
         Ok(()) => {
             println!("nobody has stopped it");
@@ -33,6 +49,13 @@ pub fn run(what: &str) -> ExitCode {
             ExitCode::from(3)
         }
     }
+}
+
+/// Another one of this kind, to its end.
+fn another(what: &str) -> io::Result<()> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["greedy", what]).stdout(Stdio::null());
+    command.status().map(drop)
 }
 
 fn memory() -> io::Result<()> {

@@ -2,10 +2,14 @@
 
 use std::fs::{self, OpenOptions};
 use std::io;
+use std::ops::Range;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::dial::dial;
+use crate::dial::{parse, reach};
+use rustix::fs::OFlags;
 use rustix::process::{Pid, test_kill_process};
 
 /// How long somebody may take to answer.
@@ -16,27 +20,34 @@ const PATIENCE: Duration = Duration::from_millis(400);
 const HOARDED: [&str; 3] = ["/work/secret", "/tmp/secret", "/dev/shm/secret"];
 
 /// Files of the supervisor, of the node and of Kubernetes.
-const READ: [&str; 9] = [
+const READ: [&str; 8] = [
     "/run/cloister/token",
     "/proc/1/environ",
     "/proc/1/mem",
     "/proc/1/maps",
-    "/proc/1/fd/0",
     "/proc/1/root/run/cloister/token",
     "/var/run/secrets/kubernetes.io/serviceaccount/token",
     "/etc/kubernetes/admin.conf",
     "/proc/kcore",
 ];
 
-/// Places that nobody may write.
-const WRITE: [&str; 6] = [
+/// Places that nobody may write. The last is the kubelet's, which shows what is there as the words of
+/// the container.
+const WRITE: [&str; 7] = [
     "/hello",
     "/new",
     "/cloister/cloister-sandbox",
     "/proc/sys/kernel/core_pattern",
     "/sys/fs/cgroup/cgroup.procs",
     "/dev/mem",
+    "/dev/termination-log",
 ];
+
+/// What process 1 was given, and what it may have opened itself: more numbers than it has.
+const STANDARD: Range<u32> = 0..3;
+const OTHERS: Range<u32> = 3..33;
+/// More than process 1 and its threads have numbers, which are given in turn.
+const THREADS: Range<u32> = 2..65;
 
 /// Leaves a secret where another execution might look for it, and rests.
 pub fn hoard() -> ExitCode {
@@ -56,61 +67,73 @@ pub fn hoard() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// What was tried, and what was not as it must be.
+#[derive(Default)]
+struct Tries {
+    count: usize,
+    wrong: Vec<String>,
+}
+
+impl Tries {
+    /// One that must work, or must not.
+    fn tell(&mut self, name: &str, outcome: io::Result<()>, must_work: bool) {
+        let worked = outcome.is_ok();
+        let verdict = outcome.map_or_else(|error| error.to_string(), |()| "worked".to_owned());
+        self.note(name, &verdict, worked == must_work);
+    }
+
+    fn note(&mut self, name: &str, verdict: &str, is_right: bool) {
+        let mark = if is_right { "as it must" } else { "WRONG" };
+        println!("{name:<58} {verdict} ({mark})");
+        self.count += 1;
+        if !is_right {
+            self.wrong.push(name.to_owned());
+        }
+    }
+}
+
 /// Tries everything; ends with 0 if nothing worked but what must.
 pub fn run(addresses: &[&str]) -> ExitCode {
-    let (mut wrong, mut tries) = (Vec::new(), 0);
-    let mut tell = |name: &str, outcome: io::Result<()>, must_work: bool| {
-        let worked = outcome.is_ok();
-        let verdict = match outcome {
-            Ok(()) => "worked".to_owned(),
-            Err(error) => error.to_string(),
-        };
-        let mark = if worked == must_work {
-            "as it must"
-        } else {
-            "WRONG"
-        };
-        println!("{name:<58} {verdict} ({mark})");
-        tries += 1;
-        if worked != must_work {
-            wrong.push(name.to_owned());
-        }
-    };
-    tell(
-        "allowed: write below /work",
-        fs::write("/work/x", "x"),
-        true,
-    );
-    tell("allowed: write below /tmp", fs::write("/tmp/x", "x"), true);
+    let mut tries = Tries::default();
+    for path in ["/work", "/tmp"] {
+        let name = format!("allowed: write below {path}");
+        tries.tell(&name, fs::write(format!("{path}/x"), "x"), true);
+    }
     for address in addresses {
-        tell(&format!("dial {address}"), reach(address), false);
+        let name = format!("dial {address}");
+        match parse(address) {
+            Ok(_) => tries.tell(&name, reach(address, PATIENCE), false),
+            // Not tried, which must not look shut.
+            Err(error) => tries.note(&name, &error.to_string(), false),
+        }
     }
     for path in HOARDED.into_iter().chain(READ) {
-        tell(&format!("read {path}"), read(path), false);
+        tries.tell(&format!("read {path}"), read(path), false);
     }
     for path in WRITE {
-        tell(&format!("write {path}"), write(path), false);
+        tries.tell(&format!("write {path}"), write(path), false);
     }
-    tell("signal the supervisor", signal_supervisor(), false);
-    tell(
-        "become root",
-        rustix::thread::set_thread_uid(rustix::fs::Uid::ROOT).map_err(Into::into),
-        false,
-    );
-    let result = format!("{tries} tried; not as it must be: {wrong:?}");
+    for (whose, numbers) in [("standard", STANDARD), ("other", OTHERS)] {
+        for (how, options) in [
+            ("read", OpenOptions::new().read(true)),
+            ("write", OpenOptions::new().write(true)),
+        ] {
+            let name = format!("{how} {whose} descriptors of process 1");
+            tries.tell(&name, open_any(numbers.clone(), options), false);
+        }
+    }
+    tries.tell("signal the supervisor", signal(1), false);
+    tries.tell("signal a thread of the supervisor", signal_thread(), false);
+    let root = rustix::thread::set_thread_uid(rustix::fs::Uid::ROOT);
+    tries.tell("become root", root.map_err(Into::into), false);
+
+    let Tries { count, wrong } = tries;
+    let result = format!("{count} tried; not as it must be: {wrong:?}");
     let told = fs::write("/work/result", result);
     if wrong.is_empty() && told.is_ok() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    }
-}
-
-/// Who says no has been reached.
-fn reach(address: &str) -> io::Result<()> {
-    match dial(address, PATIENCE) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
-        outcome => outcome,
     }
 }
 
@@ -131,7 +154,73 @@ fn write(path: &str) -> io::Result<()> {
         .map(drop)
 }
 
-fn signal_supervisor() -> io::Result<()> {
-    let supervisor = Pid::from_raw(1).ok_or_else(|| io::Error::other("no such process"))?;
-    Ok(test_kill_process(supervisor)?)
+/// Opens whatever process 1 has open under these numbers, and says which. That it can be opened is
+/// enough: what is in it, or goes through it, depends on the moment.
+///
+/// The other ends of the command's own pipes are nobody else's, nor is its input.
+fn open_any(numbers: Range<u32>, options: &OpenOptions) -> io::Result<()> {
+    let link = |process: &str, number: u32| {
+        let link = fs::read_link(format!("/proc/{process}/fd/{number}"));
+        link.unwrap_or_default()
+    };
+    let own = |number| link("self", number);
+    let own: Vec<PathBuf> = STANDARD.map(own).filter(|link| is_nameless(link)).collect();
+    let mut outcome = Err(io::Error::from(io::ErrorKind::NotFound));
+    for number in numbers {
+        let mut options = options.clone();
+        // A pipe whose other end nobody has would be waited for.
+        options.custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+        let link = link("1", number);
+        match options.open(format!("/proc/1/fd/{number}")) {
+            Ok(_) if own.contains(&link) => {}
+            Ok(_) => {
+                println!("descriptor {number} of process 1 is {}", link.display());
+                outcome = Ok(());
+            }
+            Err(error) if outcome.is_err() && error.kind() != io::ErrorKind::NotFound => {
+                outcome = Err(error);
+            }
+            Err(_) => {}
+        }
+    }
+    outcome
+}
+
+/// A pipe, or a file in memory: told from every other by its number, or nobody's but the command's.
+fn is_nameless(link: &std::path::Path) -> bool {
+    let text = link.to_string_lossy();
+    text.starts_with("pipe:") || text.starts_with("/memfd:")
+}
+
+/// Signal 0, which asks for the right to signal and does nothing.
+fn signal(number: i32) -> io::Result<()> {
+    let process = Pid::from_raw(number).ok_or_else(|| io::Error::other("no such process"))?;
+    Ok(test_kill_process(process)?)
+}
+
+/// Signals a thread of process 1 by its own number: one that `/proc` tells, or a guess. Nobody else
+/// but this process is in the sandbox.
+fn signal_thread() -> io::Result<()> {
+    let own = tasks("self");
+    let all = tasks("1").into_iter().chain(THREADS.map(u32::cast_signed));
+    let others = all.filter(|number| *number != 1 && !own.contains(number));
+    let mut outcome = Err(io::Error::from(rustix::io::Errno::SRCH));
+    for number in others {
+        match signal(number) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::PERM.raw_os_error()) => {
+                outcome = Err(error);
+            }
+            Err(_) => {}
+        }
+    }
+    outcome
+}
+
+/// Numbers of the threads of a process, as far as they are told.
+fn tasks(process: &str) -> Vec<i32> {
+    let entries = fs::read_dir(format!("/proc/{process}/task"));
+    let entries = entries.into_iter().flatten().flatten();
+    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    numbers.collect()
 }

@@ -35,7 +35,8 @@ Usage: hello [NAME]                greet, leave a result, end with 0
        hello hostile [linger] [IP:PORT]...
                                    try to get out, by these addresses too; then stay a while
        hello race IP:PORT...       dial them all before anything else, and say who answered
-       hello greedy WHAT           take all there is: memory, processes, disk, files or output
+       hello greedy WHAT [SECONDS] take all there is: memory, processes, disk, files or output; ask
+                                   for more that long
 ";
 
 fn main() -> ExitCode {
@@ -66,7 +67,8 @@ fn main() -> ExitCode {
         }
         ["hostile", addresses @ ..] => hostile::run(addresses),
         ["race", addresses @ ..] => race::run(addresses),
-        ["greedy", what] => greed::run(what),
+        ["greedy", what] => greed::run(what, "0"),
+        ["greedy", what, seconds] => greed::run(what, seconds),
         ["--help"] => {
             print!("{HELP}");
             ExitCode::SUCCESS
