@@ -27,8 +27,8 @@ demo: build ## Start a three-zone cluster (or use $KUBECONFIG), install, show te
 .PHONY: test
 test: build ## Everything that CI runs
 	$(MAKE) --jobs=2 --output-sync=none deny test-units test-local-cluster
-	$(MAKE) --jobs=2 --output-sync=none test-jail lint
-	$(MAKE) --jobs=2 --output-sync=none test-cluster test-control-plane
+	$(MAKE) test-jail
+	$(MAKE) --jobs=3 --output-sync=none test-cluster test-control-plane lint
 
 .PHONY: test-units
 test-units: build ## Tests that need no cluster
@@ -49,8 +49,8 @@ test-local-cluster: build ## Tests of the tool that makes the three-zone cluster
 	$(OUT)/cluster build
 	cargo test $(CARGO_FLAGS) --quiet --test local_cluster -- --nocapture
 
-# Gives way to `test-cluster` beside it: to the kernel all pods of the three nodes together are no more
-# than one thread of this, and there the operator is held to milliseconds.
+# Gives way to `test-cluster` beside it, as `lint` does: to the kernel all pods of the three nodes together
+# are no more than one thread of this, and there the operator is held to milliseconds.
 .PHONY: test-control-plane
 test-control-plane: ## Tests on an API server of their own, without a node: crashes, drift, teardown, rights
 	nice -n 19 cargo test $(CARGO_FLAGS) --quiet --test control_plane -- --test-threads=2 --nocapture
@@ -76,7 +76,7 @@ build: ## Build every binary and every test
 lint: ## Formatting and lints
 	@tests/prerequisites
 	cargo fmt --all --check
-	nice cargo clippy --workspace --all-targets --quiet -- -D warnings
+	nice -n 19 cargo clippy --workspace --all-targets --quiet -- -D warnings
 
 .PHONY: fmt
 fmt: ## Format

@@ -42,7 +42,7 @@ use std::net::{IpAddr, SocketAddr};
 
 pub use self::{
     line::{MONTH, amount, span},
-    reach::is_about_egress,
+    reach::is_for_desk,
     schedule::{Schedule, Step},
     tenant::{Landlord, Shut},
 };

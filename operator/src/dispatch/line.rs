@@ -2,7 +2,7 @@
 //! runs and stands ready.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -243,6 +243,8 @@ pub struct Line {
     pub waiting: BTreeSet<(Timestamp, Uid)>,
     /// Those of them that nobody has looked at yet.
     pub fresh: BTreeSet<Uid>,
+    /// Those that are to be told something, as of the last look at all of them.
+    pub untold: VecDeque<Uid>,
     /// Executions that have a sandbox and have not ended.
     pub live: BTreeSet<Uid>,
     /// Executions of which it is known what became, and not yet written.

@@ -11,7 +11,9 @@ use std::net::SocketAddr;
 
 use contract::{Check, ProbeRequest};
 use crds::well_known::INTEGRATION_LABEL;
-use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::{
+    api::networking::v1::NetworkPolicy, apimachinery::pkg::apis::meta::v1::LabelSelector,
+};
 use kube::{ResourceExt, runtime::watcher};
 
 use super::{
@@ -60,15 +62,36 @@ impl Standing {
     }
 }
 
-/// Whether an event of network policies is one for the desk: of an Integration's, by its name,
-/// or of a listing.
-pub fn is_about_egress(event: &watcher::Event<NetworkPolicy>) -> bool {
+/// Whether an event of network policies is one for the desk: of an Integration's or of the one that
+/// denies, by its name, or of a listing.
+pub fn is_for_desk(event: &watcher::Event<NetworkPolicy>) -> bool {
     match event {
         watcher::Event::Apply(object)
         | watcher::Event::InitApply(object)
-        | watcher::Event::Delete(object) => object.name_any().starts_with(names::EGRESS_PREFIX),
+        | watcher::Event::Delete(object) => {
+            let name = object.name_any();
+            name.starts_with(names::EGRESS_PREFIX) || name == names::DENY_ALL
+        }
         watcher::Event::Init | watcher::Event::InitDone => true,
     }
+}
+
+/// Whether a policy selects every pod and opens nothing, in either direction.
+fn denies_all(policy: &NetworkPolicy) -> bool {
+    let Some(spec) = &policy.spec else {
+        return false;
+    };
+    let types = spec.policy_types.as_deref().unwrap_or_default();
+    let both = ["Ingress", "Egress"]
+        .iter()
+        .all(|it| types.iter().any(|one| one == it));
+    let opens = spec.ingress.as_ref().is_some_and(|rules| !rules.is_empty())
+        || spec.egress.as_ref().is_some_and(|rules| !rules.is_empty());
+    both && !opens
+        && spec
+            .pod_selector
+            .as_ref()
+            .is_none_or(|selector| *selector == LabelSelector::default())
 }
 
 /// What the sandboxes of a line may reach.
@@ -97,10 +120,29 @@ pub enum Unmet {
 }
 
 impl Book {
-    /// A policy, as it is now; of no account if it is of no Integration.
+    /// A policy, as it is now; of no account if it is of no Integration, nor the one that denies.
     pub fn policy_seen(&mut self, policy: &NetworkPolicy) {
+        let key = Key::of(policy);
+        if *key.name == *names::DENY_ALL {
+            self.denies(&key, denies_all(policy));
+        }
         if let Some(standing) = Standing::of(policy) {
             self.policy(standing);
+        }
+    }
+
+    /// Whether the policy that denies is as it must be. What a sandbox proved while it was counts for
+    /// nothing while it is not, long before the Tenant says so: that is written once it is repaired.
+    fn denies(&mut self, key: &Key, all: bool) {
+        let news = if all {
+            self.bare.remove(&key.namespace)
+        } else {
+            self.bare.insert(key.namespace.clone())
+        };
+        if news {
+            let here = self.lines.keys();
+            let here = here.filter(|line| line.namespace == key.namespace);
+            self.dirty.extend(here.cloned());
         }
     }
 
@@ -133,6 +175,9 @@ impl Book {
 
     /// A policy that is gone.
     pub fn policy_gone(&mut self, key: &Key) {
+        if *key.name == *names::DENY_ALL {
+            self.denies(key, false);
+        }
         let held = self.policies.remove(key);
         if let Some(of) = held.and_then(|held| held.line) {
             let line = self.line(&of);

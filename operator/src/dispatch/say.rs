@@ -28,6 +28,8 @@ const SAY_AFTER: Duration = Duration::from_secs(1);
 const SAY_AGAIN: Duration = Duration::from_mins(1);
 /// Statuses that say so being written at once, over all tenants.
 const TELLING: usize = 8;
+/// Those of a line that are told in other words what they have been told, before others are looked for.
+const SAY_AGAIN_AT_ONCE: usize = 16;
 /// Statuses of Integrations being written at once, over all tenants. The rest come with the
 /// next tick.
 const SAYING: usize = 32;
@@ -49,48 +51,59 @@ impl Book {
             let Some(key) = self.to_tell.next() else {
                 return;
             };
-            let (news, more) = self.news(&key, most - self.telling, view);
-            self.telling += news.len();
-            acts.extend(news);
-            if more {
+            if let Some(act) = self.next_word(&key, view) {
+                self.telling += 1;
+                acts.push(act);
                 self.to_tell.hold(&key);
             }
         }
     }
 
-    /// What Executions of a line are to be told, and whether there is more of it: first those that
-    /// have been told nothing.
-    fn news(&mut self, key: &Key, most: usize, view: View<'_>) -> (Vec<Act>, bool) {
+    /// Looks up once which Executions of a line are to be told something: first those that have been
+    /// told nothing, and of the others a few. While there are some left, nobody new is looked for.
+    pub(super) fn look_for_news(&mut self, key: &Key, view: View<'_>) {
+        let Some(line) = self.lines.get(key) else {
+            return;
+        };
         // What goes with its tenant is told nothing: thousands of words would hold up its end.
         let landlord = self.tenants.get(&key.namespace);
-        if landlord.is_some_and(|landlord| landlord.going) {
-            return (Vec::new(), false);
+        let going = landlord.is_some_and(|landlord| landlord.going);
+        if going || line.live.is_empty() && line.waiting.is_empty() {
+            return;
         }
-        let blocked = self
-            .shut(key)
-            .unwrap_or_else(|| self.obstacle(key, view.now));
-        let all = |line: &Line| {
-            let waiting = line.waiting.iter().map(|(_, uid)| *uid);
-            line.live.iter().copied().chain(waiting).collect()
-        };
-        let (mut first, mut then) = (Vec::new(), Vec::new());
-        for uid in self.runs_of(key, all) {
-            let run = self.runs.get(&uid);
-            match run.and_then(|run| word(run, &blocked, view.now)) {
-                Some(_) if run.is_some_and(|run| run.said.is_none()) => first.push(uid),
-                Some(_) => then.push(uid),
-                None => {}
-            }
-            if first.len() > most {
-                break;
-            }
+        if line.untold.is_empty() {
+            let blocked = self.blocked(key, view);
+            let waiting = line.waiting.iter().map(|(_, uid)| uid);
+            let all = line.live.iter().chain(waiting);
+            let runs = all.filter_map(|uid| self.runs.get(uid));
+            let news = runs.filter(|run| word(run, &blocked, view.now).is_some());
+            let (first, then): (Vec<&Run>, Vec<&Run>) = news.partition(|run| run.said.is_none());
+            let untold = first
+                .into_iter()
+                .chain(then.into_iter().take(SAY_AGAIN_AT_ONCE));
+            let untold = untold.map(|run| run.uid).collect();
+            self.line(key).untold = untold;
         }
-        first.append(&mut then);
-        let more = first.len() > most;
-        first.truncate(most);
-        let said = first.into_iter().filter_map(|uid| {
-            let run = self.runs.get_mut(&uid)?;
-            let (reason, message) = word(run, &blocked, view.now)?;
+        if self
+            .lines
+            .get(key)
+            .is_some_and(|line| !line.untold.is_empty())
+        {
+            self.to_tell.hold(key);
+        }
+    }
+
+    /// The next word that an Execution of a line is told.
+    fn next_word(&mut self, key: &Key, view: View<'_>) -> Option<Act> {
+        let blocked = self.blocked(key, view);
+        loop {
+            let uid = self.lines.get_mut(key)?.untold.pop_front()?;
+            let Some(run) = self.runs.get_mut(&uid) else {
+                continue;
+            };
+            let Some((reason, message)) = word(run, &blocked, view.now) else {
+                continue;
+            };
             let status = status::open(run, reason, message, view.now);
             let why = match run.stage {
                 Stage::Waiting => blocked.reason,
@@ -98,9 +111,14 @@ impl Book {
             };
             run.said = Some((why, view.now));
             run.writing = true;
-            Some(write(run, status, Purpose::Say))
-        });
-        (said.collect(), more)
+            return Some(write(run, status, Purpose::Say));
+        }
+    }
+
+    /// What keeps those of a line that wait.
+    fn blocked(&self, key: &Key, view: View<'_>) -> Outcome {
+        self.shut(key)
+            .unwrap_or_else(|| self.obstacle(key, view.now))
     }
 
     /// Writes the status of the Integration, if there is news.

@@ -57,9 +57,8 @@ impl Book {
         {
             self.to_close.hold(key);
         }
-        let any = |line: &Line| !line.live.is_empty() || !line.waiting.is_empty();
-        if ticked && self.lines.get(key).is_some_and(any) {
-            self.to_tell.hold(key);
+        if ticked {
+            self.look_for_news(key, view);
         }
         self.look_at_schedule(key, view.now);
         self.say_of_line(key, view, acts);
@@ -247,8 +246,8 @@ impl Book {
         };
         let ahead = line.waiting.range(..(run.since, uid)).filter(ahead);
         let crowded = line.terms().is_some_and(|terms| {
-            let full = line.live.len() + ahead.take(terms.limit).count() >= terms.limit;
-            terms.policy == ConcurrencyPolicy::Skip && full && run.status.attempt == 0
+            let full = || line.live.len() + ahead.take(terms.limit).count() >= terms.limit;
+            terms.policy == ConcurrencyPolicy::Skip && run.status.attempt == 0 && full()
         });
         crowded.then(|| {
             let message = "as many run as spec.concurrency.limit of the Integration allows, and its \

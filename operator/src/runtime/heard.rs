@@ -10,7 +10,7 @@ use tokio::{sync::mpsc::UnboundedSender, task::JoinSet};
 
 use super::{Error, watches::named};
 use crate::{
-    dispatch::{desk, is_about_egress},
+    dispatch::{desk, is_for_desk},
     world::{World, watch::follow_aloud},
 };
 
@@ -30,7 +30,7 @@ pub(super) fn watches(
 
     let (all, told) = (Api::<NetworkPolicy>::all(client.clone()), desk.clone());
     let hear = move |event: &watcher::Event<NetworkPolicy>| {
-        if is_about_egress(event) {
+        if is_for_desk(event) {
             drop(told.send(desk::Event::Policies(Box::new(event.clone()))));
         }
     };

@@ -4,14 +4,15 @@ use contract::{
     Check,
     run::{Cause, Exit},
 };
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::{core::v1::Pod, networking::v1::NetworkPolicy};
 use serde_json::{Value, json};
 
 use super::{
     at_work,
     sim::{Command, NAMESPACE, Sim},
+    warm,
 };
-use crate::dispatch::sandbox::Facts;
+use crate::dispatch::{line::Key, sandbox::Facts};
 
 fn block(cidr: &str, port: u16) -> Value {
     json!([{"cidr": cidr, "ports": [{"port": port, "protocol": "TCP"}]}])
@@ -266,4 +267,37 @@ fn a_node_that_comes_to_lie_in_the_list_stops_it() {
     assert!(sim.boxes.is_empty());
     assert_eq!(ready(&sim)[1], "EgressBeyondCeiling");
     assert!(ready(&sim)[2].contains("203.0.113.9, an address of a node"));
+}
+
+#[test]
+fn nothing_starts_while_the_policy_that_denies_is_away_or_another() {
+    let deny = |selector: serde_json::Value| -> NetworkPolicy {
+        serde_json::from_value(json!({
+            "metadata": {"name": "cloister-deny-all", "namespace": NAMESPACE},
+            "spec": {"podSelector": selector, "policyTypes": ["Ingress", "Egress"]},
+        }))
+        .unwrap()
+    };
+    let mut sim = warm(1);
+    sim.book.policy_seen(&deny(json!({})));
+    for (name, change) in [
+        ("gone", None),
+        ("else", Some(json!({"matchLabels": {"a": "b"}}))),
+    ] {
+        match change {
+            None => {
+                let key = Key::new(NAMESPACE, "cloister-deny-all");
+                sim.book.policy_gone(&key);
+            }
+            Some(selector) => sim.book.policy_seen(&deny(selector)),
+        }
+        sim.execution(NAMESPACE, name, &json!({}));
+        assert!(sim.settle() && sim.pass(3));
+        assert_eq!(sim.reason(name), "Queued");
+        let message = sim.message(name);
+        assert!(message.contains("cloister-deny-all"), "{message}");
+        sim.book.policy_seen(&deny(json!({})));
+        assert!(sim.settle());
+        assert_eq!(sim.reason(name), "Completed");
+    }
 }
