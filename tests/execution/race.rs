@@ -179,7 +179,7 @@ fn was_there(object: &Value, sabotages: &[f64]) -> bool {
 }
 
 /// Fails if anybody answered a command, or if one that ran does not say; says how many ran of each
-/// Integration.
+/// Integration while the policies stood, or came late.
 fn nobody_answered(objects: &[Value], sabotages: &[f64]) -> BTreeMap<String, usize> {
     let mut witnesses = 0;
     let mut reasons = BTreeMap::<String, usize>::new();
@@ -190,17 +190,16 @@ fn nobody_answered(objects: &[Value], sabotages: &[f64]) -> BTreeMap<String, usi
         *reasons.entry(how).or_default() += 1;
         let result = text(object, "/status/result");
         if has_started(object) || !result.is_empty() {
-            *ran.entry(text(object, "/spec/integration")).or_default() += 1;
             assert_ne!(result, "", "it ran, and nobody knows what it saw: {object}");
             if was_there(object, sabotages) {
                 witnesses += 1;
-            } else {
-                assert_eq!(answered(&result), [] as [Value; 0], "{object}");
+                continue;
             }
+            assert_eq!(answered(&result), [] as [Value; 0], "{object}");
+            *ran.entry(text(object, "/spec/integration")).or_default() += 1;
         }
     }
     println!("    ended as {reasons:#?}; no first packet got out; {witnesses} ran meanwhile");
-    assert!(witnesses < PODS / 4, "{witnesses} show nothing");
     for (name, _, count, ..) in RUNS {
         let enough = ran.get(name).is_some_and(|ran| *ran > count / 4);
         assert!(enough, "too few ran to show anything: {ran:?}, {reasons:?}");
