@@ -32,7 +32,7 @@ const LIMIT: Duration = Duration::from_mins(10);
 /// after the other, on a machine that is full, and then a watch.
 const KNOWN: f64 = 4000.0;
 /// How often somebody takes the policies away meanwhile. Each time voids every proof, for seconds.
-const SABOTAGE: Duration = Duration::from_secs(20);
+const SABOTAGE: Duration = Duration::from_secs(40);
 
 /// Has a bare pod's first instruction dial; gives its name.
 async fn dial_at_once(live: &Live, namespace: &str, addresses: &[String]) -> String {
