@@ -11,9 +11,7 @@ use std::net::SocketAddr;
 
 use contract::{Check, ProbeRequest};
 use crds::well_known::INTEGRATION_LABEL;
-use k8s_openapi::{
-    api::networking::v1::NetworkPolicy, apimachinery::pkg::apis::meta::v1::LabelSelector,
-};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::{ResourceExt, runtime::watcher};
 
 use super::{
@@ -25,7 +23,7 @@ use super::{
 use crate::{
     egress::{self, Holder, Of},
     names,
-    world::facts::{self, Child, Cluster, Uid},
+    world::facts::{self, Child, Cluster, LivePolicy, Uid},
 };
 
 /// Said while the policy of an Integration is not what it must be.
@@ -76,24 +74,6 @@ pub fn is_for_desk(event: &watcher::Event<NetworkPolicy>) -> bool {
     }
 }
 
-/// Whether a policy selects every pod and opens nothing, in either direction.
-fn denies_all(policy: &NetworkPolicy) -> bool {
-    let Some(spec) = &policy.spec else {
-        return false;
-    };
-    let types = spec.policy_types.as_deref().unwrap_or_default();
-    let both = ["Ingress", "Egress"]
-        .iter()
-        .all(|it| types.iter().any(|one| one == it));
-    let opens = spec.ingress.as_ref().is_some_and(|rules| !rules.is_empty())
-        || spec.egress.as_ref().is_some_and(|rules| !rules.is_empty());
-    both && !opens
-        && spec
-            .pod_selector
-            .as_ref()
-            .is_none_or(|selector| *selector == LabelSelector::default())
-}
-
 /// What the sandboxes of a line may reach.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Reach {
@@ -124,7 +104,8 @@ impl Book {
     pub fn policy_seen(&mut self, policy: &NetworkPolicy) {
         let key = Key::of(policy);
         if *key.name == *names::DENY_ALL {
-            self.denies(&key, denies_all(policy));
+            let policy = LivePolicy::of(policy);
+            self.denies(&key, policy.denies() && policy.selects_all());
         }
         if let Some(standing) = Standing::of(policy) {
             self.policy(standing);

@@ -253,7 +253,7 @@ fn self_check(valid: &ValidTenant) -> Option<Said> {
         .policies
         .values()
         .map(|held| &held.fact)
-        .filter(|policy| policy.ingress && policy.egress && !policy.opens)
+        .filter(|policy| policy.denies())
         .collect();
     let uncovered: Vec<&str> = around
         .pods

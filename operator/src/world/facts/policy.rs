@@ -75,6 +75,16 @@ impl LivePolicy {
         }
     }
 
+    /// Whether it shuts both directions to the pods that it is about, and opens nothing.
+    pub const fn denies(&self) -> bool {
+        self.ingress && self.egress && !self.opens
+    }
+
+    /// Whether it is about every pod.
+    pub fn selects_all(&self) -> bool {
+        self.selector.as_ref().is_some_and(Selector::selects_all)
+    }
+
     /// Whether it selects a pod with these labels.
     pub fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
         let selector = self.selector.as_ref();
