@@ -33,6 +33,7 @@ numbers! {
     "delete_module" => libc::SYS_delete_module,
     "fanotify_init" => libc::SYS_fanotify_init,
     "fanotify_mark" => libc::SYS_fanotify_mark,
+    "fcntl" => libc::SYS_fcntl,
     "finit_module" => libc::SYS_finit_module,
     "fsconfig" => libc::SYS_fsconfig,
     "fsmount" => libc::SYS_fsmount,

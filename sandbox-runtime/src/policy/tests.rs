@@ -124,9 +124,11 @@ fn a_call_with_two_rules_is_denied_by_either() {
     };
     assert_eq!(ask("setpriority", 0, 0), ALLOW);
     assert_eq!(ask("setpriority", 0, 1), ERRNO + 1);
+    assert_eq!(ask("setpriority", 0, 7), ERRNO + 1);
     assert_eq!(ask("setpriority", 2, 0), ERRNO + 1);
     assert_eq!(ask("ioprio_set", 1, 0), ALLOW);
     assert_eq!(ask("ioprio_set", 1, 1), ERRNO + 1);
+    assert_eq!(ask("ioprio_set", 1, 7), ERRNO + 1);
     assert_eq!(ask("ioprio_set", 3, 0), ERRNO + 1);
 }
 

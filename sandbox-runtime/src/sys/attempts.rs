@@ -34,6 +34,8 @@ const NULL: i64 = 0;
 const NONE: i64 = -1;
 /// An address that nobody can map.
 const NOWHERE: i64 = 1;
+/// A thread that nobody has: beyond the kernel's most (`PID_MAX_LIMIT`).
+const NOBODY: i64 = 1 << 23;
 /// Without `CLONE_SIGHAND` this makes any `clone` fail (`clone(2)`).
 const CLONE_THREAD: i64 = 0x0001_0000;
 
@@ -89,14 +91,17 @@ attempts! {
     pidfd_getfd => [NONE, NONE, 0],
     kcmp => [NONE, NONE, 0, 0, 0],
     prlimit64 => [1, 0, NULL, NULL],
-    sched_setaffinity => [1, 8, NULL],
-    sched_setattr => [1, NULL, 0],
-    sched_setparam => [1, NULL],
-    sched_setscheduler => [1, 0, NULL],
+    sched_setaffinity("of process 1") => [1, 8, NULL],
+    sched_setaffinity("of a thread") => [NOBODY, 8, NULL],
+    sched_setattr => [NOBODY, NULL, 0],
+    sched_setparam => [NOBODY, NULL],
+    sched_setscheduler => [NOBODY, 0, NULL],
     setpriority("of a group") => [3, 0, 0],
     setpriority("of process 1") => [0, 1, 0],
+    setpriority("of a thread") => [0, NOBODY, 0],
     ioprio_set("of a group") => [9, 0, 0],
     ioprio_set("of process 1") => [1, 1, NONE],
+    ioprio_set("of a thread") => [1, NOBODY, NONE],
     kill("of process 1") => [1, 0],
     tkill("of process 1") => [1, 0],
     tkill("to stop") => [NONE, 19],
@@ -104,6 +109,9 @@ attempts! {
     rt_sigqueueinfo("of process 1") => [1, 0, NULL],
     rt_tgsigqueueinfo("of process 1") => [1, 1, 0, NULL],
     pidfd_open("of process 1") => [1, NONE],
+    fcntl("F_SETOWN") => [NONE, 8, 0],
+    fcntl("F_SETSIG") => [NONE, 10, 0],
+    fcntl("F_SETOWN_EX") => [NONE, 15, NULL],
     migrate_pages => [NONE, 0, NULL, NULL],
     move_pages => [NONE, 0, NULL, NULL, NULL, 0],
     add_key => [NULL, NULL, NULL, 0, 0],
@@ -148,4 +156,6 @@ attempts! {
     ioctl("TIOCSTI, a bit above") => [NONE, 0x5412 | 1 << 32, NULL],
     ioctl("TIOCLINUX") => [NONE, 0x541c, NULL],
     ioctl("TIOCSETD") => [NONE, 0x5423, NULL],
+    ioctl("FIOSETOWN") => [NONE, 0x8901, NULL],
+    ioctl("SIOCSPGRP") => [NONE, 0x8902, NULL],
 }
