@@ -17,6 +17,9 @@ mod tests;
 /// How long after SIGKILL a process may still be on its way out. Only one that is stuck in
 /// the kernel ever needs it.
 const UNKILLABLE: Duration = Duration::from_secs(5);
+/// How soon it is sent again: where processes start others as fast as they can, one that is just
+/// being started has not heard it.
+const AGAIN: Duration = Duration::from_millis(20);
 /// A hundred years, for what has no limit; no clock of a node gets there.
 const FOREVER: Duration = Duration::from_hours(100 * 365 * 24);
 /// Some hundred microseconds' worth.
@@ -50,6 +53,14 @@ impl Phase {
     const fn until(self) -> Duration {
         match self {
             Self::Running(until) | Self::Asked(until) | Self::Killed(until) => until,
+        }
+    }
+
+    /// After how long it is looked at again, whatever comes.
+    const fn at_most(self) -> Duration {
+        match self {
+            Self::Running(_) | Self::Asked(_) => FOREVER,
+            Self::Killed(_) => AGAIN,
         }
     }
 }
@@ -94,11 +105,15 @@ pub fn supervise(sys: &impl Processes, command: u32, time: Time) -> io::Result<O
                 phase
             }
             (Phase::Killed(until), _) if now >= until => break true,
-            (Phase::Running(_) | Phase::Asked(_) | Phase::Killed(_), _) => phase,
+            (Phase::Killed(_), _) => {
+                sys.signal_everyone(Signal::Kill)?;
+                phase
+            }
+            (Phase::Running(_) | Phase::Asked(_), _) => phase,
         };
         let most = match left {
             Left::MoreToReap => Duration::ZERO,
-            Left::Alive | Left::Nobody => phase.until().saturating_sub(now),
+            Left::Alive | Left::Nobody => phase.until().saturating_sub(now).min(phase.at_most()),
         };
         news = sys.news(most)?;
     };

@@ -123,13 +123,18 @@ fn of_ending(ending: Ending) -> Outcome {
         Exit::Unknown => (None, None),
     };
     let (result, remark) = of_result(ending.result);
+    let rest = if ending.left_behind {
+        "; some of what it had started did not end when it was killed"
+    } else {
+        ""
+    };
     Outcome {
         reason,
-        message: message + remark,
+        message: message + remark + rest,
         exit_code,
         signal,
         result,
-        adrift: false,
+        adrift: ending.left_behind,
     }
 }
 
@@ -232,6 +237,19 @@ mod tests {
         ] {
             let found = reason(Told::Ended(ending(cause, exit, kills)));
             assert_eq!(found, expected, "{cause:?} {exit:?} {kills:?}");
+        }
+    }
+
+    #[test]
+    fn what_outlives_its_command_is_said_and_is_not_joined_by_another_attempt() {
+        for left_behind in [false, true] {
+            let ending = Ending {
+                left_behind,
+                ..ending(Cause::Completed, Exit::Code(3), None)
+            };
+            let outcome = of_ending(ending);
+            assert_eq!(outcome.may_be_retried(), !left_behind);
+            assert_eq!(outcome.message.contains("did not end when"), left_behind);
         }
     }
 

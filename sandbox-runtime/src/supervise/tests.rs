@@ -127,7 +127,8 @@ fn an_end_that_comes_with_a_cancel_is_the_commands_own() {
 #[test]
 fn what_survives_sigkill_is_left_behind_and_said() {
     let (over, calls) = watch(vec![], false);
-    assert_eq!(calls, ["1000: Terminate", "1200: Kill"]);
+    assert_eq!(calls[..3], ["1000: Terminate", "1200: Kill", "1220: Kill"]);
+    assert_eq!(calls[250..], ["6180: Kill"]);
     let expected = Over {
         exit: Exit::Unknown,
         cause: Cause::TimedOut,
@@ -135,6 +136,18 @@ fn what_survives_sigkill_is_left_behind_and_said() {
         left_behind: true,
     };
     assert_eq!(over, expected);
+}
+
+#[test]
+fn who_is_started_while_all_are_killed_is_killed_next() {
+    let script = vec![
+        at(5, &[ended(COMMAND, Exit::Code(0))], &[News::Child]),
+        at(6, &[ended(9, Exit::Signal(9))], &[News::Child]),
+        at(26, &[ended(10, Exit::Signal(9))], &[News::Child]),
+    ];
+    let (over, calls) = watch(script, true);
+    assert_eq!(calls, ["5: Kill", "6: Kill"]);
+    assert!(!over.left_behind);
 }
 
 #[test]
