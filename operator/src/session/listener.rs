@@ -26,13 +26,13 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{mpsc, watch},
     task::JoinSet,
-    time::{MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval, timeout, timeout_at},
 };
 use tokio_rustls::TlsAcceptor;
 
 use super::{
     door::{Door, Newcomer},
-    stream::{Call, Desk, Stage},
+    stream::{Call, Desk, Held, Stage},
 };
 use crate::world::World;
 
@@ -56,6 +56,10 @@ const HEADERS: u32 = 16 * 1024;
 
 /// The one application protocol.
 const ALPN: &[u8] = b"h2";
+
+/// How long the places of a connection are held at least, from its beginning. One who dials again and again, by all
+/// the connections that he may have, costs the operator few handshakes and the API server few reviews.
+const PARTING: Duration = Duration::from_secs(1);
 
 /// What the operator offers: TLS 1.3, and no resumption, which would save a sandbox
 /// nothing (it dials once) and cost memory.
@@ -103,27 +107,31 @@ pub async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, desk: Arc<Desk
     }
 }
 
-/// One connection, from its first byte to its last.
+/// One connection, from its first byte to its last, and as long as its places are held.
 async fn connection(stream: TcpStream, acceptor: TlsAcceptor, desk: Arc<Desk>, newcomer: Newcomer) {
     // Messages are small and waited for.
     let _ = stream.set_nodelay(true);
+    let held = Arc::new(Held::by(newcomer));
+    let parting = Instant::now() + PARTING;
     match timeout(HANDSHAKE, acceptor.accept(stream)).await {
         Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(ALPN) => {
-            converse(stream, desk, newcomer).await;
+            converse(stream, desk, held.clone()).await;
         }
         Ok(Ok(_)) => tracing::debug!("connection without HTTP/2"),
         Ok(Err(error)) => tracing::debug!(%error, "handshake failed"),
         Err(_) => tracing::debug!("handshake took too long"),
     }
+    let _ = timeout_at(parting, std::future::pending::<()>()).await;
+    drop(held);
 }
 
 /// HTTP/2 over a connection, for one call.
-pub(super) async fn converse<I, N>(io: I, desk: Arc<Desk>, newcomer: N)
+pub(super) async fn converse<I, N>(io: I, desk: Arc<Desk>, held: Arc<Held<N>>)
 where
     I: AsyncRead + AsyncWrite + Unpin,
     N: Send + 'static,
 {
-    let call = Call::new(desk, newcomer);
+    let call = Call::new(desk, held);
     let stage = call.stage();
     let service = DispatchServer::new(call)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)

@@ -109,7 +109,7 @@ impl Desk {
                 session: id,
                 events: self.events.clone(),
             },
-            _held: (place, busy),
+            held: (Arc::new(place), busy),
         })
     }
 }
@@ -125,20 +125,47 @@ pub enum Stage {
     Over,
 }
 
+/// The places that a connection holds: among the newcomers, until it is known whose it is; and from
+/// then on that of its pod.
+pub struct Held<N>(Mutex<Whose<N>>);
+
+enum Whose<N> {
+    Nobodys {
+        #[expect(dead_code, reason = "held until it is dropped")]
+        place: N,
+    },
+    Pods {
+        #[expect(dead_code, reason = "held until it is dropped")]
+        place: Arc<Place<Uid>>,
+    },
+}
+
+impl<N> Held<N> {
+    /// By somebody new.
+    pub const fn by(newcomer: N) -> Self {
+        Self(Mutex::new(Whose::Nobodys { place: newcomer }))
+    }
+
+    /// It is known whose it is.
+    fn known(&self, pod: Arc<Place<Uid>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Whose::Pods { place: pod };
+    }
+}
+
 /// One connection's side of the desk.
 pub struct Call<N> {
     desk: Arc<Desk>,
     stage: watch::Sender<Stage>,
-    newcomer: Mutex<Option<N>>,
+    held: Arc<Held<N>>,
 }
 
 impl<N> Call<N> {
-    /// Of somebody new, whose place among the newcomers is given back when they are known.
-    pub fn new(desk: Arc<Desk>, newcomer: N) -> Self {
+    /// One that holds these places.
+    pub fn new(desk: Arc<Desk>, held: Arc<Held<N>>) -> Self {
         Self {
             desk,
             stage: watch::Sender::new(Stage::Awaited),
-            newcomer: Mutex::new(Some(newcomer)),
+            held,
         }
     }
 
@@ -163,12 +190,7 @@ impl<N: Send + 'static> Dispatch for Call<N> {
         let hello = timeout(HELLO, hello(&mut reports)).await;
         let hello = hello.unwrap_or_else(|_| Err(Status::deadline_exceeded("no Hello came")))?;
         let conversation = self.desk.open(peer, hello, reports, busy)?;
-        let known = self
-            .newcomer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        drop(known);
+        self.held.known(conversation.held.0.clone());
         Ok(Response::new(conversation))
     }
 }
@@ -195,7 +217,7 @@ pub struct Conversation {
     ordered: UnboundedReceiver<Order>,
     pace: Pace,
     closing: Closing,
-    _held: (Place<Uid>, Busy),
+    held: (Arc<Place<Uid>>, Busy),
 }
 
 impl Conversation {

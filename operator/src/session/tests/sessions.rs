@@ -1,5 +1,7 @@
 //! What is said in a session, and who gets none.
 
+use std::time::Duration;
+
 use contract::{
     dispatch::{Cancel, Heard, Hello, Order, Output, Proof, order, report},
     serve::MAX_OUTPUT_BYTES,
@@ -108,9 +110,18 @@ async fn who_has_been_welcomed_is_known_again_by_the_secret_of_that_pod_alone() 
         (&own[..31], false),
         (&[], false),
     ] {
-        let channel = sandbox::dial(operator.address, operator.trust()).await;
-        let hello = sandbox::hello(shown);
-        let sandbox = Sandbox::open(channel.unwrap(), "the token", hello).await;
+        // The places of those before are held for a second.
+        let mut again = tokio::time::interval(Duration::from_millis(100));
+        let sandbox = loop {
+            again.tick().await;
+            let channel = sandbox::dial(operator.address, operator.trust()).await;
+            let hello = sandbox::hello(shown);
+            let opened = Sandbox::open(channel.unwrap(), "the token", hello).await;
+            match opened {
+                Err(refused) if refused.code() == Code::ResourceExhausted => {}
+                opened => break opened,
+            }
+        };
         let (_session, resumed) = operator.opened().await;
         assert_eq!(resumed, expected, "{} bytes", shown.len());
         drop(sandbox.unwrap());
@@ -247,6 +258,7 @@ async fn one_sandbox_can_neither_fill_the_queue_nor_take_all_the_sessions() {
     let mut operator = Operator::start().await;
     operator.api.admit("the token", POD);
     operator.api.admit("another", OTHER);
+    let begun = tokio::time::Instant::now();
     let mut first = operator.dial("the token").await.unwrap();
     let _second = operator.dial("the token").await.unwrap();
     let third = operator.dial("the token").await.unwrap_err();
@@ -268,6 +280,10 @@ async fn one_sandbox_can_neither_fill_the_queue_nor_take_all_the_sessions() {
         heard += 1;
     }
     assert!((60..100).contains(&heard), "{heard}");
+    // The first is over, and its place not yet another's.
+    let again = operator.dial("the token").await;
+    let held = begun.elapsed() < Duration::from_secs(1);
+    assert!(again.is_err() || !held, "as many a second as they like");
 }
 
 #[tokio::test]
@@ -299,6 +315,7 @@ async fn an_address_has_few_places_for_those_who_are_not_known_yet() {
     let _known = operator.dial("the token").await.unwrap();
     let (session, _) = operator.opened().await;
     let dial = async || sandbox::handshake(operator.address, operator.trust()).await;
+    let begun = tokio::time::Instant::now();
     let mut strangers = Vec::new();
     for _ in 0..128 {
         strangers.push(TcpStream::connect(operator.address).await.unwrap());
@@ -315,6 +332,8 @@ async fn an_address_has_few_places_for_those_who_are_not_known_yet() {
         }
     };
     timeout(PATIENCE, again).await.unwrap();
+    let held = begun.elapsed();
+    assert!(held >= Duration::from_secs(1), "held for {held:?}");
 }
 
 #[tokio::test]

@@ -10,7 +10,11 @@ use super::{
     fake::FakeApi,
     sandbox::{self, Sandbox},
 };
-use crate::session::{Authority, Event, listener::converse, stream::Desk};
+use crate::session::{
+    Authority, Event,
+    listener::converse,
+    stream::{Desk, Held},
+};
 
 const POD: &str = "00000000-0000-4000-8000-000000000001";
 
@@ -28,7 +32,7 @@ async fn line() -> Line {
     let desk = Desk::new(Arc::new(authority), api.client(), sender);
     let (ours, theirs) = duplex(64 * 1024);
     let mut connection = JoinSet::new();
-    connection.spawn(converse(ours, Arc::new(desk), ()));
+    connection.spawn(converse(ours, Arc::new(desk), Arc::new(Held::by(()))));
     let channel = sandbox::over(theirs).await;
     Line {
         channel,
