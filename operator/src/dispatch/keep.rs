@@ -116,11 +116,12 @@ impl Book {
     /// Removes one that has been kept long enough, or is one too many.
     pub(super) fn forget(&mut self, key: &Key, view: View<'_>) -> Option<Act> {
         let line = self.lines.get(key);
-        let keep = line.and_then(Line::terms).map(|terms| terms.keep);
-        let uid = self
-            .shelf
-            .get(key)?
-            .next(keep.unwrap_or_default(), view.now)?;
+        let keep = match line.and_then(|line| line.integration.as_ref()) {
+            // Whatever else is wrong with the spec; where this is, nothing goes.
+            Some(known) => known.keep?,
+            None => Keep::default(),
+        };
+        let uid = self.shelf.get(key)?.next(keep, view.now)?;
         // Of one that a schedule has created, the status has to say so first: else it would be
         // created again, if this process ended now.
         if line.is_some_and(Line::owes_record) {

@@ -101,8 +101,6 @@ pub struct Terms {
     pub warm_most: usize,
     /// What becomes of what the command says.
     pub logs: Logs,
-    /// How much of what is finished is kept, and how long.
-    pub keep: Keep,
     /// When it runs by itself.
     pub schedule: Option<Schedule>,
 }
@@ -115,6 +113,7 @@ impl Terms {
     /// Field and problem, for people.
     pub fn of(object: &Integration) -> Result<Self, String> {
         let spec = &object.spec;
+        Keep::of(object)?;
         let mut words = spec.command.iter().cloned();
         let command = words
             .next()
@@ -149,7 +148,6 @@ impl Terms {
             warm,
             warm_most,
             logs: spec.logs,
-            keep: Keep::of(object)?,
             schedule: spec.schedule.as_ref().map(schedule).transpose()?,
         })
     }
@@ -277,6 +275,8 @@ pub struct Line {
     pub timer: Timer,
 }
 
+    /// How much of what is finished is kept, and how long; nothing if the spec cannot be read there.
+    pub keep: Option<Keep>,
 /// What is kept of an Integration that exists.
 #[derive(Clone, Debug)]
 pub struct Known {
@@ -293,6 +293,7 @@ pub struct Known {
     /// As it was last published.
     pub status: IntegrationStatus,
     /// It is on its way out.
+            keep: Keep::of(object).ok(),
     pub deleting: bool,
 }
 

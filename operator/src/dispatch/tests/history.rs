@@ -104,3 +104,21 @@ fn what_has_ended_goes_after_its_time() {
     assert!(sim.pass(3));
     assert!(sim.executions.is_empty());
 }
+
+#[test]
+fn a_spec_that_is_wrong_elsewhere_is_kept_to() {
+    let mut sim = warm(0);
+    let wrong = json!({"cron": "0 4 * * *", "timeZone": "Europe/Nowhere"});
+    for (spec, left) in [
+        (json!({"ttl": "24h", "schedule": wrong}), 1),
+        (json!({"ttl": "24 hours"}), 1),
+        (json!({"ttl": "1h"}), 0),
+    ] {
+        sim.integration(NAMESPACE, "hello", &json!({"ttl": "24h"}));
+        sim.ended("x", true, 7200);
+        assert!(sim.pass(2));
+        sim.integration(NAMESPACE, "hello", &spec);
+        assert!(sim.pass(5));
+        assert_eq!(there(&sim).len(), left, "{spec}");
+    }
+}
