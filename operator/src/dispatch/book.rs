@@ -60,8 +60,8 @@ pub struct Book {
     pub(super) sandboxes: HashMap<Uid, Sandbox>,
     /// Policies that open something to those of one Integration.
     pub(super) policies: HashMap<Key, Standing>,
-    /// Namespaces whose deny-all somebody has taken away or changed.
-    pub(super) bare: HashSet<Arc<str>>,
+    /// Namespaces whose deny-all stands as it must, and that policy.
+    pub(super) denied: HashMap<Arc<str>, Uid>,
     /// The cluster, as lines were last weighed by.
     pub(super) surveyed: Cluster,
     /// Sandboxes that went a moment ago: a late answer must not bring one back.
@@ -122,7 +122,7 @@ impl Book {
             unforgotten: Vec::new(),
             sandboxes: HashMap::new(),
             policies: HashMap::new(),
-            bare: HashSet::new(),
+            denied: HashMap::new(),
             surveyed: Cluster::default(),
             gone: HashMap::new(),
             strangers: HashMap::new(),
@@ -222,7 +222,6 @@ impl Book {
     /// Forgets lines that nothing hangs on, and what no answer can be late about any more.
     fn prune(&mut self, now: Timestamp) {
         self.gone.retain(|_, at| *at + REMEMBERED > now);
-        self.bare.retain(|name| self.tenants.contains_key(name));
         self.shelf.retain(|_, kept| !kept.is_empty());
         let kept = &self.shelf;
         self.lines

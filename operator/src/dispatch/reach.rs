@@ -104,23 +104,24 @@ impl Book {
     pub fn policy_seen(&mut self, policy: &NetworkPolicy) {
         let key = Key::of(policy);
         if *key.name == *names::DENY_ALL {
+            let uid = Uid::of(&policy.metadata);
             let policy = LivePolicy::of(policy);
-            self.denies(&key, policy.denies() && policy.selects_all());
+            let all = policy.denies() && policy.selects_all();
+            self.denies(&key, all.then_some(uid));
         }
         if let Some(standing) = Standing::of(policy) {
             self.policy(standing);
         }
     }
 
-    /// Whether the policy that denies is as it must be. What a sandbox proved while it was counts for
+    /// The policy that denies, if it is as it must be. What a sandbox proved while it was counts for
     /// nothing while it is not, long before the Tenant says so: that is written once it is repaired.
-    fn denies(&mut self, key: &Key, all: bool) {
-        let news = if all {
-            self.bare.remove(&key.namespace)
-        } else {
-            self.bare.insert(key.namespace.clone())
+    fn denies(&mut self, key: &Key, policy: Option<Uid>) {
+        let before = match policy {
+            Some(uid) => self.denied.insert(key.namespace.clone(), uid),
+            None => self.denied.remove(&key.namespace),
         };
-        if news {
+        if before.is_some() != policy.is_some() {
             let here = self.lines.keys();
             let here = here.filter(|line| line.namespace == key.namespace);
             self.dirty.extend(here.cloned());
@@ -157,7 +158,7 @@ impl Book {
     /// A policy that is gone.
     pub fn policy_gone(&mut self, key: &Key) {
         if *key.name == *names::DENY_ALL {
-            self.denies(key, false);
+            self.denies(key, None);
         }
         let held = self.policies.remove(key);
         if let Some(of) = held.and_then(|held| held.line) {
@@ -183,8 +184,11 @@ impl Book {
 
     /// Identities of all policies that are known, by name.
     pub fn policies(&self) -> Vec<(Key, Uid)> {
-        let known = self.policies.iter();
-        known.map(|(key, held)| (key.clone(), held.uid)).collect()
+        let opening = self.policies.iter();
+        let opening = opening.map(|(key, held)| (key.clone(), held.uid));
+        let denying = self.denied.iter();
+        let denying = denying.map(|(namespace, uid)| (Key::new(namespace, names::DENY_ALL), *uid));
+        opening.chain(denying).collect()
     }
 
     /// Looks whether the cluster is as it was: a node may have come, with an address that some

@@ -276,7 +276,7 @@ impl Book {
                 let message = format!("the tenant's isolation is not proven: {said}");
                 return no(ExecutionReason::IsolationUnverified, message);
             }
-            None if self.bare.contains(&key.namespace) => {
+            None if !self.denied.contains_key(&key.namespace) => {
                 let message = "the network policy cloister-deny-all is not as it must be; the \
                                operator puts it back";
                 return no(ExecutionReason::IsolationUnverified, message.to_owned());

@@ -4,7 +4,7 @@ use contract::{
     Check,
     run::{Cause, Exit},
 };
-use k8s_openapi::api::{core::v1::Pod, networking::v1::NetworkPolicy};
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 use super::{
@@ -12,7 +12,10 @@ use super::{
     sim::{Command, NAMESPACE, Sim},
     warm,
 };
-use crate::dispatch::{line::Key, sandbox::Facts};
+use crate::{
+    dispatch::{line::Key, sandbox::Facts},
+    names::DENY_ALL,
+};
 
 fn block(cidr: &str, port: u16) -> Value {
     json!([{"cidr": cidr, "ports": [{"port": port, "protocol": "TCP"}]}])
@@ -269,35 +272,52 @@ fn a_node_that_comes_to_lie_in_the_list_stops_it() {
     assert!(ready(&sim)[2].contains("203.0.113.9, an address of a node"));
 }
 
+/// Whether an Execution of this name waits for the policy that denies.
+fn waits_for_it(sim: &mut Sim, name: &str) {
+    sim.execution(NAMESPACE, name, &json!({}));
+    assert!(sim.settle() && sim.pass(3));
+    assert_eq!(sim.reason(name), "Queued");
+    let message = sim.message(name);
+    assert!(message.contains("cloister-deny-all"), "{message}");
+}
+
 #[test]
 fn nothing_starts_while_the_policy_that_denies_is_away_or_another() {
-    let deny = |selector: serde_json::Value| -> NetworkPolicy {
-        serde_json::from_value(json!({
-            "metadata": {"name": "cloister-deny-all", "namespace": NAMESPACE},
-            "spec": {"podSelector": selector, "policyTypes": ["Ingress", "Egress"]},
-        }))
-        .unwrap()
-    };
     let mut sim = warm(1);
-    sim.book.policy_seen(&deny(json!({})));
+    let key = Key::new(NAMESPACE, DENY_ALL);
     for (name, change) in [
         ("gone", None),
         ("else", Some(json!({"matchLabels": {"a": "b"}}))),
     ] {
         match change {
+            // Whoever missed that it went is told by the next listing, which asks what is known.
             None => {
-                let key = Key::new(NAMESPACE, "cloister-deny-all");
+                assert!(sim.book.policies().iter().any(|(known, _)| *known == key));
                 sim.book.policy_gone(&key);
             }
-            Some(selector) => sim.book.policy_seen(&deny(selector)),
+            Some(selector) => sim.deny(NAMESPACE, &selector),
         }
-        sim.execution(NAMESPACE, name, &json!({}));
-        assert!(sim.settle() && sim.pass(3));
-        assert_eq!(sim.reason(name), "Queued");
-        let message = sim.message(name);
-        assert!(message.contains("cloister-deny-all"), "{message}");
-        sim.book.policy_seen(&deny(json!({})));
+        waits_for_it(&mut sim, name);
+        sim.deny(NAMESPACE, &json!({}));
         assert!(sim.settle());
         assert_eq!(sim.reason(name), "Completed");
+    }
+}
+
+#[test]
+fn the_policy_that_denies_has_to_be_seen_before_anything_starts() {
+    for changed in [false, true] {
+        let mut sim = Sim::new();
+        sim.restart_without_policies();
+        if changed {
+            sim.deny(NAMESPACE, &json!({"matchLabels": {"a": "b"}}));
+        }
+        // Also where its Tenant is heard of later, and time goes by in between.
+        sim.book.idle(sim.now);
+        let tenant = sim.tenant_like("acme", "True");
+        sim.book.tenant(&tenant);
+        sim.integration(NAMESPACE, "hello", &json!({"warm": {"min": 1}}));
+        sim.lead();
+        waits_for_it(&mut sim, "one");
     }
 }

@@ -28,6 +28,7 @@ use crate::{
     egress::{self, Holder, Of},
     error::Error,
     meta::Owner,
+    names::DENY_ALL,
     probe::ProbeSettings,
     world::{
         Lost,
@@ -177,6 +178,17 @@ impl Sim {
     /// One that is being removed.
     pub fn tenant_goes(&mut self, name: &str) {
         let mut tenant = self.tenant_like(name, "Unknown");
+        self.deny(&crate::names::namespace(name), &json!({}));
+    }
+
+    /// The policy that denies, about these pods of a tenant.
+    pub fn deny(&mut self, namespace: &str, selector: &Value) {
+        let policy = json!({
+            "metadata": {"name": DENY_ALL, "namespace": namespace, "uid": uid(namespace)},
+            "spec": {"podSelector": selector, "policyTypes": ["Ingress", "Egress"]},
+        });
+        self.book
+            .policy_seen(&serde_json::from_value(policy).unwrap());
         tenant.metadata.deletion_timestamp = Some(crate::conditions::whole_second(self.now));
         self.book.tenant(&tenant);
     }
@@ -488,6 +500,12 @@ impl Sim {
                 }
             }
             Act::LineStatus { key, status, .. } => {
+    /// The process is gone; another one has read nothing yet.
+    pub fn restart_without_policies(&mut self) {
+        self.book = Book::new(workshop());
+        self.book.sees(&self.cluster, self.now);
+    }
+
                 self.lines.insert(key.name.to_string(), json!(status));
                 let result = self.write_line(&key, status);
                 Receipt::LineStatus { key, result }
