@@ -180,7 +180,7 @@ impl Book {
             sandbox.proof = Proof::Pending;
             sandbox.removing = false;
             // One that is starting just now has had no session yet.
-            sandbox.welcomed = sandbox.pod.created + STARTING < now;
+            sandbox.welcomed = !sandbox.pod.fetching && sandbox.begun() + STARTING < now;
         }
         for run in self.runs.values_mut() {
             run.writing = false;
@@ -330,7 +330,7 @@ impl Book {
         match self.sandboxes.get_mut(&uid) {
             Some(held) if held.pod.version > pod.version => return,
             Some(held) => {
-                held.pod = pod;
+                held.update(pod, now);
                 if let Some((text, at)) = held.unjudged.take() {
                     self.judge(uid, &text, at);
                 }

@@ -58,6 +58,8 @@ pub struct Sandbox {
     pub doubt: Option<Timestamp>,
     /// It had a session before: the next one has to show what that was told.
     pub welcomed: bool,
+    /// When its node had fetched what it is made of, if that was seen.
+    pub fetched: Option<Timestamp>,
 }
 
 /// Its session.
@@ -129,6 +131,8 @@ pub struct Facts {
     pub end: Option<Trouble>,
     /// Why it does not start.
     pub trouble: Option<Trouble>,
+    /// Its network stands, and its node fetches what it is made of.
+    pub fetching: bool,
 }
 
 impl Facts {
@@ -149,6 +153,8 @@ impl Facts {
             let all = status.and_then(|status| status.container_statuses.as_deref());
             all.into_iter().flatten()
         };
+        let before = status.and_then(|status| status.init_container_statuses.as_deref());
+        let every = || before.into_iter().flatten().chain(containers());
         let created = pod.metadata.creation_timestamp.as_ref();
         let digest = containers().find_map(|one| one.image_id.rsplit_once('@'));
         Some(Self {
@@ -172,7 +178,8 @@ impl Facts {
             asked: asked(pod).map(Arc::new),
             deleting: pod.metadata.deletion_timestamp.is_some(),
             end: end(pod),
-            trouble: containers().find_map(waits).or_else(|| unplaced(pod)),
+            trouble: every().find_map(waits).or_else(|| unplaced(pod)),
+            fetching: has_network(pod) && every().any(is_being_made),
         })
     }
 }
@@ -259,11 +266,15 @@ fn end(pod: &Pod) -> Option<Trouble> {
     }
     let said = status.reason.clone().unwrap_or_default();
     let words = status.message.clone().unwrap_or_default();
+    let terminated = |one: &ContainerStatus| Some(one.state.as_ref()?.terminated.as_ref()?.clone());
+    let mut before = status.init_container_statuses.iter().flatten();
     let ended = status
         .container_statuses
         .iter()
         .flatten()
-        .find_map(|one| one.state.as_ref()?.terminated.clone());
+        .find_map(terminated)
+        // One that ended well is not what ended the pod.
+        .or_else(|| before.find_map(|one| terminated(one).filter(|it| it.exit_code != 0)));
     let by = ended.as_ref().and_then(|ended| ended.reason.as_deref());
     Some(match (said.as_str(), by) {
         (_, Some("OOMKilled")) => trouble(
@@ -285,12 +296,23 @@ fn end(pod: &Pod) -> Option<Trouble> {
         ),
         // Nobody on its node says so: the control plane has given the node up.
         ("", None) if ended.is_none() => return None,
+        ("", _) if pod.metadata.deletion_timestamp.is_some() && is_killed(ended.as_ref()) => trouble(
+            ExecutionReason::Evicted,
+            "the pod was deleted or drained, and its command did not end in the second that it \
+             then has"
+                .to_owned(),
+        ),
         ("", _) => trouble(ExecutionReason::NodeLost, without_report(ended.as_ref())),
         (reason, _) => trouble(
             ExecutionReason::NodeLost,
             format!("the sandbox was ended by its node: {reason}: {words}"),
         ),
     })
+}
+
+/// Whether it ended by SIGKILL or SIGTERM.
+fn is_killed(ended: Option<&ContainerStateTerminated>) -> bool {
+    ended.is_some_and(|ended| matches!(ended.exit_code, 137 | 143))
 }
 
 fn without_report(ended: Option<&ContainerStateTerminated>) -> String {
@@ -319,6 +341,21 @@ fn waits(container: &ContainerStatus) -> Option<Trouble> {
         | "CrashLoopBackOff" => Some(trouble(ExecutionReason::StartDeadlineExceeded, message)),
         _ => None,
     }
+}
+
+/// Whether a container is still being made: mostly, its image is being pulled.
+fn is_being_made(container: &ContainerStatus) -> bool {
+    let state = container.state.as_ref();
+    let waiting = state.and_then(|state| state.waiting.as_ref()?.reason.as_deref());
+    matches!(waiting, Some("ContainerCreating" | "PodInitializing"))
+}
+
+/// Whether its node has taken it up and given it its network (KEP-3085).
+fn has_network(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    let conditions = status.and_then(|status| status.conditions.as_deref());
+    let mut conditions = conditions.into_iter().flatten();
+    conditions.any(|one| one.type_ == "PodReadyToStartContainers" && one.status == "True")
 }
 
 /// Why no node takes it.
@@ -352,7 +389,23 @@ impl Sandbox {
             kept: None,
             doubt: None,
             welcomed: false,
+            fetched: None,
         }
+    }
+
+    /// From when on it could have dialled.
+    pub fn begun(&self) -> Timestamp {
+        self.fetched
+            .unwrap_or(self.pod.created)
+            .max(self.pod.created)
+    }
+
+    /// What the API server says of it now.
+    pub fn update(&mut self, pod: Facts, now: Timestamp) {
+        if self.pod.fetching && !pod.fetching {
+            self.fetched = Some(now);
+        }
+        self.pod = pod;
     }
 
     /// Whether it has been sent nothing to run, as far as this leader knows.

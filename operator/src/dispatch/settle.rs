@@ -281,6 +281,7 @@ impl Book {
             (None, _) => (3, "a sandbox waits for a node"),
             (_, None) if sandbox.welcomed => (
                 2,
+            (_, None) if sandbox.pod.fetching => (1, "a sandbox's node fetches its image"),
                 "a sandbox has lost its session with the operator, and dials again",
             ),
             (_, None) => (

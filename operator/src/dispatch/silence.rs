@@ -16,8 +16,8 @@ use jiff::Timestamp;
 
 use super::sandbox::Sandbox;
 
-/// From its creation, a sandbox on a node that is well has dialled by then, or its image is
-/// still being pulled.
+/// From its creation, or from when its image was there, a sandbox on a node that is well has
+/// dialled by then.
 const COMING_UP: Duration = Duration::from_secs(10);
 /// A session that is lost is opened again by then: the sandbox dials within a second, whoever
 /// leads, and a new leader is there within ten.
@@ -47,7 +47,9 @@ impl Silence {
 
     /// Looks at all of them anew. Whoever does not lead hears nobody.
     pub fn look<'a>(&mut self, sandboxes: impl Iterator<Item = &'a Sandbox>, now: Timestamp) {
-        let silent = sandboxes.filter(|sandbox| self.is_late(sandbox, now));
+        let told = |sandbox: &&Sandbox| !sandbox.pod.fetching;
+        let silent = sandboxes.filter(told);
+        let silent = silent.filter(|sandbox| self.is_late(sandbox, now));
         let nodes = silent.filter_map(|sandbox| sandbox.pod.node.clone());
         self.nodes = nodes.collect();
     }
@@ -72,10 +74,14 @@ impl Silence {
         if sandbox.seat.is_some() || pod.end.is_some() || pod.trouble.is_some() || pod.deleting {
             return false;
         }
+        // Its node has taken it up, and says nothing more until the image is there.
+        if pod.fetching {
+            return self.nodes.contains(node);
+        }
         let since = if sandbox.welcomed {
             sandbox.heard
         } else {
-            pod.created
+            sandbox.begun()
         };
         let limit = if sandbox.welcomed {
             DIALLING

@@ -67,8 +67,7 @@ impl Book {
                 continue;
             }
             let free = sandbox.is_free();
-            let due =
-                self.is_due(sandbox, mold.as_deref(), view.now) || free && view.is_lost(sandbox);
+            let due = self.is_due(sandbox, mold.as_deref(), view) || free && view.is_lost(sandbox);
             // While its node is not heard, one is neither of use nor in the way.
             let up = view.is_up(sandbox);
             // One that has not shown itself yet may turn out to be of no use.
@@ -138,8 +137,8 @@ impl Book {
     }
 
     /// Whether a sandbox has to go, broken ones aside.
-    fn is_due(&self, sandbox: &Sandbox, mold: Option<&str>, now: Timestamp) -> bool {
-        let pod = &sandbox.pod;
+    fn is_due(&self, sandbox: &Sandbox, mold: Option<&str>, view: View<'_>) -> bool {
+        let (pod, now) = (&sandbox.pod, view.now);
         if let Some(claimed) = sandbox.claimed {
             let stage = self.runs.get(&claimed).map(|run| run.stage);
             return stage != Some(Stage::Bound(pod.uid)) && stage != Some(Stage::Binding(pod.uid));
@@ -147,12 +146,15 @@ impl Book {
         // Of a run that is known, its status is about to say that this is its sandbox.
         let given = sandbox.seat.as_ref().and_then(|seat| seat.given);
         let given = given.is_some_and(|(run, _)| !self.runs.contains_key(&run));
-        let unheard = sandbox.seat.is_none() && sandbox.heard + UNHEARD < now;
-        let started = pod.trouble.is_none() && pod.node.is_some();
+        let heard = sandbox.heard.max(sandbox.begun());
+        let unheard = sandbox.seat.is_none() && heard + UNHEARD < now;
+        // However long an image takes, taking the pod away would have its node begin anew.
+        let fetching = pod.fetching && view.is_up(sandbox);
+        let started = pod.trouble.is_none() && pod.node.is_some() && !fetching;
         let stale = match sandbox.proof {
             Proof::Proven { at, .. } => at + PROOF_LIMIT * 2 < now,
             Proof::Doubtful { .. } => sandbox.doubt.is_some_and(|at| at + PROOF_LIMIT * 2 < now),
-            Proof::Pending => sandbox.seat.is_some() && pod.created + PROOF_LIMIT * 2 < now,
+            Proof::Pending => sandbox.seat.is_some() && sandbox.begun() + PROOF_LIMIT * 2 < now,
             Proof::Broken { .. } => false,
         };
         let known = self

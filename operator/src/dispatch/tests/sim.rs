@@ -108,6 +108,9 @@ pub struct Sim {
     pub created: Vec<String>,
     /// Namespaces of the same.
     pub created_in: Vec<String>,
+    /// Acts that are on their way, and answers.
+    under_way: Vec<Act>,
+    answers: Vec<Receipt>,
 }
 
 fn workshop() -> Workshop {
@@ -162,6 +165,8 @@ impl Sim {
             refuse: None,
             created: Vec::new(),
             created_in: Vec::new(),
+            under_way: Vec::new(),
+            answers: Vec::new(),
         };
         sim.tenant("acme", "True");
         sim.book.sees(&sim.cluster, sim.now);
@@ -173,11 +178,6 @@ impl Sim {
     pub fn tenant(&mut self, name: &str, verified: &str) {
         let tenant = self.tenant_like(name, verified);
         self.book.tenant(&tenant);
-    }
-
-    /// One that is being removed.
-    pub fn tenant_goes(&mut self, name: &str) {
-        let mut tenant = self.tenant_like(name, "Unknown");
         self.deny(&crate::names::namespace(name), &json!({}));
     }
 
@@ -189,6 +189,11 @@ impl Sim {
         });
         self.book
             .policy_seen(&serde_json::from_value(policy).unwrap());
+    }
+
+    /// One that is being removed.
+    pub fn tenant_goes(&mut self, name: &str) {
+        let mut tenant = self.tenant_like(name, "Unknown");
         tenant.metadata.deletion_timestamp = Some(crate::conditions::whole_second(self.now));
         self.book.tenant(&tenant);
     }
@@ -366,13 +371,7 @@ impl Sim {
     pub fn settle(&mut self) -> bool {
         self.book.sees(&self.cluster, self.now);
         for _ in 0..10_000 {
-            let view = View {
-                cluster: &self.cluster,
-                lost: &self.lost,
-                probing: &self.probing,
-                now: self.now,
-            };
-            let acts = self.book.turns(view);
+            let acts = self.decide();
             let idle = acts.is_empty();
             for act in acts {
                 if let Some((left, done)) = self.fatal {
@@ -400,15 +399,47 @@ impl Sim {
         );
     }
 
-    /// What is decided now is done, and nothing that follows from it.
-    pub fn one_turn(&mut self) {
+    /// What is decided now is on its way, and nobody has been told what came of it.
+    pub fn begin_turn(&mut self) {
+        let acts = self.decide();
+        self.under_way.extend(acts);
+    }
+
+    /// Nothing is decided that would be done.
+    pub fn turn_for_nothing(&mut self) {
+        assert!(self.decide().is_empty());
+    }
+
+    /// The server does what is on its way.
+    pub fn serve(&mut self) {
+        for act in std::mem::take(&mut self.under_way) {
+            let answer = self.perform(act);
+            self.answers.push(answer);
+        }
+    }
+
+    /// And says so.
+    pub fn end_turn(&mut self) -> bool {
+        self.serve();
+        for answer in std::mem::take(&mut self.answers) {
+            self.book.receipt(answer, self.now);
+        }
+        self.settle()
+    }
+
+    fn decide(&mut self) -> Vec<Act> {
         let view = View {
             cluster: &self.cluster,
             lost: &self.lost,
             probing: &self.probing,
             now: self.now,
         };
-        for act in self.book.turns(view) {
+        self.book.turns(view)
+    }
+
+    /// What is decided now is done, and nothing that follows from it.
+    pub fn one_turn(&mut self) {
+        for act in self.decide() {
             let receipt = self.perform(act);
             self.book.receipt(receipt, self.now);
         }
@@ -469,6 +500,12 @@ impl Sim {
         }
     }
 
+    /// The process is gone; another one has read nothing yet.
+    pub fn restart_without_policies(&mut self) {
+        self.book = Book::new(workshop());
+        self.book.sees(&self.cluster, self.now);
+    }
+
     /// The process leads from now on.
     pub fn lead(&mut self) {
         self.book.lead(workshop(), self.now);
@@ -500,12 +537,6 @@ impl Sim {
                 }
             }
             Act::LineStatus { key, status, .. } => {
-    /// The process is gone; another one has read nothing yet.
-    pub fn restart_without_policies(&mut self) {
-        self.book = Book::new(workshop());
-        self.book.sees(&self.cluster, self.now);
-    }
-
                 self.lines.insert(key.name.to_string(), json!(status));
                 let result = self.write_line(&key, status);
                 Receipt::LineStatus { key, result }
@@ -548,6 +579,16 @@ impl Sim {
             self.lose_pod(&key.name);
         }
         Ok(())
+    }
+
+    /// A node says how a pod fares.
+    pub fn fares(&mut self, name: &str, status: Value) {
+        let version = self.bump();
+        let object = self.pods.get_mut(name).unwrap();
+        object["metadata"]["resourceVersion"] = json!(version);
+        object["status"] = status;
+        let pod: Pod = serde_json::from_value(object.clone()).unwrap();
+        self.book.pod(Facts::of(&pod).unwrap(), self.now);
     }
 
     /// A pod is asked to go.

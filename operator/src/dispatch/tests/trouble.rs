@@ -319,3 +319,90 @@ fn a_used_sandbox_goes_at_once_where_somebody_waits_for_one() {
     assert_eq!(sim.reason("one"), "Completed");
     assert!(!sim.names().contains(&used), "it is there still");
 }
+
+#[test]
+fn a_spec_that_is_changed_takes_no_time_from_what_runs() {
+    let mut sim = warm(1);
+    sim.command = Command::Waits;
+    sim.execution(NAMESPACE, "one", &json!({}));
+    assert!(sim.settle() && sim.pass(120));
+    let shorter = json!({"warm": {"min": 1}, "timeout": "1s", "gracePeriod": "0s"});
+    sim.integration(NAMESPACE, "hello", &shorter);
+    assert!(sim.settle() && sim.pass(60));
+    assert_eq!(sim.reason("one"), "Running");
+    let name = at_work(&sim);
+    sim.end(&name, Cause::TimedOut, Exit::Signal(15));
+    assert!(sim.settle());
+    assert_eq!(sim.reason("one"), "TimedOut");
+}
+
+/// A pod whose network stands, and whose container waits for its image.
+fn fetching() -> serde_json::Value {
+    json!({
+        "phase": "Pending", "hostIP": "192.0.2.11",
+        "conditions": [{"type": "PodReadyToStartContainers", "status": "True"}],
+        "initContainerStatuses": [{"name": "install", "image": "", "imageID": "", "ready": false,
+            "restartCount": 0, "state": {"waiting": {"reason": "PodInitializing"}}}],
+        "containerStatuses": [{"name": "command", "image": "", "imageID": "", "ready": false,
+            "restartCount": 0, "state": {"waiting": {"reason": "ContainerCreating"}}}],
+    })
+}
+
+#[test]
+fn an_image_may_take_as_long_as_it_takes() {
+    let mut sim = warm(0);
+    let patient = json!({"startDeadline": "20m"});
+    sim.integration(NAMESPACE, "hello", &patient);
+    sim.dark = Some("node-a");
+    sim.execution(NAMESPACE, "one", &json!({}));
+    assert!(sim.settle());
+    let name = sim.boxes.keys().next().unwrap().clone();
+    sim.fares(&name, fetching());
+    assert!(sim.pass(600));
+    assert_eq!(sim.names(), [name.clone()].into());
+    let message = sim.message("one");
+    assert!(message.contains("fetches its image"), "{message}");
+    // It is there, and the container has just begun: nobody is late yet.
+    sim.fares(&name, json!({"phase": "Running", "hostIP": "192.0.2.11"}));
+    assert!(sim.pass(5));
+    assert_eq!(sim.names(), [name.clone()].into());
+    sim.dial(&name);
+    assert!(sim.settle());
+    assert_eq!(sim.reason("one"), "Completed");
+}
+
+#[test]
+fn who_fetches_on_a_node_that_is_lost_is_not_waited_for() {
+    let mut sim = warm(0);
+    sim.dark = Some("node-a");
+    sim.execution(NAMESPACE, "one", &json!({}));
+    assert!(sim.settle());
+    let name = sim.boxes.keys().next().unwrap().clone();
+    sim.fares(&name, fetching());
+    assert!(sim.pass(20));
+    assert_eq!(sim.boxes.len(), 1);
+    sim.cluster.nodes.get_mut("node-a").unwrap().ready = false;
+    assert!(sim.pass(2));
+    assert_eq!(sim.boxes.len(), 2);
+    assert!(sim.pass(60));
+    assert!(!sim.boxes.contains_key(&name));
+}
+
+#[test]
+fn an_end_that_comes_while_a_word_is_written_is_written_right_after() {
+    let mut sim = warm(1);
+    sim.command = Command::Waits;
+    sim.execution(NAMESPACE, "one", &json!({}));
+    assert!(sim.settle());
+    // At the next tick it is to be said that it runs; before the answer, all the rest happens.
+    sim.now += jiff::SignedDuration::from_secs(2);
+    sim.book.tick(String::new(), sim.now);
+    sim.begin_turn();
+    let name = at_work(&sim);
+    sim.end(&name, Cause::Completed, Exit::Code(0));
+    sim.serve();
+    sim.tell("one");
+    sim.turn_for_nothing();
+    assert!(sim.end_turn() && sim.settle());
+    assert_eq!(sim.reason("one"), "Completed");
+}
