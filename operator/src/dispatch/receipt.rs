@@ -48,6 +48,9 @@ impl Book {
                         if let Some(run) = self.runs.get_mut(&run) {
                             (run.writing, run.not_before) = (false, None);
                             run.doubtful = false;
+                            // An end that came meanwhile may be all that is left to write.
+                            let key = run.line.clone();
+                            self.touch(&key);
                         }
                         self.execution(&object, now);
                         self.bound(run, now);
@@ -120,7 +123,7 @@ impl Book {
             return;
         };
         self.unshelve(uid);
-        self.release(pod);
+        self.release(pod, uid);
         if let Some(run) = self.runs.get_mut(&uid) {
             run.stage = Stage::Waiting;
             (run.silent_since, run.doubtful) = (None, false);

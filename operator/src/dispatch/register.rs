@@ -72,6 +72,7 @@ impl Book {
                 next.said = held.said;
                 next.output = std::mem::take(&mut held.output);
                 next.outcome.clone_from(&held.outcome);
+                next.allowed = held.allowed;
                 next.told_to_end = held.told_to_end;
                 next.replaced = held.replaced;
                 next.cancel |= held.replaced;
@@ -79,9 +80,9 @@ impl Book {
             let (stage, doubtful) = (held.stage, held.doubtful);
             match (stage, next.stage) {
                 // Nothing of it was written, and at this version nothing can be any more.
-                (Stage::Binding(pod), Stage::Waiting) if doubtful => self.release(pod),
+                (Stage::Binding(pod), Stage::Waiting) if doubtful => self.release(pod, uid),
                 (Stage::Binding(pod), Stage::Waiting) => next.stage = Stage::Binding(pod),
-                (Stage::Binding(pod), next) if !next.names(pod) => self.release(pod),
+                (Stage::Binding(pod), next) if !next.names(pod) => self.release(pod, uid),
                 _ => {}
             }
         }
@@ -105,10 +106,10 @@ impl Book {
         (!heard).then(|| since.unwrap_or(now))
     }
 
-    /// Nobody has this sandbox: nothing has been sent to it.
-    pub(super) fn release(&mut self, pod: Uid) {
+    /// This Execution does not have this sandbox: nothing of it has been sent there.
+    pub(super) fn release(&mut self, pod: Uid, run: Uid) {
         if let Some(sandbox) = self.sandboxes.get_mut(&pod) {
-            sandbox.claimed = None;
+            sandbox.claimed.take_if(|holder| *holder == run);
         }
     }
 

@@ -73,11 +73,13 @@ impl Book {
         let now = view.now;
         self.replace(key, now);
         let terms = self.lines.get(key).and_then(Line::terms).cloned();
-        let most = terms.map(|terms| terms.timeout + terms.grace + OVERTIME);
+        let allowed = terms.map_or(Duration::ZERO, |terms| terms.timeout + terms.grace);
         for uid in self.runs_of(key, |line| line.live.iter().copied().collect()) {
             let Some(run) = self.runs.get_mut(&uid) else {
                 continue;
             };
+            // A spec that is changed takes nothing from who runs already.
+            run.allowed = run.allowed.max(allowed);
             let pod = match run.stage {
                 Stage::Bound(pod) => pod,
                 // Whether it was written is not known: the same again, which lands once.
@@ -109,13 +111,9 @@ impl Book {
             let untold = sandbox.and_then(|sandbox| {
                 taken(run, sandbox).or_else(|| self.never_told(run, sandbox, now))
             });
-            let begun = run.started.or(run.status.times.claimed).unwrap_or(now);
-            let late = most.is_some_and(|most| begun + most < now);
-            let overtime = late.then(|| {
-                let message = "its sandbox did not end it in time, and was removed";
-                Outcome::new(ExecutionReason::TimedOut, message)
-            });
-            let over = untold.or_else(|| lost(run, sandbox, now)).or(overtime);
+            let over = untold
+                .or_else(|| lost(run, sandbox, now))
+                .or_else(|| overdue(run, sandbox, now));
             if let Some(outcome) = over {
                 self.conclude(uid, outcome);
             } else {
@@ -281,9 +279,9 @@ impl Book {
             (None, _) => (3, "a sandbox waits for a node"),
             (_, None) if sandbox.welcomed => (
                 2,
-            (_, None) if sandbox.pod.fetching => (1, "a sandbox's node fetches its image"),
                 "a sandbox has lost its session with the operator, and dials again",
             ),
+            (_, None) if sandbox.pod.fetching => (1, "a sandbox's node fetches its image"),
             (_, None) => (
                 1,
                 "a sandbox starts on its node, and has not dialled the operator yet",
@@ -345,6 +343,17 @@ impl Book {
 /// How long a sandbox may be silent before it counts for nothing any more.
 pub(super) const fn patience(fenced: bool) -> Duration {
     if fenced { FENCED } else { SILENCE }
+}
+
+/// What became of a run that its sandbox should have ended. One that was never told has no time yet.
+fn overdue(run: &Run, sandbox: Option<&Sandbox>, now: Timestamp) -> Option<Outcome> {
+    let seat = sandbox.and_then(|sandbox| sandbox.seat.as_ref());
+    let told = seat.is_none_or(|seat| seat.given.is_some() || seat.assigned);
+    let begun = run.started.or(run.status.times.claimed)?;
+    let is_known = run.allowed > Duration::ZERO && (told || run.started.is_some());
+    let message = "its sandbox did not end it in time, and was removed";
+    (is_known && begun + run.allowed + OVERTIME < now)
+        .then(|| Outcome::new(ExecutionReason::TimedOut, message))
 }
 
 /// What became of a run whose sandbox was another's already.

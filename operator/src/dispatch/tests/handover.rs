@@ -262,18 +262,50 @@ fn a_sandbox_that_goes_while_it_is_bound_holds_nothing_up() {
 
 #[test]
 fn one_that_is_bound_and_may_not_be_told_says_why_it_ends() {
+    // Whatever time a command may take that runs.
+    for timeout in ["15m", "1s"] {
+        let mut sim = warm(1);
+        let spec = json!({"warm": {"min": 1}, "timeout": timeout, "gracePeriod": "0s"});
+        sim.integration(NAMESPACE, "hello", &spec);
+        assert!(sim.settle());
+        let done = true;
+        sim.execution(NAMESPACE, "one", &json!({}));
+        sim.fatal = Some((1, done));
+        assert!(!sim.settle());
+        sim.restart();
+        sim.tenant("acme", "Unknown");
+        assert!(sim.pass(290));
+        assert_eq!(sim.reason("one"), "Starting");
+        assert!(sim.pass(20));
+        assert_eq!(sim.reason("one"), "IsolationUnverified");
+        assert!(sim.started.is_empty());
+    }
+}
+
+#[test]
+fn a_binding_that_is_given_up_leaves_the_sandbox_to_who_has_it() {
     let mut sim = warm(1);
-    let done = true;
+    sim.command = Command::Waits;
+    sim.execution(NAMESPACE, "two", &json!({}));
+    sim.begin_turn();
+    // Another leader had given it to this one, which is heard of only now.
+    let name = sim.boxes.keys().next().unwrap().clone();
+    let sandbox = json!({"pod": name, "uid": sim.pods[&name]["metadata"]["uid"]});
     sim.execution(NAMESPACE, "one", &json!({}));
-    sim.fatal = Some((1, done));
-    assert!(!sim.settle());
-    sim.restart();
-    sim.tenant("acme", "Unknown");
-    assert!(sim.pass(290));
-    assert_eq!(sim.reason("one"), "Starting");
-    assert!(sim.pass(20));
-    assert_eq!(sim.reason("one"), "IsolationUnverified");
-    assert!(sim.started.is_empty());
+    let one = sim.executions.get_mut("one").unwrap();
+    one["status"] = json!({"attempt": 1, "sandbox": sandbox,
+        "times": {"claimed": sim.now.to_string()}});
+    sim.annotate("one");
+    sim.tell("one");
+    sim.annotate("two");
+    assert!(sim.end_turn());
+    sim.tell("two");
+    assert!(sim.settle() && sim.pass(3));
+    let given = sim.boxes[&name].given.clone().unwrap().execution;
+    assert_eq!(given, sim.executions["one"]["metadata"]["uid"]);
+    assert_eq!(sim.reason("one"), "Running");
+    assert_eq!(sim.started.values().sum::<u32>(), 2, "in a sandbox each");
+    assert!(sim.started.values().all(|count| *count == 1));
 }
 
 #[test]
