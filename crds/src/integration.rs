@@ -19,6 +19,17 @@ use crate::tenant::{EgressRule, Runtime};
 /// Longest name of an Integration: it becomes the value of a label.
 pub const MAX_NAME: usize = 63;
 
+/// Most characters of command, arguments and environment together: whoever runs them holds those of
+/// every Integration and Worker there is.
+pub const MAX_EXEC: usize = 65536;
+/// The rule for that. What a member writes is counted by characters, as CEL does.
+pub(crate) const EXEC_RULE: &str = "self.command.map(text, size(text)).sum() + \
+     (has(self.args) ? self.args.map(text, size(text)).sum() : 0) + \
+     (has(self.env) ? self.env.map(one, size(one.name) + \
+     (has(one.value) ? size(one.value) : 0)).sum() : 0) <= 65536";
+pub(crate) const EXEC_MESSAGE: &str = "command, args and env: at most 65536 characters together; \
+     have the command read the rest from its image or its input";
+
 /// What runs once for each Execution that names it, in a single-use sandbox that has proven
 /// itself from inside before one instruction of the command ran.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,7 +49,7 @@ pub const MAX_NAME: usize = 63;
         json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Reason", type_ = "string",
         json_path = ".status.conditions[?(@.type=='Ready')].reason"),
-    printcolumn(name = "Warm", type_ = "integer", json_path = ".spec.warm.min"),
+    printcolumn(name = "Min-Warm", type_ = "integer", json_path = ".spec.warm.min"),
     printcolumn(name = "Warm-Reason", type_ = "string",
         json_path = ".status.conditions[?(@.type=='Warm')].reason"),
     printcolumn(name = "Since", type_ = "date",
@@ -51,6 +62,7 @@ pub const MAX_NAME: usize = 63;
     validation = Rule::new("size(self.metadata.name) <= 63")
         .message("metadata.name: at most 63 characters, because it becomes a label"),
 )]
+#[x_kube(validation = Rule::new(EXEC_RULE).message(EXEC_MESSAGE))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct IntegrationSpec {
     /// Image that the command is in, by tag or by digest.

@@ -14,7 +14,7 @@ pub use self::{
     volume::{MAX_MOUNT_PARTS, MAX_NAME_WITH_VOLUMES, NOT_FOR_VOLUMES, WorkerVolume},
 };
 use crate::{
-    integration::{EnvVar, Resources},
+    integration::{EXEC_MESSAGE, EXEC_RULE, EnvVar, Resources},
     tenant::{EgressRule, Runtime},
 };
 
@@ -62,6 +62,7 @@ pub const MAX_REPLICAS: i32 = 1000;
                   label of it and a number"),
 )]
 #[x_kube(
+    validation = Rule::new(EXEC_RULE).message(EXEC_MESSAGE),
     validation = Rule::new("!has(self.minAvailable) || self.minAvailable < self.replicas")
         .message("must be less than replicas, or no zone could ever be lost: lower minAvailable \
                   or raise replicas")

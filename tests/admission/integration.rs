@@ -344,20 +344,23 @@ async fn rejects_a_name_that_no_label_could_hold() {
     assert_refused(&admin.dry_run(&named(64)).await, &words);
 }
 
-/// Every list and text at its maximum, but for what a request may hold: the rules must not
-/// run out of budget. In all it is more than a sandbox takes, which `Ready` then says.
+/// Every list at its maximum, and all texts of what is run together: the rules must not run out
+/// of budget. Another character is one too many.
 #[tokio::test]
-async fn accepts_the_largest_integration() {
-    let long: Vec<String> = (0..64).map(|_| "a".repeat(4096)).collect();
+async fn accepts_the_largest_integration_and_no_larger_one() {
+    let texts = |count: usize, length: usize| vec!["\u{e9}".repeat(length); count];
     let env: Vec<Value> = (0..64)
         .map(|index| {
             let name = format!("{}{index:02}", "A".repeat(126));
-            json!({"name": name, "value": "v".repeat(4096)})
+            json!({"name": name, "value": "v".repeat(128)})
         })
         .collect();
-    let spec = json!({"image": "a".repeat(512), "command": long, "args": long, "env": env,
-        "runtime": "GVisor", "suspend": true});
-    accepted("/spec", &[spec]).await;
+    let mut spec = json!({"image": "a".repeat(512), "command": texts(64, 256), "env": env,
+        "args": texts(8, 4096), "runtime": "GVisor", "suspend": true});
+    accepted("/spec", &[spec.clone()]).await;
+    spec["args"].as_array_mut().unwrap().push(json!("a"));
+    let words: &[&str] = &["spec", "command, args and env: at most 65536 characters"];
+    refused("/spec", &[(spec, words)]).await;
 }
 
 #[tokio::test]

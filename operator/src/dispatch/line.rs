@@ -7,10 +7,9 @@ use std::{
     time::Duration,
 };
 
-use contract::run::{MAX_CONTRACT_BYTES, MAX_EXEC_BYTES};
 use crds::{
     Integration, IntegrationSpec, IntegrationStatus,
-    integration::{ConcurrencyPolicy, EnvVar, Logs},
+    integration::{ConcurrencyPolicy, EnvVar, Logs, MAX_EXEC},
     scalar::Amount,
     tenant::Runtime,
 };
@@ -30,10 +29,6 @@ use crate::{
 const DAY: Duration = Duration::from_hours(24);
 /// The longest of the others.
 pub const MONTH: Duration = Duration::from_hours(30 * 24);
-
-/// Most bytes of command, arguments and environment as JSON: what carries them to a sandbox has to
-/// hold the input, and all that else is to be said, as well.
-const MAX_EXEC_JSON: usize = MAX_CONTRACT_BYTES - 64 * 1024;
 
 /// How long before a run that is scheduled its sandbox is made, where one may be kept ready.
 const LEAD: Duration = Duration::from_secs(20);
@@ -113,12 +108,12 @@ impl Terms {
     /// Field and problem, for people.
     pub fn of(object: &Integration) -> Result<Self, String> {
         let spec = &object.spec;
-        Keep::of(object)?;
         let mut words = spec.command.iter().cloned();
         let command = words
             .next()
             .ok_or("spec.command: names no program; write at least one word")?;
         startable(spec)?;
+        Keep::of(object)?;
         let limit = count("spec.concurrency.limit", spec.concurrency.limit)?;
         if limit == 0 {
             return Err("spec.concurrency.limit: must be at least 1".to_owned());
@@ -153,8 +148,8 @@ impl Terms {
     }
 }
 
-/// Whether a process can be started with what the spec says. The rules of the CRD know the length
-/// of each text, and not what all have together.
+/// Whether a process can be started with what the spec says. The rules of the CRD count characters,
+/// and a sandbox bytes.
 fn startable(spec: &IntegrationSpec) -> Result<(), String> {
     let words = || spec.command.iter().chain(&spec.args);
     let pairs = || spec.env.iter().flat_map(|one| [&one.name, &one.value]);
@@ -170,21 +165,15 @@ fn startable(spec: &IntegrationSpec) -> Result<(), String> {
             ));
         }
     }
-    // Counted as the supervisor does: each with its end, or with what stands between it and the next.
-    let all = || words().chain(pairs());
-    let bytes: usize = all().map(|text| text.len() + 1).sum();
-    let as_json = |text: &String| serde_json::to_string(text).map_or(0, |json| json.len() + 1);
-    let limits = [
-        (bytes, MAX_EXEC_BYTES, "bytes"),
-        (all().map(as_json).sum(), MAX_EXEC_JSON, "bytes of JSON"),
-    ];
-    let beyond = limits.into_iter().find(|(has, most, _)| has > most);
-    beyond.map_or(Ok(()), |(has, most, what)| {
-        Err(format!(
-            "spec.command, spec.args and spec.env have {has} {what} together, and {most} is the \
-             most; make them shorter, or have the command read the rest from its image or its input"
-        ))
-    })
+    let bytes: usize = words().chain(pairs()).map(String::len).sum();
+    if bytes > MAX_EXEC {
+        return Err(format!(
+            "spec.command, spec.args and spec.env have {bytes} bytes together, and {MAX_EXEC} is \
+             the most; make them shorter, or have the command read the rest from its image or its \
+             input"
+        ));
+    }
+    Ok(())
 }
 
 fn schedule(spec: &crds::integration::Schedule) -> Result<Schedule, String> {
@@ -275,8 +264,6 @@ pub struct Line {
     pub timer: Timer,
 }
 
-    /// How much of what is finished is kept, and how long; nothing if the spec cannot be read there.
-    pub keep: Option<Keep>,
 /// What is kept of an Integration that exists.
 #[derive(Clone, Debug)]
 pub struct Known {
@@ -288,12 +275,13 @@ pub struct Known {
     pub generation: Option<i64>,
     /// The spec, or what is wrong with it.
     pub terms: Result<Arc<Terms>, String>,
+    /// How much of what is finished is kept, and how long; nothing if the spec cannot be read there.
+    pub keep: Option<Keep>,
     /// Nothing new starts.
     pub suspend: bool,
     /// As it was last published.
     pub status: IntegrationStatus,
     /// It is on its way out.
-            keep: Keep::of(object).ok(),
     pub deleting: bool,
 }
 
@@ -305,6 +293,7 @@ impl Known {
             version: facts::version(&object.metadata),
             generation: object.metadata.generation,
             terms: Terms::of(object).map(Arc::new),
+            keep: Keep::of(object).ok(),
             suspend: object.spec.suspend,
             status: object.status.clone().unwrap_or_default(),
             deleting: object.metadata.deletion_timestamp.is_some(),

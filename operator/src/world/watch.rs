@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crds::{Drill, Tenant, Worker};
+use crds::{Drill, Tenant, Worker, well_known::GROUP};
 use futures::StreamExt;
 use kube::{
     Api, Client, Resource,
@@ -34,6 +34,9 @@ use super::{
     sorted::Sorted,
 };
 
+/// Objects in one answer of a listing, which is read whole: even of the largest that tenants may
+/// make, a fraction of what the operator has.
+const PAGE: u32 = 50;
 /// How long one request watches, in seconds; the next one goes on where it ended. A stream
 /// that falls silent is noticed 5 s after its end, by kube; when nobody answers the next
 /// request either, that is a failure, by [`deadline`](crate::deadline).
@@ -251,9 +254,7 @@ pub fn follow_whole<K: Whole>(
 ) -> impl Future<Output = ()> {
     let told = world.clone();
     follow_aloud(Api::<K>::all(client), world, move |event| {
-        let event = event
-            .clone()
-            .modify(|object| object.meta_mut().managed_fields = None);
+        let event = event.clone();
         writer.apply_watcher_event(&event);
         match event {
             watcher::Event::Apply(object) | watcher::Event::Delete(object) => object.wake(&told),
@@ -261,6 +262,19 @@ pub fn follow_whole<K: Whole>(
             watcher::Event::Init | watcher::Event::InitApply(_) => {}
         }
     })
+}
+
+/// Takes from an object of a kind of ours what others have written beside it, which is as large as they
+/// like and is never read.
+fn slim<K: Resource<DynamicType = ()>>(object: &mut K) {
+    if K::group(&()) != GROUP {
+        return;
+    }
+    let meta = object.meta_mut();
+    meta.managed_fields = None;
+    if let Some(annotations) = &mut meta.annotations {
+        annotations.retain(|name, _| name.contains("cloister.dev/"));
+    }
 }
 
 /// One watch, and how it fares.
@@ -300,7 +314,8 @@ where
 
     async fn run(mut self, mut take: impl FnMut(watcher::Event<K>)) {
         'listing: loop {
-            let mut config = watcher::Config::default().timeout(OPEN);
+            let config = watcher::Config::default().timeout(OPEN);
+            let mut config = config.page_size(PAGE);
             config.label_selector.clone_from(&self.labels);
             let mut events = std::pin::pin!(watcher(self.api.clone(), config).default_backoff());
             while let Some(event) = events.next().await {
@@ -309,7 +324,7 @@ where
                         // A listing that has begun may fail yet.
                         let listing =
                             matches!(event, watcher::Event::Init | watcher::Event::InitApply(_));
-                        take(event);
+                        take(event.modify(slim));
                         if !listing && self.health.well() {
                             self.world.sees(&self.name);
                         }
@@ -358,6 +373,8 @@ mod tests {
         let broken = broken.clone();
         let service = tower::service_fn(move |request: Request<Body>| {
             let watches = request.uri().query().unwrap_or_default().contains("watch=");
+            let uri = request.uri().to_string();
+            assert!(watches || uri.contains("limit=50"), "{uri}");
             let (code, answer) = if watches || broken.load(Ordering::Relaxed) {
                 (
                     500,
@@ -384,6 +401,27 @@ mod tests {
         while sight.lost() != lost || sight.is_clear() != clear {
             tick.tick().await;
         }
+    }
+
+    #[test]
+    fn of_ours_only_what_is_ours_is_kept_beside_the_object() {
+        let metadata = json!({"name": "x", "namespace": "tenant-x", "managedFields": [{"manager": "me"}],
+            "annotations": {"cloister.dev/lost": "a", "kubectl.kubernetes.io/last-applied": "b"}});
+        let mut drill: Drill =
+            serde_json::from_value(json!({"apiVersion": "cloister.dev/v1alpha1",
+            "kind": "Drill", "metadata": metadata, "spec": {"type": "ZoneLoss"}}))
+            .unwrap();
+        slim(&mut drill);
+        assert_eq!(drill.metadata.managed_fields, None);
+        assert_eq!(
+            json!(drill.metadata.annotations),
+            json!({"cloister.dev/lost": "a"})
+        );
+        // Who changed one of ours is read there.
+        let mut node: Node = serde_json::from_value(json!({"metadata": metadata})).unwrap();
+        slim(&mut node);
+        assert!(node.metadata.managed_fields.is_some());
+        assert_eq!(node.metadata.annotations.unwrap().len(), 2);
     }
 
     #[tokio::test]
