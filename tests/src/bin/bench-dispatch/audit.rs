@@ -1,6 +1,7 @@
 //! Who has written what, since somebody asked last: the end of the API server's audit log.
 //!
-//! In: the log, which is rotated when it is full. Out: the operator's writes, and everybody's.
+//! In: the log, which is rotated when it is full. Out: the operator's writes, and everybody's; when the
+//! operator asked for each pod.
 
 use std::{
     fs::{self, File},
@@ -12,7 +13,10 @@ use ::tests::measure::writes::Writes;
 use crds::well_known::{OPERATOR_SERVICE_ACCOUNT, SYSTEM_NAMESPACE};
 use serde_json::Value;
 
-use super::Anything;
+use super::{
+    Anything,
+    share::{Posted, milliseconds},
+};
 
 /// How far it has been read.
 #[derive(Debug)]
@@ -28,6 +32,8 @@ pub(crate) struct Written {
     pub(crate) operator: Writes,
     /// Anybody, the operator included.
     pub(crate) all: Writes,
+    /// Pods that the operator asked for.
+    pub(crate) posted: Posted,
 }
 
 impl Audit {
@@ -84,8 +90,23 @@ fn read(path: &Path, from: u64, written: &mut Written) -> Result<u64, Anything> 
         written.all.count(&line);
         if line["user"]["username"] == user.as_str() {
             written.operator.count(&line);
+            written.posted.extend(pod(&line));
         }
     }
+}
+
+/// The pod that a line says was made, and when it was asked for.
+fn pod(line: &Value) -> Option<(String, f64)> {
+    let object = &line["objectRef"];
+    let made = line["verb"] == "create" && object["resource"] == "pods";
+    if !made || !object["subresource"].is_null() {
+        return None;
+    }
+    let name = object["name"].as_str()?;
+    Some((
+        name.to_owned(),
+        milliseconds(&line["requestReceivedTimestamp"])?,
+    ))
 }
 
 #[cfg(test)]
@@ -103,11 +124,15 @@ mod tests {
                  \"objectRef\":{{\"resource\":\"pods\"}}}}\n"
             )
         };
-        let ours = line("system:serviceaccount:cloister-system:cloister-operator");
+        let ours = "{\"verb\":\"create\",\
+             \"user\":{\"username\":\"system:serviceaccount:cloister-system:cloister-operator\"},\
+             \"requestReceivedTimestamp\":\"2026-01-01T00:00:00.001Z\",\
+             \"objectRef\":{\"resource\":\"pods\",\"name\":\"ours\"}}\n";
         fs::write(&log, format!("{}{ours}", line("ada"))).unwrap();
         let mut audit = Audit::new(log.clone());
         let first = audit.read_on().unwrap();
         assert_eq!((first.all.total(), first.operator.total()), (2, 1));
+        assert_eq!(first.posted.keys().collect::<Vec<_>>(), ["ours"]);
         assert_eq!(audit.read_on().unwrap().all.total(), 0);
 
         let before = fs::read_to_string(&log).unwrap();

@@ -20,7 +20,7 @@ use tests::{
 use super::{
     Anything,
     node::{bind, must, running, say as say_of_pod, token},
-    scene::{self, EXECUTIONS, FLOOR, NAMESPACE, create, execution, say},
+    scene::{self, EXECUTIONS, FLOOR, INTEGRATION, NAMESPACE, create, execution, say},
 };
 
 /// Creations under way at once while Executions to keep are made.
@@ -72,7 +72,12 @@ impl Model {
         stream::iter(0..count)
             .map(|number| async move {
                 let name = format!("{part}-{number}");
-                create(&self.admin, EXECUTIONS, &execution(part, &name)).await?;
+                create(
+                    &self.admin,
+                    EXECUTIONS,
+                    &execution(INTEGRATION, part, &name),
+                )
+                .await?;
                 say(&self.operator, &name, &self.status).await?;
                 if number % 5000 == 4999 {
                     eprintln!("  {} of {count} kept", number + 1);
@@ -108,7 +113,12 @@ impl Model {
     /// The writes of one Execution, whoever does them: user, operator, scheduler, kubelet.
     async fn one(&self, part: &str, number: usize) -> Result<(), Anything> {
         let name = format!("{part}-{number}");
-        create(&self.admin, EXECUTIONS, &execution(part, &name)).await?;
+        create(
+            &self.admin,
+            EXECUTIONS,
+            &execution(INTEGRATION, part, &name),
+        )
+        .await?;
         let mut pod = self.pod.clone();
         pod["metadata"]["name"] = json!(format!("cloister-run-{part}-{number}"));
         let made = create(&self.operator, PODS, &pod).await?;

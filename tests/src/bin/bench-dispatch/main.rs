@@ -15,6 +15,7 @@ mod report;
 mod round;
 mod sandbox;
 mod scene;
+mod share;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -55,7 +56,7 @@ struct Arguments {
     /// Most Executions of it at each number.
     #[arg(long, default_value_t = 10_000)]
     most: usize,
-    /// Executions one after the other at each number.
+    /// Executions one after the other at each number; as many without a warm sandbox.
     #[arg(long, default_value_t = 50)]
     serial: usize,
     /// The operator; what was built beside this program, if not given.
@@ -119,7 +120,7 @@ async fn model(plane: &ControlPlane, warm: usize) -> Result<Model, Anything> {
         most: 1,
         time: Duration::from_mins(1),
     };
-    let executions = Executions(plane.admin());
+    let executions = Executions(plane.admin(), scene::INTEGRATION);
     let first = load::run(&plane.admin(), &executions, "first", once).await?;
     match first.faults.first() {
         Some(fault) => Err(fault.clone().into()),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tests::{
     control_plane::ControlPlane,
     measure::{
-        Usage,
+        Spread, Usage,
         load::{self, Anything, Load, Outcome},
         now, per_minute, ratio,
     },
@@ -19,7 +19,8 @@ use super::{
     audit::{Audit, Written},
     floor::Model,
     operator::Recipe,
-    scene::{self, Executions},
+    scene::{self, COLD, Executions, INTEGRATION},
+    share,
 };
 
 /// Goes from one number to the next.
@@ -36,10 +37,13 @@ pub(crate) struct Round<'a> {
 struct Figures {
     /// Milliseconds from its start to the end of its first Execution.
     dispatched: f64,
-    /// The first one, those one after the other, and those at once.
+    /// The first one, those one after the other, such without a warm sandbox, and those at once.
     first: Outcome,
     serial: Outcome,
+    cold: Outcome,
     many: Outcome,
+    /// From the sight of each cold one to the request for its pod.
+    share: Spread,
     /// Before the closed loop, and after it.
     usage: [Usage; 2],
     written: Written,
@@ -84,7 +88,7 @@ impl<'a> Round<'a> {
         operator.stop().await?;
         println!("\n{} Executions there", self.there);
         figures.print(per_minute(count, took));
-        for outcome in [&figures.first, &figures.serial, &figures.many] {
+        for outcome in figures.outcomes() {
             self.there += outcome.ended.count() + outcome.faults.len();
         }
         Ok(())
@@ -98,7 +102,7 @@ impl<'a> Round<'a> {
         (arguments, begun): (&Arguments, f64),
     ) -> Result<Figures, Anything> {
         let client = self.plane.admin();
-        let executions = Executions(client.clone());
+        let executions = Executions(client.clone(), INTEGRATION);
         let usage = || Usage::of(pid).ok_or("the operator ended");
         let first = Load {
             clients: 1,
@@ -117,7 +121,9 @@ impl<'a> Round<'a> {
         let first = load::run(&client, &executions, &format!("again{number}"), first).await?;
         let dispatched = now() - begun;
         scene::until_warm(self.plane).await;
-        let serial = load::run(&client, &executions, &format!("serial{number}"), serial).await?;
+        let part = format!("serial{number}");
+        let (cold, share) = self.cold(number, serial).await?;
+        let serial = load::run(&client, &executions, &part, serial).await?;
         scene::until_warm(self.plane).await;
 
         self.audit.read_on()?;
@@ -129,23 +135,42 @@ impl<'a> Round<'a> {
             dispatched,
             first,
             serial,
+            cold,
             many,
+            share,
             usage: [before, after],
             written,
         })
     }
+
+    /// Those without a warm sandbox, and the operator's own share of each.
+    async fn cold(&mut self, number: usize, load: Load) -> Result<(Outcome, Spread), Anything> {
+        let client = self.plane.admin();
+        let part = format!("cold{number}");
+        self.audit.read_on()?;
+        let executions = Executions(client.clone(), COLD);
+        let cold = load::run(&client, &executions, &part, load).await?;
+        let posted = self.audit.read_on()?.posted;
+        let share = share::of_part(self.plane, &part, &posted).await?;
+        Ok((cold, share))
+    }
 }
 
 impl Figures {
+    fn outcomes(&self) -> [&Outcome; 4] {
+        [&self.first, &self.serial, &self.cold, &self.many]
+    }
+
     /// `floor` is of the bare client, for a minute.
     fn print(&self, floor: f64) {
         let Self {
             dispatched,
-            first,
             serial,
             many,
+            share,
             usage: [before, after],
             written,
+            ..
         } = self;
         let (done, rate) = (many.ended.count(), many.rate());
         println!(
@@ -156,7 +181,8 @@ impl Figures {
         many.ended.print("  at that rate: create -> Succeeded seen");
         serial.begun.print("  one by one: create -> started");
         serial.ended.print("  one by one: create -> Succeeded seen");
-        let Written { operator, all } = written;
+        share.print("  one by one, cold: seen -> pod asked for");
+        let Written { operator, all, .. } = written;
         println!("  operator's writes for each {}", operator.each(done));
         println!("  everybody's writes for each {}", all.each(done));
         println!("  operator at that rate: {}", after.since(before, done));
@@ -164,7 +190,7 @@ impl Figures {
             "  operator before: {:.1} MiB resident; from its start to the end of its first Execution {dispatched:.0} ms",
             before.resident / 1_048_576.0
         );
-        for outcome in [first, serial, many] {
+        for outcome in self.outcomes() {
             outcome.complain("Executions");
         }
     }

@@ -22,6 +22,8 @@ const TENANT: &str = "bench";
 pub(crate) const NAMESPACE: &str = "tenant-bench";
 /// What runs.
 pub(crate) const INTEGRATION: &str = "run";
+/// What runs without a warm sandbox.
+pub(crate) const COLD: &str = "cold";
 /// What the bare client's pods belong to. Nothing of it ever runs.
 pub(crate) const FLOOR: &str = "floor";
 /// Where its Executions are.
@@ -47,9 +49,14 @@ pub(crate) async fn tenant(plane: &ControlPlane) -> Result<(), Anything> {
     Ok(())
 }
 
-/// Makes both Integrations: with so many warm sandboxes, and keeping all that ends.
+/// Makes the Integrations, one with so many warm sandboxes; each keeps all that ends.
 pub(crate) async fn integrations(plane: &ControlPlane, warm: usize) -> Result<(), Anything> {
-    for (name, warm, suspend) in [(INTEGRATION, warm, false), (FLOOR, 0, true)] {
+    let each = [
+        (INTEGRATION, warm, false),
+        (COLD, 0, false),
+        (FLOOR, 0, true),
+    ];
+    for (name, warm, suspend) in each {
         let integration = json!({
             "apiVersion": "cloister.dev/v1alpha1", "kind": "Integration",
             "metadata": {"name": name, "namespace": NAMESPACE},
@@ -97,11 +104,11 @@ async fn until_true(plane: &ControlPlane, path: &str, condition: &str) {
 }
 
 /// An Execution, as it is asked for.
-pub(crate) fn execution(part: &str, name: &str) -> Value {
+pub(crate) fn execution(integration: &str, part: &str, name: &str) -> Value {
     json!({
         "apiVersion": "cloister.dev/v1alpha1", "kind": "Execution",
         "metadata": {"name": name, "namespace": NAMESPACE, "labels": {PART_LABEL: part}},
-        "spec": {"integration": INTEGRATION},
+        "spec": {"integration": integration},
     })
 }
 
@@ -126,8 +133,8 @@ pub(crate) async fn say(client: &Client, name: &str, status: &Value) -> Result<(
     Ok(())
 }
 
-/// What the closed loop makes.
-pub(crate) struct Executions(pub(crate) Client);
+/// What the closed loop makes: Executions of this Integration.
+pub(crate) struct Executions(pub(crate) Client, pub(crate) &'static str);
 
 impl Job for Executions {
     fn kind(&self) -> ApiResource {
@@ -143,7 +150,7 @@ impl Job for Executions {
     }
 
     async fn make(&self, part: &str, name: &str) -> Result<(), Anything> {
-        create(&self.0, EXECUTIONS, &execution(part, name))
+        create(&self.0, EXECUTIONS, &execution(self.1, part, name))
             .await
             .map(drop)
     }
