@@ -13,6 +13,8 @@ export PATH := $(CACHE)/bin:$(PATH)
 
 # One profile for what ships and for what tests it: nothing is built twice.
 CARGO_FLAGS := --release --workspace
+# What asks nothing of the machine but Rust.
+PLAIN := build lint fmt deny help
 OUT = $(shell echo $(CARGO_TARGET_DIR)/*-linux-gnu/release)
 
 .PHONY: help
@@ -70,12 +72,12 @@ test-zones: build ## Lose every zone in every way, near half an hour, and print 
 	@ZONES=all TARGETS=zones tests/with-cluster tests/on-cluster
 
 .PHONY: bench
-bench: build ## Print the figures of docs/performance.md, floors beside them
+bench: build ## Print figures of starts, rates, writes, memory, floors beside them
 	@tests/with-cluster tests/bench
 
 .PHONY: build
 build: ## Build every binary and every test
-	@tests/prerequisites
+	@tests/prerequisites $(if $(filter-out $(PLAIN),$(MAKECMDGOALS)),cluster)
 	nice cargo build $(CARGO_FLAGS) --all-targets
 
 .PHONY: lint
@@ -89,8 +91,9 @@ fmt: ## Format
 	cargo fmt --all
 
 .PHONY: generate
-generate: ## Write again what is rendered from the code: CRDs, manifests, chart
-	UPDATE_GOLDEN=1 cargo test $(CARGO_FLAGS) --quiet --test golden -- render
+generate: ## Write again what is rendered: CRDs, manifests, chart, protocol, cases
+	UPDATE_GOLDEN=1 cargo test $(CARGO_FLAGS) --quiet --test golden -- render generates
+	UPDATE_GOLDEN=1 cargo test $(CARGO_FLAGS) --quiet --lib -- cases
 
 .PHONY: deny
 deny: ## Licences, sources and bans of every dependency

@@ -60,8 +60,8 @@ pub struct DrillSpec {
     )]
     pub zone: Option<String>,
 
-    /// Any text that was not here before, such as a date or a ticket: each new one starts one run.
-    /// `status.request` says which was taken up last.
+    /// Any text, such as a date or a ticket. One other than `status.request`, which was taken up last,
+    /// starts one run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 64),

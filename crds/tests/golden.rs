@@ -5,7 +5,10 @@ use std::{env, fs, path::Path};
 #[test]
 fn yaml_is_what_the_types_render() {
     let folder = Path::new("yaml");
-    for crd in crds::all() {
+    let all = crds::all();
+    let files = fs::read_dir(folder).unwrap().count();
+    assert_eq!(files, all.len(), "a file that no type renders");
+    for crd in all {
         let name = crd.metadata.name.clone().unwrap();
         let path = folder.join(format!("{name}.yaml"));
         let rendered = serde_saphyr::to_string(&crd).unwrap();

@@ -36,6 +36,7 @@ async fn accepts_the_examples() {
         "integration.yaml",
         "execution.yaml",
         "worker.yaml",
+        "worker-volumes.yaml",
         "drill.yaml",
     ] {
         let path = format!("../manifests/examples/{file}");

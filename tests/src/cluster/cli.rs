@@ -14,8 +14,8 @@ use super::{Cluster, Error, Options, build, outside};
 
 /// A real Kubernetes of three zones on this machine.
 ///
-/// It needs root, cgroups of version 1, Go, and Debian's package registry. The first `up` builds
-/// everything from source (about 20 minutes on two cores); later ones take well under a minute.
+/// It needs root, cgroups of version 1, Go, a Go module proxy and Debian's packages. The first `up`
+/// builds everything from source; later ones take well under a minute.
 /// There is one cluster at a time. State and cache lie in `${XDG_CACHE_HOME:-~/.cache}/cloister`.
 #[derive(Debug, Parser)]
 #[command(name = "cluster", version, max_term_width = 100)]
