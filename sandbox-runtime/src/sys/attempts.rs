@@ -109,9 +109,7 @@ attempts! {
     rt_sigqueueinfo("of process 1") => [1, 0, NULL],
     rt_tgsigqueueinfo("of process 1") => [1, 1, 0, NULL],
     pidfd_open("of process 1") => [1, NONE],
-    fcntl("F_SETOWN") => [NONE, 8, 0],
     fcntl("F_SETSIG") => [NONE, 10, 0],
-    fcntl("F_SETOWN_EX") => [NONE, 15, NULL],
     migrate_pages => [NONE, 0, NULL, NULL],
     move_pages => [NONE, 0, NULL, NULL, NULL, 0],
     add_key => [NULL, NULL, NULL, 0, 0],
@@ -156,6 +154,4 @@ attempts! {
     ioctl("TIOCSTI, a bit above") => [NONE, 0x5412 | 1 << 32, NULL],
     ioctl("TIOCLINUX") => [NONE, 0x541c, NULL],
     ioctl("TIOCSETD") => [NONE, 0x5423, NULL],
-    ioctl("FIOSETOWN") => [NONE, 0x8901, NULL],
-    ioctl("SIOCSPGRP") => [NONE, 0x8902, NULL],
 }
