@@ -47,8 +47,8 @@ impl Silence {
 
     /// Looks at all of them anew. Whoever does not lead hears nobody.
     pub fn look<'a>(&mut self, sandboxes: impl Iterator<Item = &'a Sandbox>, now: Timestamp) {
-        let told = |sandbox: &&Sandbox| !sandbox.pod.fetching;
-        let silent = sandboxes.filter(told);
+        let expected = |sandbox: &&Sandbox| !sandbox.pod.fetching;
+        let silent = sandboxes.filter(expected);
         let silent = silent.filter(|sandbox| self.is_late(sandbox, now));
         let nodes = silent.filter_map(|sandbox| sandbox.pod.node.clone());
         self.nodes = nodes.collect();
