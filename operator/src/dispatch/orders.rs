@@ -2,7 +2,7 @@
 
 use contract::{
     dispatch::{Assign, Cancel, Heard, Look, Order, Run as Attempt, Welcome, order},
-    run::RunContract,
+    run::{RunContract, Time},
 };
 
 use super::run::Run;
@@ -44,7 +44,14 @@ pub fn assign(run: &Run, contract: &RunContract) -> Order {
         run: Some(attempt(run)),
         // Plain data; one that cannot be written would be refused by the supervisor.
         contract: serde_json::to_vec(contract).unwrap_or_default(),
+        allowed_ms: u32::try_from(allowed_ms(contract.time)).unwrap_or(u32::MAX),
     }))
+}
+
+/// Milliseconds that a run may take.
+fn allowed_ms(time: Time) -> u64 {
+    let limit = time.limit_ms.unwrap_or(u64::MAX);
+    limit.saturating_add(time.grace_ms)
 }
 
 /// End it.

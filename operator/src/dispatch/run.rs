@@ -49,8 +49,8 @@ pub struct Run {
     pub output: Tail,
     /// What came of it, once that is known and until it is written.
     pub outcome: Option<Outcome>,
-    /// Most that its attempt was ever given, from its start to its kill.
-    pub allowed: Duration,
+    /// What its attempt was given, from its start to its kill, as far as that is known.
+    pub allowed: Option<Duration>,
     /// Since when its sandbox has had no session.
     pub silent_since: Option<Timestamp>,
     /// The sandbox has been told to end it.
@@ -194,7 +194,7 @@ pub fn of(object: &Execution, now: Timestamp) -> Progress {
         started,
         output: Tail::default(),
         outcome: None,
-        allowed: Duration::ZERO,
+        allowed: None,
         silent_since: None,
         told_to_end: false,
         replaced: false,

@@ -33,6 +33,8 @@ const FENCED: Duration = Duration::from_secs(FENCE_MS as u64 / 1000 + 15);
 const CLOSING: usize = 32;
 /// What a supervisor may take beyond timeout and grace.
 const OVERTIME: Duration = Duration::from_secs(20);
+/// A session that has just been opened is about to tell an end, if there was one.
+const OPENING: Duration = Duration::from_secs(5);
 /// Of a run whose pod somebody took away.
 pub(super) const DELETED: &str =
     "the pod was deleted; the command may have run, and nothing is known of its end";
@@ -72,14 +74,10 @@ impl Book {
     fn watch_live(&mut self, key: &Key, view: View<'_>, acts: &mut Vec<Act>) {
         let now = view.now;
         self.replace(key, now);
-        let terms = self.lines.get(key).and_then(Line::terms).cloned();
-        let allowed = terms.map_or(Duration::ZERO, |terms| terms.timeout + terms.grace);
         for uid in self.runs_of(key, |line| line.live.iter().copied().collect()) {
             let Some(run) = self.runs.get_mut(&uid) else {
                 continue;
             };
-            // A spec that is changed takes nothing from who runs already.
-            run.allowed = run.allowed.max(allowed);
             let pod = match run.stage {
                 Stage::Bound(pod) => pod,
                 // Whether it was written is not known: the same again, which lands once.
@@ -113,7 +111,7 @@ impl Book {
             });
             let over = untold
                 .or_else(|| lost(run, sandbox, now))
-                .or_else(|| overdue(run, sandbox, now));
+                .or_else(|| self.overdue(run, sandbox?, now));
             if let Some(outcome) = over {
                 self.conclude(uid, outcome);
             } else {
@@ -155,6 +153,23 @@ impl Book {
             let message = "its sandbox has not proven itself again";
             Outcome::new(ExecutionReason::StartDeadlineExceeded, message)
         })
+    }
+
+    /// What became of a run that its sandbox should have ended. Who was never told has no time yet;
+    /// and of who has no session, nothing is known that would be late.
+    fn overdue(&self, run: &Run, sandbox: &Sandbox, now: Timestamp) -> Option<Outcome> {
+        let seat = sandbox.seat.as_ref()?;
+        let begun = run.started.or(run.status.times.claimed)?;
+        let terms = self.lines.get(&run.line).and_then(Line::terms);
+        // One that has begun says by itself what it was given, which the spec may not be any more.
+        let terms = terms.filter(|_| run.started.is_none());
+        let allowed = run
+            .allowed
+            .or(terms.map(|terms| terms.timeout + terms.grace))?;
+        let told = seat.given.is_some() || seat.assigned;
+        let late = told && seat.since + OPENING < now && begun + allowed + OVERTIME < now;
+        let message = "its sandbox did not end it in time, and was removed";
+        late.then(|| Outcome::new(ExecutionReason::TimedOut, message))
     }
 
     /// Where the policy says so, the one that runs longest makes room for who waits.
@@ -343,17 +358,6 @@ impl Book {
 /// How long a sandbox may be silent before it counts for nothing any more.
 pub(super) const fn patience(fenced: bool) -> Duration {
     if fenced { FENCED } else { SILENCE }
-}
-
-/// What became of a run that its sandbox should have ended. One that was never told has no time yet.
-fn overdue(run: &Run, sandbox: Option<&Sandbox>, now: Timestamp) -> Option<Outcome> {
-    let seat = sandbox.and_then(|sandbox| sandbox.seat.as_ref());
-    let told = seat.is_none_or(|seat| seat.given.is_some() || seat.assigned);
-    let begun = run.started.or(run.status.times.claimed)?;
-    let is_known = run.allowed > Duration::ZERO && (told || run.started.is_some());
-    let message = "its sandbox did not end it in time, and was removed";
-    (is_known && begun + run.allowed + OVERTIME < now)
-        .then(|| Outcome::new(ExecutionReason::TimedOut, message))
 }
 
 /// What became of a run whose sandbox was another's already.

@@ -71,6 +71,7 @@ impl Book {
         }
         sandbox.seat = Some(Seat {
             session: session.id,
+            since: now,
             orders: session.orders.clone(),
             given,
             assigned: false,
@@ -141,7 +142,10 @@ impl Book {
             report::Kind::Output(piece) => return self.overhear(pod, &piece),
             report::Kind::Started(it) => {
                 let age = Duration::from_millis(it.age_ms.into());
-                (it.run, Ok(now - age))
+                // A supervisor of an earlier release does not say it.
+                let allowed =
+                    (it.allowed_ms > 0).then(|| Duration::from_millis(it.allowed_ms.into()));
+                (it.run, Ok((now - age, allowed)))
             }
             report::Kind::Ended(it) => (it.run, Err(it.report)),
         };
@@ -151,11 +155,16 @@ impl Book {
             seat.given = Some(given);
         }
         if let Some(run) = self.run_on(pod, given) {
-            run.started
-                .get_or_insert(what.as_ref().map_or(now, |since| *since));
-            if let Err(report) = what {
-                let outcome = outcome(run, &report);
-                self.conclude(given.0, outcome);
+            match what {
+                Ok((since, allowed)) => {
+                    run.started.get_or_insert(since);
+                    run.allowed = run.allowed.or(allowed);
+                }
+                Err(report) => {
+                    run.started.get_or_insert(now);
+                    let outcome = outcome(run, &report);
+                    self.conclude(given.0, outcome);
+                }
             }
         }
         self.touch(&key);

@@ -239,9 +239,14 @@ impl Book {
         let (Some(terms), Some(confinement)) = (terms, self.confinement(&run.line)) else {
             return;
         };
+        let allowed = terms.timeout + terms.grace;
         let contract = super::contract::contract(terms, confinement, run.input.as_deref());
         // A session that has just ended is told of by its end.
         let _ = seat.orders.send(super::orders::assign(run, &contract));
+        let uid = run.uid;
+        if let Some(run) = self.runs.get_mut(&uid) {
+            run.allowed = Some(allowed);
+        }
         let seat = self
             .sandboxes
             .get_mut(&pod)

@@ -63,6 +63,9 @@ pub struct Started {
     /// Milliseconds since it began: it is said again in every session.
     #[prost(uint32, tag = "2")]
     pub age_ms: u32,
+    /// As its Assign had it: a leader to come knows no other way what was given.
+    #[prost(uint32, tag = "3")]
+    pub allowed_ms: u32,
 }
 /// The command has ended, or was refused.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -135,6 +138,9 @@ pub struct Assign {
     /// JSON of a RunContract.
     #[prost(bytes = "vec", tag = "2")]
     pub contract: ::prost::alloc::vec::Vec<u8>,
+    /// Milliseconds that it may take in all, its grace included.
+    #[prost(uint32, tag = "3")]
+    pub allowed_ms: u32,
 }
 /// End the run.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -73,6 +73,8 @@ pub struct Story {
 #[derive(Debug)]
 struct Given {
     run: Run,
+    /// Milliseconds that it may take.
+    allowed_ms: u32,
     /// Since when the command runs.
     started: Option<Instant>,
     ended: Option<Vec<u8>>,
@@ -133,6 +135,7 @@ impl Story {
                 }
                 self.given = Some(Given {
                     run,
+                    allowed_ms: assign.allowed_ms,
                     started: None,
                     ended: None,
                 });
@@ -190,7 +193,10 @@ impl Story {
                 let (report, at) = self.seen.insert((report, at));
                 proof(report, *at, now)
             }
-            (Event::Started, Some(given)) => started(&given.run, *given.started.insert(now), now),
+            (Event::Started, Some(given)) => {
+                let since = *given.started.insert(now);
+                started(given, since, now)
+            }
             (Event::Ended(report), Some(given)) => {
                 let ended = ended(&given.run, given.ended.insert(report));
                 if !self.is_welcome {
@@ -214,7 +220,7 @@ impl Story {
             let newest = self.seen.iter();
             return newest.map(|(report, at)| proof(report, *at, now)).collect();
         };
-        let start = given.started.map(|since| started(&given.run, since, now));
+        let start = given.started.map(|since| started(given, since, now));
         let Some(report) = &given.ended else {
             return start.into_iter().collect();
         };
@@ -237,10 +243,11 @@ fn age_ms(at: Instant, now: Instant) -> u32 {
     u32::try_from(age).unwrap_or(u32::MAX)
 }
 
-fn started(run: &Run, since: Instant, now: Instant) -> Report {
+fn started(given: &Given, since: Instant, now: Instant) -> Report {
     said(report::Kind::Started(Started {
-        run: Some(run.clone()),
+        run: Some(given.run.clone()),
         age_ms: age_ms(since, now),
+        allowed_ms: given.allowed_ms,
     }))
 }
 

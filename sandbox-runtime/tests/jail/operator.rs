@@ -143,6 +143,7 @@ impl Session {
         self.say(order::Kind::Assign(Assign {
             run: Some(run.clone()),
             contract: contract.into(),
+            allowed_ms: 0,
         }));
     }
 

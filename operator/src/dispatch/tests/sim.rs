@@ -472,8 +472,16 @@ impl Sim {
         true
     }
 
-    /// The process is gone; another one has read everything, and leads.
+    /// The process is gone; another one has read everything, and leads; and every sandbox has dialled.
     pub fn restart(&mut self) {
+        self.restart_unheard();
+        for name in self.boxes.keys().cloned().collect::<Vec<_>>() {
+            self.dial(&name);
+        }
+    }
+
+    /// The same, and none has.
+    pub fn restart_unheard(&mut self) {
         self.fatal = None;
         self.book = Book::new(workshop());
         self.book.sees(&self.cluster, self.now);
@@ -495,9 +503,6 @@ impl Sim {
             self.tell_of(&name);
         }
         self.lead();
-        for name in self.boxes.keys().cloned().collect::<Vec<_>>() {
-            self.dial(&name);
-        }
     }
 
     /// The process is gone; another one has read nothing yet.

@@ -330,10 +330,34 @@ fn a_spec_that_is_changed_takes_no_time_from_what_runs() {
     sim.integration(NAMESPACE, "hello", &shorter);
     assert!(sim.settle() && sim.pass(60));
     assert_eq!(sim.reason("one"), "Running");
+    // Nor does who leads next take any, who knows only what the spec says now.
+    sim.restart();
+    assert!(sim.settle() && sim.pass(60));
+    assert_eq!(sim.reason("one"), "Running");
     let name = at_work(&sim);
     sim.end(&name, Cause::TimedOut, Exit::Signal(15));
     assert!(sim.settle());
     assert_eq!(sim.reason("one"), "TimedOut");
+}
+
+#[test]
+fn an_end_that_waits_for_a_leader_is_not_called_late() {
+    let mut sim = warm(1);
+    sim.command = Command::Waits;
+    let short = json!({"warm": {"min": 1}, "timeout": "1s", "gracePeriod": "0s"});
+    sim.integration(NAMESPACE, "hello", &short);
+    sim.execution(NAMESPACE, "one", &json!({}));
+    assert!(sim.settle());
+    let name = at_work(&sim);
+    sim.silence(&name);
+    sim.end(&name, Cause::Completed, Exit::Code(0));
+    // Nobody leads for a minute; then one decides before the sandbox has dialled.
+    sim.now += jiff::SignedDuration::from_mins(1);
+    sim.restart_unheard();
+    assert!(sim.settle());
+    sim.dial(&name);
+    assert!(sim.settle());
+    assert_eq!(sim.reason("one"), "Completed");
 }
 
 /// A pod whose network stands, and whose container waits for its image.

@@ -23,6 +23,7 @@ fn assign(execution: &str) -> Order {
     order(order::Kind::Assign(Assign {
         run: Some(run(execution)),
         contract: b"{}".to_vec(),
+        allowed_ms: 7,
     }))
 }
 
@@ -38,6 +39,15 @@ const fn order(kind: order::Kind) -> Order {
 fn seen(report: &[u8], at: Instant) -> Event {
     let report = report.to_vec();
     Event::Seen { report, at }
+}
+
+/// Said of a run that was given by [`assign`].
+fn start(execution: &str, since: Instant, now: Instant) -> Report {
+    said(report::Kind::Started(Started {
+        run: Some(run(execution)),
+        age_ms: age_ms(since, now),
+        allowed_ms: 7,
+    }))
 }
 
 /// A story whose session stands.
@@ -120,7 +130,7 @@ fn a_start_and_an_end_are_said_at_once_and_again_after_each_welcome() {
     let now = Instant::now();
     let mut story = given(now);
     let later = now + Duration::from_secs(3);
-    let start = |told| started(&run("a"), now, told);
+    let start = |told| start("a", now, told);
     let end = ended(&run("a"), b"report");
     let said = story.happened(Event::Started, now);
     assert_eq!(said, [start(now)]);
@@ -257,11 +267,7 @@ fn a_new_session_hears_again_what_the_last_one_did_not_say_it_heard() {
         assert!(story.lose());
         assert!(!story.waits() && story.speak().is_none(), "nobody listens");
         assert_eq!(story.happened(Event::Ended(vec![]), now), []);
-        let all = vec![
-            started(&run("a"), now, now),
-            expected,
-            ended(&run("a"), b""),
-        ];
+        let all = vec![start("a", now, now), expected, ended(&run("a"), b"")];
         assert_eq!(story.hear(back, now), Ok(Deed::Say(all)));
     }
 }

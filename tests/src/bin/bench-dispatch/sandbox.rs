@@ -180,6 +180,7 @@ fn run_of(run: Run) -> Result<[Kind; 2], Anything> {
     let started = Kind::Started(Started {
         run: Some(run.clone()),
         age_ms: 0,
+        allowed_ms: 0,
     });
     let ended = Kind::Ended(Ended {
         run: Some(run),

@@ -29,8 +29,9 @@ pub struct Box_ {
     pub orders: Option<UnboundedReceiver<Order>>,
     pub given: Option<Attempt>,
     pub report: Option<Vec<u8>>,
-    /// When its command began.
+    /// When its command began, and how many milliseconds it may take.
     pub started: Option<Timestamp>,
+    pub allowed_ms: u32,
     /// What of itself it finds not to be as it must be.
     pub fault: Option<fn(&mut Inside)>,
     pub welcomed: bool,
@@ -160,6 +161,7 @@ impl Sim {
                         let said = report::Kind::Started(Started {
                             run: Some(run),
                             age_ms: u32::try_from(age).unwrap(),
+                            allowed_ms: sandbox.allowed_ms,
                         });
                         self.book.said(uid, session, said, self.now);
                     }
@@ -177,10 +179,12 @@ impl Sim {
                     Command::Waits => None,
                 };
                 (sandbox.given, sandbox.started) = (Some(run.clone()), Some(self.now));
+                sandbox.allowed_ms = assign.allowed_ms;
                 *self.started.entry(run.execution.clone()).or_default() += 1;
                 let said = report::Kind::Started(Started {
                     run: Some(run),
                     age_ms: 0,
+                    allowed_ms: assign.allowed_ms,
                 });
                 self.count();
                 self.book.said(uid, session, said, self.now);
@@ -295,6 +299,7 @@ impl Sim {
             given: None,
             report: None,
             started: None,
+            allowed_ms: 0,
             fault: self.fault,
             welcomed: false,
             heard: None,
