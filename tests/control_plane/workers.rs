@@ -336,7 +336,7 @@ async fn what_is_wrong_with_a_worker_is_refused_or_said_with_field_and_remedy() 
         ),
         (
             "long",
-            json!({"args": vec!["x".repeat(4096); 64]}),
+            json!({"args": vec!["\u{1}".repeat(1000); 64]}),
             "InvalidSpec",
             "make them shorter",
         ),

@@ -79,10 +79,12 @@ impl ControlPlane {
             keeper: Some(keeper),
         };
         plane.await_ready().await;
+        plane.install().await;
+        // Now that there are our kinds, which the controllers look for as they start: what they learn of
+        // later, a quota counts minutes after.
         if let Some((sender, _)) = &plane.keeper {
             sender.send(()).ok();
         }
-        plane.install().await;
         plane.await_admission().await;
         plane.pretend_counts().await;
         plane
@@ -187,7 +189,7 @@ impl ControlPlane {
     async fn patch(&self, object: &Value, query: &str, body: &Value) -> Answer {
         let path = format!("{}{query}", path_of(object));
         let content = "application/apply-patch+yaml";
-        send(&self.admin, Method::PATCH, &path, content, body).await
+        counts::known(async || send(&self.admin, Method::PATCH, &path, content, body).await).await
     }
 
     /// Merges a change into the object at this path, under a field manager.

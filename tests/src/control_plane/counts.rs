@@ -1,14 +1,30 @@
 //! What Kubernetes counts for quotas.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crds::well_known::{COUNTED, COUNTS, SYSTEM_NAMESPACE};
 use serde_json::{Value, json};
 
-use super::{ControlPlane, eventually};
+use super::{Answer, ControlPlane, eventually, pause};
 
 /// For a controller to write the status of a quota for the first time.
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// Asks again while Kubernetes has yet to learn of the kind, which it looks for every half minute.
+pub(super) async fn known<F: AsyncFnMut() -> Answer>(mut ask: F) -> Answer {
+    let begun = Instant::now();
+    loop {
+        match ask().await {
+            Err(refusal)
+                if refusal.message.contains("status unknown for quota")
+                    && begun.elapsed() < 2 * LIMIT =>
+            {
+                pause(200).await;
+            }
+            answer => return answer,
+        }
+    }
+}
 
 impl ControlPlane {
     /// The quota that shows the operator that its kinds are counted. Stands for the half minute that
