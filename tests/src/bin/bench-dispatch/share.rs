@@ -32,7 +32,7 @@ pub(crate) async fn of_part(
 /// Of one; an error if its pod, or when it was seen, is not known.
 fn of_one(execution: &Value, posted: &Posted) -> Result<f64, Anything> {
     let status = &execution["status"];
-    let (pod, seen) = (status["pod"].as_str(), &status["times"]["seen"]);
+    let (pod, seen) = (status["sandbox"]["pod"].as_str(), &status["times"]["seen"]);
     let posted = pod.and_then(|pod| posted.get(pod));
     match (posted, milliseconds(seen)) {
         (Some(posted), Some(seen)) => Ok(posted - seen),
@@ -57,10 +57,11 @@ mod tests {
         let seen = json!("2026-01-01T00:00:00.001500Z");
         let posted = milliseconds(&json!("2026-01-01T00:00:00.004Z")).unwrap();
         let posted = Posted::from([("mine".to_owned(), posted)]);
-        let execution = |pod: &str| json!({"status": {"pod": pod, "times": {"seen": seen}}});
+        let execution =
+            |pod: &str| json!({"status": {"sandbox": {"pod": pod}, "times": {"seen": seen}}});
         let share = of_one(&execution("mine"), &posted).unwrap();
         assert!((share - 2.5).abs() < 0.01, "{share}");
         assert!(of_one(&execution("another's"), &posted).is_err());
-        assert!(of_one(&json!({"status": {"pod": "mine"}}), &posted).is_err());
+        assert!(of_one(&json!({"status": {"sandbox": {"pod": "mine"}}}), &posted).is_err());
     }
 }
