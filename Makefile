@@ -13,7 +13,7 @@ export PATH := $(CACHE)/bin:$(PATH)
 
 # One profile for what ships and for what tests it: nothing is built twice.
 CARGO_FLAGS := --release --workspace
-# What asks nothing of the machine but Rust.
+# What asks nothing of the machine but Rust, or Go as well.
 PLAIN := build lint fmt deny generate test-units help
 OUT = $(shell echo $(CARGO_TARGET_DIR)/*-linux-gnu/release)
 

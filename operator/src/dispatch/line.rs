@@ -146,6 +146,11 @@ impl Terms {
             schedule: spec.schedule.as_ref().map(schedule).transpose()?,
         })
     }
+
+    /// What one attempt may take in all, from its start to its kill.
+    pub fn allowed(&self) -> Duration {
+        self.timeout + self.grace
+    }
 }
 
 /// Whether a process can be started with what the spec says. The rules of the CRD count characters,

@@ -1,8 +1,10 @@
 //! What is sent to a sandbox. Pure.
 
+use std::time::Duration;
+
 use contract::{
     dispatch::{Assign, Cancel, Heard, Look, Order, Run as Attempt, Welcome, order},
-    run::{RunContract, Time},
+    run::RunContract,
 };
 
 use super::run::Run;
@@ -39,19 +41,13 @@ pub fn look() -> Order {
 }
 
 /// Run this.
-pub fn assign(run: &Run, contract: &RunContract) -> Order {
+pub fn assign(run: &Run, contract: &RunContract, allowed: Duration) -> Order {
     order(order::Kind::Assign(Assign {
         run: Some(attempt(run)),
         // Plain data; one that cannot be written would be refused by the supervisor.
         contract: serde_json::to_vec(contract).unwrap_or_default(),
-        allowed_ms: u32::try_from(allowed_ms(contract.time)).unwrap_or(u32::MAX),
+        allowed_ms: u32::try_from(allowed.as_millis()).unwrap_or(u32::MAX),
     }))
-}
-
-/// Milliseconds that a run may take.
-fn allowed_ms(time: Time) -> u64 {
-    let limit = time.limit_ms.unwrap_or(u64::MAX);
-    limit.saturating_add(time.grace_ms)
 }
 
 /// End it.

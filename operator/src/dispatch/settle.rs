@@ -163,11 +163,9 @@ impl Book {
         let terms = self.lines.get(&run.line).and_then(Line::terms);
         // One that has begun says by itself what it was given, which the spec may not be any more.
         let terms = terms.filter(|_| run.started.is_none());
-        let allowed = run
-            .allowed
-            .or(terms.map(|terms| terms.timeout + terms.grace))?;
-        let told = seat.given.is_some() || seat.assigned;
-        let late = told && seat.since + OPENING < now && begun + allowed + OVERTIME < now;
+        let allowed = run.allowed.or(terms.map(|terms| terms.allowed()))?;
+        let late =
+            !sandbox.is_untold() && seat.since + OPENING < now && begun + allowed + OVERTIME < now;
         let message = "its sandbox did not end it in time, and was removed";
         late.then(|| Outcome::new(ExecutionReason::TimedOut, message))
     }

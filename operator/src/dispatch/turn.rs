@@ -239,10 +239,12 @@ impl Book {
         let (Some(terms), Some(confinement)) = (terms, self.confinement(&run.line)) else {
             return;
         };
-        let allowed = terms.timeout + terms.grace;
+        let allowed = terms.allowed();
         let contract = super::contract::contract(terms, confinement, run.input.as_deref());
         // A session that has just ended is told of by its end.
-        let _ = seat.orders.send(super::orders::assign(run, &contract));
+        let _ = seat
+            .orders
+            .send(super::orders::assign(run, &contract, allowed));
         let uid = run.uid;
         if let Some(run) = self.runs.get_mut(&uid) {
             run.allowed = Some(allowed);

@@ -57,8 +57,9 @@ const HEADERS: u32 = 16 * 1024;
 /// The one application protocol.
 const ALPN: &[u8] = b"h2";
 
-/// How long the places of a connection are held at least, from its beginning. One who dials again and again, by all
-/// the connections that he may have, costs the operator few handshakes and the API server few reviews.
+/// How long the places of a connection are held at least, from its beginning. One who dials again and
+/// again, by all the connections that he may have, costs the operator few handshakes and the API server
+/// few reviews.
 const PARTING: Duration = Duration::from_secs(1);
 
 /// What the operator offers: TLS 1.3, and no resumption, which would save a sandbox

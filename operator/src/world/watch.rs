@@ -202,8 +202,6 @@ pub fn follow_tenants(
     let mut pool = Pool::default();
     watch.run(move |event| {
         let event = event.modify(|tenant| {
-            // Nobody reads them, and `kubectl apply` leaves the whole spec in one of the latter.
-            (tenant.metadata.managed_fields, tenant.metadata.annotations) = (None, None);
             pool.share(tenant);
         });
         writer.apply_watcher_event(&event);
@@ -265,7 +263,7 @@ pub fn follow_whole<K: Whole>(
 }
 
 /// Takes from an object of a kind of ours what anybody may have written beside it, which may be large and
-/// is never read.
+/// is never read: `kubectl apply` alone leaves the whole spec in an annotation.
 fn slim<K: Resource<DynamicType = ()>>(object: &mut K) {
     if K::group(&()) != GROUP {
         return;

@@ -116,9 +116,7 @@ impl Facts {
             running: containers().find_map(running),
         })
     }
-}
 
-impl Facts {
     /// Whether it cannot start yet, by no fault of its node's.
     pub const fn is_held_up(&self) -> bool {
         self.node.is_none() || self.trouble.is_some() || self.fetching
