@@ -8,3 +8,4 @@ pub mod live;
 pub mod measure;
 pub mod rights;
 pub mod server;
+pub mod stand_in;

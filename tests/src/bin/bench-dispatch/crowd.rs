@@ -5,9 +5,12 @@
 
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
-use tests::control_plane::{ControlPlane, pause};
+use tests::{
+    control_plane::{ControlPlane, pause},
+    stand_in::node::must,
+};
 
-use super::{Anything, node::must};
+use super::Anything;
 
 /// Made at once.
 const PARALLEL: usize = 32;

@@ -15,11 +15,11 @@ use serde_json::{Value, json};
 use tests::{
     control_plane::{ControlPlane, send},
     measure::now,
+    stand_in::node::{bind, must, running, say as say_of_pod, token},
 };
 
 use super::{
     Anything,
-    node::{bind, must, running, say as say_of_pod, token},
     scene::{self, EXECUTIONS, FLOOR, INTEGRATION, NAMESPACE, create, execution, say},
 };
 

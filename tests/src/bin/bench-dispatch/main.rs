@@ -3,17 +3,14 @@
 //!
 //! Real: etcd, the API server and its controllers, one operator in a process of its own, the protocol
 //! between it and sandboxes, their tokens. Stand-ins, which make up what they say: scheduler and
-//! kubelet ([`node`]), sandboxes ([`sandbox`]). No node, no container: what a machine with nodes adds is
+//! kubelet, sandboxes ([`tests::stand_in`]). No node, no container: what a machine with nodes adds is
 //! in `bench-executions`. In: arguments. Out: lines on standard output, progress on standard error.
 
 mod audit;
 mod crowd;
 mod floor;
-mod node;
 mod operator;
-mod report;
 mod round;
-mod sandbox;
 mod scene;
 mod share;
 
@@ -23,6 +20,7 @@ use clap::Parser;
 use tests::{
     control_plane::ControlPlane,
     measure::load::{self, Anything, Load},
+    stand_in::{Manner, node},
 };
 
 use self::{floor::Model, operator::Recipe, round::Round, scene::Executions};
@@ -75,7 +73,7 @@ async fn main() -> Result<(), Anything> {
     let limit = LIMIT + EACH * arguments.tenants;
     let outcome = tokio::select! {
         outcome = measure(&plane, &recipe, &arguments) => outcome,
-        error = node::run(plane.node(), recipe.dispatch) => Err(error),
+        error = node::run(plane.node(), Manner::sound(recipe.dispatch)) => Err(error),
         () = tests::live::pause(limit) => Err(format!("not done after {limit:?}").into()),
     };
     if outcome.is_err() {

@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 use tests::{
     control_plane::{ControlPlane, eventually, pause, send},
     measure::load::{Job, PART_LABEL, of_execution},
+    stand_in::node::must,
 };
 
-use super::{Anything, node::must};
+use super::Anything;
 
 /// The tenant.
 const TENANT: &str = "bench";

@@ -8,10 +8,11 @@ use std::collections::HashMap;
 use ::tests::{
     control_plane::ControlPlane,
     measure::{Spread, load::PART_LABEL},
+    stand_in::node::must,
 };
 use serde_json::Value;
 
-use super::{Anything, node::must, scene::EXECUTIONS};
+use super::{Anything, scene::EXECUTIONS};
 
 /// When each pod was asked for, in milliseconds since 1970, by the API server's clock, which is the
 /// operator's: one machine.

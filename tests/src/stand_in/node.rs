@@ -7,7 +7,7 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr},
     pin::pin,
 };
 
@@ -20,13 +20,16 @@ use kube::{
     runtime::watcher::{self, watcher},
 };
 use serde_json::{Value, json};
-use tests::control_plane::{Answer, ControlPlane, pause, send};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::{
-    Anything,
+    Manner,
     report::{asked, proof, told},
     sandbox::Sandbox,
+};
+use crate::{
+    control_plane::{Answer, ControlPlane, pause, send},
+    measure::load::Anything,
 };
 
 /// Nodes that are made up, each in a zone of its own.
@@ -35,7 +38,7 @@ const NODES: u8 = 3;
 const PODS: &str = "cloister.dev/role in (probe,sandbox),cloister.dev/integration!=floor";
 
 /// Makes the nodes.
-pub(crate) async fn make(plane: &ControlPlane) {
+pub async fn make(plane: &ControlPlane) {
     for number in 0..NODES {
         let zone = format!("zone-{number}");
         plane
@@ -54,7 +57,7 @@ fn address(number: u8) -> IpAddr {
 }
 
 /// Looks after pods for ever.
-pub(crate) async fn run(client: Client, operator: SocketAddr) -> Anything {
+pub async fn run(client: Client, manner: Manner) -> Anything {
     let pods = Api::<Pod>::all(client.clone());
     let mut events = pin!(watcher(pods, watcher::Config::default().labels(PODS)));
     let mut tasks = JoinSet::new();
@@ -87,7 +90,7 @@ pub(crate) async fn run(client: Client, operator: SocketAddr) -> Anything {
         } else if let Entry::Vacant(place) = living.entry(uid) {
             let number = next % NODES;
             next = next.wrapping_add(1);
-            place.insert(tasks.spawn(begin(client.clone(), pod, number, operator)));
+            place.insert(tasks.spawn(begin(client.clone(), pod, number, manner.clone())));
         }
     }
 }
@@ -112,19 +115,14 @@ fn path_of(pod: &Pod) -> String {
 }
 
 /// A pod's whole life, but for its end.
-async fn begin(client: Client, pod: Pod, number: u8, operator: SocketAddr) {
-    if let Err(error) = live(&client, &pod, number, operator).await {
+async fn begin(client: Client, pod: Pod, number: u8, manner: Manner) {
+    if let Err(error) = live(&client, &pod, number, manner).await {
         // It may be gone by now.
         eprintln!("{}: {error}", path_of(&pod));
     }
 }
 
-async fn live(
-    client: &Client,
-    pod: &Pod,
-    number: u8,
-    operator: SocketAddr,
-) -> Result<(), Anything> {
+async fn live(client: &Client, pod: &Pod, number: u8, manner: Manner) -> Result<(), Anything> {
     let path = path_of(pod);
     let object = serde_json::to_value(pod)?;
     // A probe is sent to one node, and proves nothing on another.
@@ -151,14 +149,17 @@ async fn live(
     must(say(client, &path, &running(&object, &host)).await)?;
     let token = token(client, &object).await?;
     let config = told(&object, &host).ok_or("a sandbox that was told nothing")?;
-    Sandbox::new(config, token, address(number), operator)
+    let labels = pod.metadata.labels.as_ref();
+    let line = labels.and_then(|labels| labels.get("cloister.dev/integration"));
+    let sound = line.map(String::as_str) != manner.unsound;
+    Sandbox::new(config, token, address(number), manner, sound)
         .live()
         .await;
     Ok(())
 }
 
 /// What a kubelet says of a pod that runs.
-pub(crate) fn running(pod: &Value, host: &str) -> Value {
+pub fn running(pod: &Value, host: &str) -> Value {
     let image = &pod["spec"]["containers"][0]["image"];
     let digest = format!("made-up@sha256:{}", "0".repeat(64));
     json!({
@@ -171,7 +172,7 @@ pub(crate) fn running(pod: &Value, host: &str) -> Value {
     })
 }
 
-pub(crate) async fn bind(client: &Client, path: &str, name: &Value, node: &str) -> Answer {
+pub async fn bind(client: &Client, path: &str, name: &Value, node: &str) -> Answer {
     let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name},
         "target": {"apiVersion": "v1", "kind": "Node", "name": node}});
     send(
@@ -184,7 +185,7 @@ pub(crate) async fn bind(client: &Client, path: &str, name: &Value, node: &str) 
     .await
 }
 
-pub(crate) async fn say(client: &Client, path: &str, status: &Value) -> Answer {
+pub async fn say(client: &Client, path: &str, status: &Value) -> Answer {
     let content = "application/merge-patch+json";
     let change = json!({"status": status});
     send(
@@ -198,7 +199,7 @@ pub(crate) async fn say(client: &Client, path: &str, status: &Value) -> Answer {
 }
 
 /// One that is bound to the pod, for the operator alone, as its projected volume asks for.
-pub(crate) async fn token(client: &Client, pod: &Value) -> Result<String, Anything> {
+pub async fn token(client: &Client, pod: &Value) -> Result<String, Anything> {
     let meta = &pod["metadata"];
     let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {
         "audiences": [DISPATCH_AUDIENCE], "expirationSeconds": 3600,
@@ -212,6 +213,6 @@ pub(crate) async fn token(client: &Client, pod: &Value) -> Result<String, Anythi
     Ok(token.ok_or("no token came")?.to_owned())
 }
 
-pub(crate) fn must(answer: Answer) -> Result<Value, Anything> {
+pub fn must(answer: Answer) -> Result<Value, Anything> {
     answer.map_err(|refusal| format!("{} {}", refusal.code, refusal.message).into())
 }

@@ -1,5 +1,5 @@
-//! What the stand-in for a sandbox says: a proof that is as good as it can be, and a run that ended
-//! at once. Pure, and made up: nothing was looked at, and nothing ran.
+//! What the stand-in for a sandbox says: a proof that is as good as it can be or has one fault, and how
+//! a run ended. Pure, and made up: nothing was looked at, and nothing ran.
 
 use contract::{
     ProbeReport, ProbeRequest,
@@ -13,7 +13,7 @@ use serde_json::Value;
 const HOST_ADDRESS: &str = "$(HOST_ADDRESS)";
 
 /// What a sandbox was told, with its node's address filled in as a kubelet does.
-pub(crate) fn told(pod: &Value, host: &str) -> Option<ServeConfig> {
+pub fn told(pod: &Value, host: &str) -> Option<ServeConfig> {
     let arguments = pod.pointer("/spec/containers/0/args")?.as_array()?;
     let option = arguments.iter().position(|one| one == "--config")?;
     let text = arguments.get(option + 1)?.as_str()?;
@@ -21,23 +21,30 @@ pub(crate) fn told(pod: &Value, host: &str) -> Option<ServeConfig> {
 }
 
 /// What a probe was asked.
-pub(crate) fn asked(pod: &Value) -> Option<ProbeRequest> {
+pub fn asked(pod: &Value) -> Option<ProbeRequest> {
     let text = pod.pointer("/spec/containers/0/args/2")?.as_str()?;
     serde_json::from_str(text).ok()
 }
 
 /// The answer that proves it: all that must answer did, and nothing else.
-pub(crate) fn proof(request: &ProbeRequest) -> ProbeReport {
+pub fn proof(request: &ProbeRequest) -> ProbeReport {
     sound_answer(request, sound())
 }
 
-/// A run that ended well, with nothing said.
-pub(crate) fn ended() -> RunReport {
+/// The same of a sandbox that can write to its root.
+pub fn unsound(request: &ProbeRequest) -> ProbeReport {
+    let mut inside = sound();
+    inside.root_read_only = false;
+    sound_answer(request, inside)
+}
+
+/// A run that ended so, with nothing said.
+pub fn ended(cause: Cause, exit: Exit) -> RunReport {
     RunReport {
         version: RUN_VERSION,
         outcome: contract::run::Outcome::Ended(Ending {
-            exit: Exit::Code(0),
-            cause: Cause::Completed,
+            exit,
+            cause,
             oom_kills: Some(0),
             wall_ms: 1,
             usage: Usage::default(),
