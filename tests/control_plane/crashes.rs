@@ -46,7 +46,6 @@ async fn reaches(plane: &ControlPlane, name: &str, expected: &State) {
 /// Says whether there was an `n`-th write.
 pub async fn crash<A: AsyncFnOnce()>(
     plane: &ControlPlane,
-    name: &str,
     operator: &mut Operator,
     (n, flavour): (usize, Flavour),
     act: A,
@@ -54,8 +53,7 @@ pub async fn crash<A: AsyncFnOnce()>(
     operator.crash.arm(n, flavour);
     act().await;
     let died = tokio::time::timeout(Duration::from_secs(6), operator.crash.dead()).await;
-    operator.kill().await;
-    *operator = Operator::of(plane, name);
+    operator.restart(plane).await;
     died.is_ok()
 }
 
@@ -126,7 +124,7 @@ async fn a_crash_after_any_write_of_create_and_delete_changes_nothing() {
         for run in runs.iter().skip(lane).step_by(LANES) {
             let create = async || apply(&plane, &tenant(&name)).await;
             if run.0 <= made {
-                let died = crash(&plane, &name, &mut operator, *run, create).await;
+                let died = crash(&plane, &mut operator, *run, create).await;
                 created += usize::from(died);
             } else {
                 create().await;
@@ -134,7 +132,7 @@ async fn a_crash_after_any_write_of_create_and_delete_changes_nothing() {
             reaches(&plane, &name, &state).await;
             let delete = async || purge(&plane, &name).await;
             if run.0 <= removed {
-                let died = crash(&plane, &name, &mut operator, *run, delete).await;
+                let died = crash(&plane, &mut operator, *run, delete).await;
                 deleted += usize::from(died);
             } else {
                 delete().await;
@@ -227,7 +225,7 @@ async fn storm(plane: &ControlPlane, field: &str, pointer: &str, value: Value) {
             for (object, state, writes) in &ways {
                 let act = async || apply(plane, object).await;
                 if n <= writes.len() {
-                    let died = crash(plane, name, &mut operator, (n, flavour), act).await;
+                    let died = crash(plane, &mut operator, (n, flavour), act).await;
                     crashes += usize::from(died);
                 } else {
                     act().await;

@@ -1,6 +1,9 @@
 //! The operator in this process, and the node that pretends.
 
-use std::sync::Arc;
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    sync::Arc,
+};
 
 use clap::Parser;
 use futures::channel::oneshot;
@@ -45,31 +48,58 @@ pub struct Operator {
     task: Task<Result<(), runtime::Error>>,
     stop: oneshot::Sender<()>,
     pub crash: Arc<Crash>,
+    /// Whom it is shown, if not all, and how it is started.
+    tenant: Option<String>,
+    settings: Settings,
 }
 
 impl Operator {
     /// Of all tenants.
     pub fn start(plane: &ControlPlane) -> Self {
-        Self::run(plane, None, "cloister-system")
+        Self::run(plane, None, settings(&["--namespace", "cloister-system"]))
     }
 
     /// Of one tenant, with a lease of its own, beside others.
     pub fn of(plane: &ControlPlane, tenant: &str) -> Self {
-        Self::run(plane, Some(tenant), &lease_namespace(tenant))
+        let settings = settings(&["--namespace", &lease_namespace(tenant)]);
+        Self::run(plane, Some(tenant.to_owned()), settings)
     }
 
-    fn run(plane: &ControlPlane, tenant: Option<&str>, lease: &str) -> Self {
+    /// Of all tenants, and sandboxes find it at this address of the loopback. What it says of itself
+    /// is an address of nobody: endpoints may not be on the loopback.
+    pub fn dispatching(plane: &ControlPlane, door: SocketAddr) -> Self {
+        let door = door.to_string();
+        let words = ["--namespace", "cloister-system", "--dispatch", &door];
+        let words = words
+            .into_iter()
+            .chain(["--pod-ip", "192.0.2.50", "--image-volumes", "false"]);
+        Self::run(plane, None, settings(&words.collect::<Vec<_>>()))
+    }
+
+    fn run(plane: &ControlPlane, tenant: Option<String>, settings: Settings) -> Self {
         let crash = Arc::new(Crash::default());
-        let client: Client = crash.around(plane.operator(), tenant);
+        let client: Client = crash.around(plane.operator(), tenant.as_deref());
         let (stop, asked) = oneshot::channel();
-        let settings = settings(lease);
+        let typed = settings.clone();
         let task = Task::start(async move {
             let asked = async {
                 let _ = asked.await;
             };
-            runtime::serve(client, settings, asked).await
+            runtime::serve(client, typed, asked).await
         });
-        Self { task, stop, crash }
+        Self {
+            task,
+            stop,
+            crash,
+            tenant,
+            settings,
+        }
+    }
+
+    /// Another one in its place, as a kubelet would have it.
+    pub async fn restart(&mut self, plane: &ControlPlane) {
+        self.kill().await;
+        *self = Self::run(plane, self.tenant.clone(), self.settings.clone());
     }
 
     /// Ends in the middle of whatever it does.
@@ -90,14 +120,20 @@ impl Operator {
 }
 
 /// As typed, where a day goes by between two probes.
-fn settings(lease: &str) -> Settings {
+fn settings(more: &[&str]) -> Settings {
     // The same name each time: a pod that is started again keeps its lease.
     let typed = "cloister operator --name operator-0 --admin 127.0.0.1:0 --probe-interval 24h";
-    let words = typed.split(' ').chain(["--namespace", lease]);
+    let words = typed.split(' ').chain(more.iter().copied());
     let Command::Operator(arguments) = Cli::parse_from(words).command else {
         unreachable!("it is what was typed")
     };
     Settings::from(&*arguments)
+}
+
+/// Where nobody listens now.
+pub fn free_door() -> SocketAddr {
+    let held = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    held.local_addr().unwrap()
 }
 
 fn lease_namespace(tenant: &str) -> String {

@@ -147,7 +147,7 @@ async fn storm(plane: &ControlPlane, tenant: &str, volumes: Value) {
             for (one, state, writes) in &ways {
                 let act = async || act(plane, tenant, &volumes, *one).await;
                 if n <= writes.len() {
-                    let died = crash(plane, tenant, &mut operator, (n, flavour), act).await;
+                    let died = crash(plane, &mut operator, (n, flavour), act).await;
                     crashes += usize::from(died);
                 } else {
                     act().await;
