@@ -93,7 +93,7 @@ pub fn settings() -> Vec<Setting> {
 
 fn of_operator() -> Vec<Setting> {
     let resources = json!({
-        "requests": {"cpu": "50m", "memory": "64Mi"},
+        "requests": {"cpu": "200m", "memory": "64Mi"},
         "limits": {"cpu": "1", "memory": "256Mi"},
     });
     let deployment = |pointer| vec![place("Deployment", OPERATOR, pointer)];
