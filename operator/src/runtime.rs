@@ -5,8 +5,12 @@
 //!
 //! Only who sees everything takes the lease. A leader that loses sight leads on for
 //! [`FAREWELL`], repairs nothing, and says Unknown of every Tenant; if it still does not see
-//! then, it gives the lease back and ends, for one that sees may be waiting. Where nobody
+//! then, it gives the lease back, for one that sees may be waiting. Where nobody
 //! sees, nobody leads until somebody does, and what was claimed has been taken back.
+//!
+//! Who has lost lease or sight drops all that it knows and has under way, and begins again within
+//! its process: an API server that does not answer for seconds, again and again, would have the
+//! kubelet hold back all replicas for minutes (`CrashLoopBackOff`).
 
 mod found;
 mod heard;
@@ -27,6 +31,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc::UnboundedSender, watch},
     task::JoinSet,
+    time::{Interval, MissedTickBehavior},
 };
 
 use self::found::Found;
@@ -53,7 +58,10 @@ const DISPATCH_AGAIN: Duration = Duration::from_secs(2);
 /// How long a leader that has lost sight goes on: time to say so of ten thousand Tenants.
 const FAREWELL: Duration = Duration::from_secs(30);
 
-/// Why the process ended.
+/// From one beginning to the next, at the least: each reads everything.
+const ANEW: Duration = Duration::from_secs(5);
+
+/// Why it ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No kubeconfig, no service account, or a broken one.
@@ -73,18 +81,68 @@ pub enum Error {
     /// A task ended that never should.
     #[error("{0} ended; see the lines above")]
     Ended(&'static str),
+    /// It may not lead any more, and did.
+    #[error("{0} is lost; see the lines above")]
+    Lost(&'static str),
 }
 
-/// Runs until a signal, the loss of the lease or of sight, or a failure.
+/// Runs until a signal or a failure, and begins anew where lease or sight are lost.
 ///
 /// # Errors
 /// Whatever ended it, unless it was a signal.
 pub async fn run(settings: Settings) -> Result<(), Error> {
-    let client = wire::client().await;
-    let client = client.map_err(|error| Error::Config(Box::new(error)))?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signal)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signal)?;
-    serve(client, settings, either(&mut terminate, &mut interrupt)).await
+    let mut signals = Signals::listen()?;
+    again(&mut signals, anew(ANEW), async |signals| {
+        // No connection of before, which nobody may answer on.
+        let client = wire::client().await;
+        let client = client.map_err(|error| Error::Config(Box::new(error)))?;
+        serve(client, settings.clone(), signals.asked()).await
+    })
+    .await
+}
+
+/// One life after the other, until one ends for good or is asked to.
+async fn again(
+    signals: &mut Signals,
+    mut due: Interval,
+    mut life: impl AsyncFnMut(&mut Signals) -> Result<(), Error>,
+) -> Result<(), Error> {
+    loop {
+        tokio::select! {
+            _ = due.tick() => {}
+            () = signals.asked() => return Ok(()),
+        }
+        match life(signals).await {
+            Err(Error::Lost(what)) => tracing::warn!("{what} is lost; beginning anew"),
+            ended => return ended,
+        }
+    }
+}
+
+/// What asks a process to end.
+struct Signals(Signal, Signal);
+
+impl Signals {
+    fn listen() -> Result<Self, Error> {
+        let listen = |kind| signal(kind).map_err(Error::Signal);
+        let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
+        Ok(Self(listen(terminate)?, listen(interrupt)?))
+    }
+
+    /// Returns when one of them comes.
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.0.recv() => {}
+            _ = self.1.recv() => {}
+        }
+    }
+}
+
+/// At once, and then when it is asked for, so long after the last time at the earliest.
+fn anew(pause: Duration) -> Interval {
+    let mut due = tokio::time::interval(pause);
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    due
 }
 
 /// Runs until `asked` to end, the loss of the lease or of sight, or a failure. Dropped in the middle,
@@ -165,13 +223,6 @@ async fn answer(address: SocketAddr, admin: Admin) -> Error {
     }
 }
 
-async fn either(one: &mut Signal, other: &mut Signal) {
-    tokio::select! {
-        _ = one.recv() => {}
-        _ = other.recv() => {}
-    }
-}
-
 fn outcome(ended: Option<Result<Error, tokio::task::JoinError>>) -> Error {
     match ended {
         Some(Ok(error)) => error,
@@ -200,11 +251,11 @@ async fn lead(
         biased;
         () = candidate.lost() => {
             tracing::warn!("lease lost");
-            Error::Ended("the lease")
+            Error::Lost("the lease")
         }
         () = blind => {
             tracing::error!("no sight for long; the lease is for one who sees");
-            Error::Ended("the sight")
+            Error::Lost("the sight")
         }
         () = Box::pin(look_after_all(context, counts, stopped)) => Error::Ended("a room"),
         () = Box::pin(dispatch(context, desk)) => Error::Ended("the dispatch"),
@@ -232,8 +283,7 @@ async fn dispatch(context: &Arc<Context>, desk: &UnboundedSender<desk::Event>) {
         tracing::warn!("this process has no address of a pod: no Execution runs");
         return std::future::pending().await;
     };
-    let mut again = tokio::time::interval(DISPATCH_AGAIN);
-    again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut again = anew(DISPATCH_AGAIN);
     loop {
         again.tick().await;
         if let Err(error) = dispatch_once(context, desk, address).await {
@@ -307,7 +357,22 @@ mod tests {
         let both = Box::pin(both);
         let ended = tokio::time::timeout(Duration::from_secs(30), both).await;
         let (ended, ()) = ended.unwrap();
-        assert!(matches!(ended, Error::Ended("the sight")), "{ended}");
+        assert!(matches!(ended, Error::Lost("the sight")), "{ended}");
+    }
+
+    #[tokio::test]
+    async fn who_loses_the_lease_begins_anew_and_who_fails_does_not() {
+        let mut signals = Signals::listen().unwrap();
+        let mut ends = vec![
+            Err(Error::Ended("a task")),
+            Err(Error::Lost("the sight")),
+            Err(Error::Lost("the lease")),
+        ];
+        let due = anew(Duration::from_millis(1));
+        let life = async |_: &mut Signals| ends.pop().unwrap();
+        let ended = again(&mut signals, due, life).await;
+        assert!(matches!(ended, Err(Error::Ended("a task"))), "{ended:?}");
+        assert!(ends.is_empty());
     }
 
     #[tokio::test]

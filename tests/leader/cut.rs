@@ -143,6 +143,7 @@ async fn a_leader_without_the_api_server_lets_go_of_all_before_another_leads() {
         let brief = live.execute(&tenant, "brief", &json!({})).await;
         live.until_reason(&tenant, &brief, "Running", LIMIT).await;
 
+        let process = process_of(&old);
         let begun = Instant::now();
         let cut = live.cut_from_api(&old).await;
         let late = live.execute(&tenant, "dial", &json!({})).await;
@@ -170,6 +171,7 @@ async fn a_leader_without_the_api_server_lets_go_of_all_before_another_leads() {
         let wrote = live.writes_from(&node, since).await;
         assert_eq!(wrote, [""; 0], "who does not lead any more wrote");
         assert_ne!(live.leader().await.as_deref(), Some(&*old), "took it back");
+        assert_eq!(process_of(&old), process, "its process did not go on");
         assert_eq!(live.list(&path(&tenant, "executions")).await, ended);
         let last = live.execute(&tenant, "dial", &json!({})).await;
         completed(live, &tenant, &last).await;
