@@ -117,7 +117,7 @@ async fn take_away(client: &Client, uid: Uid) -> Result<(), Error> {
 }
 
 async fn until(counts: &mut Receiver<Counts>, is_so: impl FnMut(&Counts) -> bool) {
-    // Whoever hears of it ends with the process.
+    // Whoever hears of it ends with who watches.
     if counts.wait_for(is_so).await.is_err() {
         std::future::pending::<()>().await;
     }

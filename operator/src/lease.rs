@@ -249,6 +249,13 @@ impl Candidate {
     }
 }
 
+impl Drop for Candidate {
+    /// Whoever is still at work for it writes no more.
+    fn drop(&mut self) {
+        self.fence.shut();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::{

@@ -54,6 +54,7 @@ pub struct Report {
     repairs: Family<Kind, Counter>,
     tenants: Family<Standing, Gauge>,
     leader: Gauge<i64, AtomicI64>,
+    losses: Counter,
     memory: Gauge<i64, AtomicI64>,
     /// Held while what is counted when asked is counted and read.
     asked: Arc<Mutex<()>>,
@@ -97,6 +98,12 @@ impl Report {
         );
         let leader = Gauge::default();
         registry.register("leader", "1 on the replica that reconciles", leader.clone());
+        let losses = Counter::default();
+        registry.register(
+            "losses",
+            "How often this process has lost lease or sight, and begun anew; all else counts from then",
+            losses.clone(),
+        );
         let memory = Gauge::default();
         registry.register_with_unit(
             "process_resident_memory",
@@ -112,9 +119,17 @@ impl Report {
             repairs,
             tenants,
             leader,
+            losses,
             memory,
             asked: Arc::default(),
         }
+    }
+
+    /// The same, of a process that has lost lease or sight so often before.
+    #[must_use]
+    pub fn after(self, losses: u64) -> Self {
+        self.losses.inc_by(losses);
+        self
     }
 
     /// All metrics as `OpenMetrics` text, with how many of `tenants` stand how.

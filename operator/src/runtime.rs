@@ -31,7 +31,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc::UnboundedSender, watch},
     task::JoinSet,
-    time::{Interval, MissedTickBehavior},
+    time::{MissedTickBehavior, timeout},
 };
 
 use self::found::Found;
@@ -58,10 +58,7 @@ const DISPATCH_AGAIN: Duration = Duration::from_secs(2);
 /// How long a leader that has lost sight goes on: time to say so of ten thousand Tenants.
 const FAREWELL: Duration = Duration::from_secs(30);
 
-/// From one beginning to the next, at the least: each reads everything.
-const ANEW: Duration = Duration::from_secs(5);
-
-/// Why it ended.
+/// Why an operator ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No kubeconfig, no service account, or a broken one.
@@ -91,68 +88,57 @@ pub enum Error {
 /// # Errors
 /// Whatever ended it, unless it was a signal.
 pub async fn run(settings: Settings) -> Result<(), Error> {
-    let mut signals = Signals::listen()?;
-    again(&mut signals, anew(ANEW), async |signals| {
-        // No connection of before, which nobody may answer on.
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signal)?;
+    let client = async || {
         let client = wire::client().await;
-        let client = client.map_err(|error| Error::Config(Box::new(error)))?;
-        serve(client, settings.clone(), signals.asked()).await
-    })
-    .await
+        client.map_err(|error| Error::Config(Box::new(error)))
+    };
+    live_on(client, settings, either(&mut terminate, &mut interrupt)).await
 }
 
-/// One life after the other, until one ends for good or is asked to.
-async fn again(
-    signals: &mut Signals,
-    mut due: Interval,
-    mut life: impl AsyncFnMut(&mut Signals) -> Result<(), Error>,
-) -> Result<(), Error> {
-    loop {
-        tokio::select! {
-            _ = due.tick() => {}
-            () = signals.asked() => return Ok(()),
-        }
-        match life(signals).await {
-            Err(Error::Lost(what)) => tracing::warn!("{what} is lost; beginning anew"),
-            ended => return ended,
-        }
-    }
-}
-
-/// What asks a process to end.
-struct Signals(Signal, Signal);
-
-impl Signals {
-    fn listen() -> Result<Self, Error> {
-        let listen = |kind| signal(kind).map_err(Error::Signal);
-        let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
-        Ok(Self(listen(terminate)?, listen(interrupt)?))
-    }
-
-    /// Returns when one of them comes.
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.0.recv() => {}
-            _ = self.1.recv() => {}
-        }
-    }
-}
-
-/// At once, and then when it is asked for, so long after the last time at the earliest.
-fn anew(pause: Duration) -> Interval {
-    let mut due = tokio::time::interval(pause);
-    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    due
-}
-
-/// Runs until `asked` to end, the loss of the lease or of sight, or a failure. Dropped in the middle,
-/// it is gone as after a kill: nothing is written any more, and the lease stays taken.
+/// The same with another source of clients, until `asked` to end. Each beginning asks for a client of
+/// its own: nobody may answer on the connections of before.
 ///
 /// # Errors
 /// Whatever ended it, unless it was asked to.
-pub async fn serve(
+pub async fn live_on<F>(
+    mut client: impl FnMut() -> F,
+    settings: Settings,
+    asked: impl Future<Output = ()>,
+) -> Result<(), Error>
+where
+    F: Future<Output = Result<Client, Error>>,
+{
+    let mut asked = std::pin::pin!(asked);
+    let mut losses = 0;
+    loop {
+        let life = async {
+            let client = client().await?;
+            serve(client, settings.clone(), losses, asked.as_mut()).await
+        };
+        match life.await {
+            Err(Error::Lost(what)) => tracing::warn!(what, "beginning anew"),
+            ended => return ended,
+        }
+        losses += 1;
+        // What was under way has come by then, or never does: whoever leads next may be this process.
+        let wait = timeout(wire::UNCONFIRMED, std::future::pending::<()>());
+        tokio::select! {
+            biased;
+            () = asked.as_mut() => return Ok(()),
+            _ = wait => {}
+        }
+    }
+}
+
+/// Runs until `asked` to end, the loss of the lease or of sight, of which there were so many before,
+/// or a failure. Dropped in the middle, it is gone as after a kill: nothing is written any more, and the
+/// lease stays taken.
+async fn serve(
     client: Client,
     settings: Settings,
+    losses: u64,
     asked: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let client = deadline::around(client, deadline::ANSWER);
@@ -162,7 +148,7 @@ pub async fn serve(
     let world = Arc::new(World::with(store, workers, drills));
     let mut candidate = Candidate::new(client.clone(), &settings.namespace, &settings.name);
     let writing = candidate.fence().around(client.clone());
-    let report = Report::new(writing.clone(), &settings.name);
+    let report = Report::new(writing.clone(), &settings.name).after(losses);
     let mut tasks = JoinSet::new();
     let (desk, heard) = tokio::sync::mpsc::unbounded_channel();
     let writers = (writer, of_workers, of_drills);
@@ -204,7 +190,7 @@ pub async fn serve(
                 tracing::info!("asked to end");
                 // Nobody listens if this replica does not lead; then nothing is under way.
                 if stop.send(()).is_ok() {
-                    let _ = tokio::time::timeout(DRAIN, leading).await;
+                    let _ = timeout(DRAIN, leading).await;
                 }
                 Ok(())
             }
@@ -212,6 +198,8 @@ pub async fn serve(
     };
     context.report.leading(false);
     candidate.release().await;
+    // Its ports are free for who begins anew, and its memory.
+    tasks.shutdown().await;
     ended
 }
 
@@ -220,6 +208,13 @@ async fn answer(address: SocketAddr, admin: Admin) -> Error {
     match admin::serve(address, admin).await {
         Ok(()) => Error::Ended("the admin server"),
         Err(source) => Error::Admin { address, source },
+    }
+}
+
+async fn either(one: &mut Signal, other: &mut Signal) {
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = other.recv() => {}
     }
 }
 
@@ -283,7 +278,8 @@ async fn dispatch(context: &Arc<Context>, desk: &UnboundedSender<desk::Event>) {
         tracing::warn!("this process has no address of a pod: no Execution runs");
         return std::future::pending().await;
     };
-    let mut again = anew(DISPATCH_AGAIN);
+    let mut again = tokio::time::interval(DISPATCH_AGAIN);
+    again.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         again.tick().await;
         if let Err(error) = dispatch_once(context, desk, address).await {
@@ -309,7 +305,7 @@ async fn dispatch_once(
     };
     // First of all: who is not found is silent, and the desk counts for how long.
     let found = Found::at(context, SocketAddr::new(address, settings.listen.port())).await?;
-    // The desk ends with the process alone.
+    // The desk is there for as long as the caches.
     let _ = desk.send(desk::Event::Lead(Box::new(lead)));
     let (client, world) = (client.clone(), &context.world);
     tokio::select! {
@@ -320,10 +316,15 @@ async fn dispatch_once(
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
     use serde_json::json;
+    use tokio::time::Instant;
 
     use super::*;
-    use crate::recording::{Recording, UID};
+    use crate::{
+        cli::{Cli, Command},
+        recording::{Recording, UID},
+    };
 
     #[tokio::test]
     async fn who_does_not_see_neither_takes_the_lease_nor_keeps_it() {
@@ -360,19 +361,35 @@ mod tests {
         assert!(matches!(ended, Error::Lost("the sight")), "{ended}");
     }
 
-    #[tokio::test]
-    async fn who_loses_the_lease_begins_anew_and_who_fails_does_not() {
-        let mut signals = Signals::listen().unwrap();
+    fn settings() -> Settings {
+        let words = ["cloister", "operator"];
+        let Command::Operator(arguments) = Cli::parse_from(words).command else {
+            unreachable!("it is what was typed")
+        };
+        Settings::from(&*arguments)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_loses_the_lease_begins_anew_after_a_while_and_who_fails_does_not() {
+        let began = Instant::now();
         let mut ends = vec![
-            Err(Error::Ended("a task")),
-            Err(Error::Lost("the sight")),
-            Err(Error::Lost("the lease")),
+            Error::Ended("a task"),
+            Error::Lost("the sight"),
+            Error::Lost("the lease"),
         ];
-        let due = anew(Duration::from_millis(1));
-        let life = async |_: &mut Signals| ends.pop().unwrap();
-        let ended = again(&mut signals, due, life).await;
+        let client = || std::future::ready(Err(ends.pop().unwrap()));
+        let ended = live_on(client, settings(), std::future::pending()).await;
         assert!(matches!(ended, Err(Error::Ended("a task"))), "{ended:?}");
-        assert!(ends.is_empty());
+        assert!(began.elapsed() >= 2 * wire::UNCONFIRMED);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_asked_to_end_does_not_begin_anew() {
+        let client = || std::future::ready(Err(Error::Lost("the lease")));
+        let asked =
+            async { drop(timeout(Duration::from_secs(3), std::future::pending::<()>()).await) };
+        let ended = live_on(client, settings(), asked).await;
+        assert!(ended.is_ok(), "{ended:?}");
     }
 
     #[tokio::test]

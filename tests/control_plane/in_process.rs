@@ -1,9 +1,6 @@
 //! The operator in this process, and the node that pretends.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr, TcpListener},
-    sync::Arc,
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use clap::Parser;
 use futures::channel::oneshot;
@@ -48,8 +45,9 @@ pub struct Operator {
     task: Task<Result<(), runtime::Error>>,
     stop: oneshot::Sender<()>,
     pub crash: Arc<Crash>,
-    /// Whom it is shown, if not all, and how it is started.
+    /// Whom it is shown, if not all.
     tenant: Option<String>,
+    /// How it was started.
     settings: Settings,
 }
 
@@ -85,7 +83,8 @@ impl Operator {
             let asked = async {
                 let _ = asked.await;
             };
-            runtime::serve(client, typed, asked).await
+            let client = || std::future::ready(Ok(client.clone()));
+            runtime::live_on(client, typed, asked).await
         });
         Self {
             task,
@@ -128,12 +127,6 @@ fn settings(more: &[&str]) -> Settings {
         unreachable!("it is what was typed")
     };
     Settings::from(&*arguments)
-}
-
-/// Where nobody listens now.
-pub fn free_door() -> SocketAddr {
-    let held = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    held.local_addr().unwrap()
 }
 
 fn lease_namespace(tenant: &str) -> String {

@@ -1,28 +1,41 @@
 //! An operator that dies after any write of a run leads to the same end as one that does not, and the
-//! command begins as often. Sandboxes are stand-ins that speak the real protocol, see
-//! `tests::stand_in`: they count what they begin.
+//! command begins as often; one that loses its lease leads again. Sandboxes are stand-ins that speak the
+//! real protocol, see `tests::stand_in`: they count what they begin.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    pin::pin,
+    time::Duration,
+};
 
-use futures::future::join;
 use serde_json::{Value, json};
 use tests::{
-    control_plane::{ControlPlane, eventually},
+    control_plane::{ControlPlane, eventually, pause},
     crash::Flavour,
     stand_in::{Manner, Started, node},
 };
 use tokio::time::timeout;
 
 use crate::{
-    crashes::{FLAVOURS, State, least, rest},
-    in_process::{Operator, Task, free_door},
+    crashes::{FLAVOURS, State, rest},
+    in_process::{Operator, Task},
     tenants::{LIMIT, difference, proven, tenant},
     workers::says,
 };
 
-/// How long a write may be waited for, in which the operator is to die.
-const PATIENCE: Duration = Duration::from_secs(4);
+/// How long after a run's end its last write may come.
+const TRAILING: Duration = Duration::from_secs(2);
+/// How often all writes are gone through until each was died in: two that are under way at once come in
+/// any order.
+const ROUNDS: usize = 4;
+/// Where sandboxes find the operator: nobody else listens on these addresses of the loopback.
+const DOORS: [SocketAddr; 2] = [door(1), door(2)];
 const EXECUTION: &str = "/apis/cloister.dev/v1alpha1/namespaces/tenant-runs/executions/one";
+
+const fn door(number: u8) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 2, number)), 7443)
+}
 
 /// What a run may be.
 struct Story {
@@ -44,19 +57,15 @@ fn stories() -> Vec<Story> {
         does,
         spec,
         end,
-        canceled: name == "canceled",
+        canceled: false,
     };
+    let warm = json!({"warm": {"min": 1, "max": 1}});
+    let canceled = story("canceled", "wait", json!({}), ("Canceled", 1));
     vec![
-        story(
-            "warm",
-            "end",
-            json!({"warm": {"min": 1, "max": 1}}),
-            ("Completed", 1),
-        ),
+        story("warm", "end", warm, ("Completed", 1)),
         story("cold", "end", json!({}), ("Completed", 1)),
         story("failed", "fail", json!({}), ("Failed", 1)),
         story("unproven", "end", json!({}), ("SandboxUnproven", 0)),
-        story("canceled", "wait", json!({}), ("Canceled", 1)),
         story("late", "wait", json!({"timeout": "1s"}), ("TimedOut", 1)),
         story(
             "retried",
@@ -64,6 +73,10 @@ fn stories() -> Vec<Story> {
             json!({"retries": 1}),
             ("Completed", 2),
         ),
+        Story {
+            canceled: true,
+            ..canceled
+        },
     ]
 }
 
@@ -101,13 +114,17 @@ struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    /// Waits until as many sandboxes stand as are to, proven.
-    async fn ready(&self, story: &Story) {
+    /// Waits until as many sandboxes stand as are to, and nothing else of the Integration does; gives the
+    /// name of one.
+    async fn ready(&self, story: &Story) -> Option<String> {
         let labels = format!("cloister.dev%2Fintegration%3D{}", story.name);
         let pods = format!("/api/v1/namespaces/tenant-runs/pods?labelSelector={labels}");
+        let mut name = None;
         eventually(LIMIT, async || {
             let list = self.plane.get(&pods).await.unwrap();
             let items = list["items"].as_array().cloned().unwrap_or_default();
+            let stays = items.first().map(|pod| pod["metadata"]["name"].clone());
+            name = stays.and_then(|name| name.as_str().map(ToOwned::to_owned));
             if items.len() == story.warm() {
                 return Ok(());
             }
@@ -118,13 +135,29 @@ impl Stage<'_> {
             ))
         })
         .await;
-        if story.warm() > 0 {
-            says(self.plane, &story.path(), "Warm", ("True", "Filled")).await;
-        }
+        name
     }
 
-    /// One run from its creation to its end, whoever leads meanwhile, and what there is then.
-    async fn run(&self, story: &Story) -> State {
+    /// Waits until nothing is left of the sandbox that an Execution had.
+    async fn swept(&self, found: &Value) {
+        let Some(pod) = found["status"]["sandbox"]["pod"].as_str() else {
+            return;
+        };
+        self.gone(&format!("/api/v1/namespaces/tenant-runs/pods/{pod}"))
+            .await;
+    }
+
+    async fn gone(&self, path: &str) {
+        eventually(LIMIT, async || match self.plane.get(path).await {
+            Err(refusal) if refusal.code == 404 => Ok(()),
+            other => Err(format!("{path} is still there: {other:?}")),
+        })
+        .await;
+    }
+
+    /// One run from its creation to its end, whoever leads meanwhile: what there is then, and in which
+    /// sandbox it was.
+    async fn run(&self, story: &Story) -> (State, Option<String>) {
         let made = self.plane.create(&story.execution()).await.unwrap();
         let uid = made["metadata"]["uid"].as_str().unwrap();
         if story.canceled {
@@ -148,15 +181,13 @@ impl Stage<'_> {
             Ok(())
         })
         .await;
+        self.swept(&found).await;
         self.ready(story).await;
         let state = state_of(&found, self.started.of(uid));
         self.plane.delete(EXECUTION, &Value::Null).await.unwrap();
-        eventually(LIMIT, async || match self.plane.get(EXECUTION).await {
-            Ok(left) => Err(format!("it is still there: {left}")),
-            Err(_) => Ok(()),
-        })
-        .await;
-        state
+        self.gone(EXECUTION).await;
+        let sandbox = found["status"]["sandbox"]["pod"].as_str();
+        (state, sandbox.map(ToOwned::to_owned))
     }
 }
 
@@ -175,85 +206,161 @@ fn state_of(found: &Value, begun: u32) -> State {
     ])
 }
 
-/// The story once by an operator that does not die, and then with a death in each write of it.
-async fn storm(stage: &Stage<'_>, operator: &mut Operator, story: &Story) -> (usize, usize) {
-    stage.plane.apply(&story.integration()).await.unwrap();
-    stage.ready(story).await;
-    rest(operator, 0).await;
-    let before = operator.crash.writes().len();
-    let expected = stage.run(story).await;
-    let writes = rest(operator, before).await;
-    let (reason, begun) = story.end;
-    assert_eq!(
-        expected["begun"],
-        json!(begun),
-        "{}: {expected:?}",
-        story.name
-    );
-    let ended = expected["conditions"].to_string();
-    assert!(ended.contains(reason), "{}: {ended}", story.name);
-    let mut crashes = 0;
-    for n in 1..=writes.len() {
-        for flavour in FLAVOURS {
-            crashes += usize::from(crash(stage, operator, story, &expected, (n, flavour)).await);
-        }
-    }
-    let least = least(&writes);
-    println!(
-        "{}: {} writes, {crashes} crashes: {writes:#?}",
-        story.name,
-        writes.len()
-    );
-    (crashes, least)
+/// A write, whatever the names of its objects, and how many such came before it in its run.
+type Write = (String, usize);
+
+/// The last of these.
+fn last(writes: &[String]) -> Option<Write> {
+    let plain = |write: &String| match write.split_once("/pods/") {
+        Some((path, _)) => format!("{path}/pods/any"),
+        None => write.clone(),
+    };
+    let writes: Vec<_> = writes.iter().map(plain).collect();
+    let (last, before) = writes.split_last()?;
+    let alike = before.iter().filter(|write| *write == last).count();
+    Some((last.clone(), alike))
 }
 
-/// One run, in the n-th write of which the operator dies, if there is one.
+/// The story once by an operator that does not die, and then with a death in each write of it.
+async fn storm(stage: &Stage<'_>, operator: &mut Operator, story: &Story) {
+    let at = story.name;
+    stage.plane.apply(&story.integration()).await.unwrap();
+    let standing = stage.ready(story).await;
+    if story.warm() > 0 {
+        says(stage.plane, &story.path(), "Warm", ("True", "Filled")).await;
+    }
+    let before = rest(operator, 0).await.len();
+    let (expected, sandbox) = stage.run(story).await;
+    let writes = rest(operator, before).await;
+    let (reason, begun) = story.end;
+    assert_eq!(expected["begun"], json!(begun), "{at}: {expected:?}");
+    let ended = expected["conditions"].to_string();
+    assert!(ended.contains(reason), "{at}: {ended}");
+    assert!(standing.is_none() || standing == sandbox, "{at}: not warm");
+
+    let all = (1..=writes.len()).filter_map(|n| last(&writes[..n]));
+    let all = all.flat_map(|write| FLAVOURS.map(|flavour| (write.clone(), flavour)));
+    let mut missing: BTreeSet<_> = all
+        .map(|(write, flavour)| (write, format!("{flavour:?}")))
+        .collect();
+    let (every, mut crashes) = (missing.len(), 0);
+    for n in (1..=writes.len()).cycle().take(ROUNDS * writes.len()) {
+        for flavour in FLAVOURS {
+            if missing.is_empty() {
+                break;
+            }
+            let hit = crash(stage, operator, story, &expected, (n, flavour)).await;
+            crashes += usize::from(hit.is_some());
+            if let Some(write) = hit {
+                missing.remove(&(write, format!("{flavour:?}")));
+            }
+        }
+    }
+    println!("{at}: {every} writes, done and not; {crashes} crashes");
+    assert!(
+        missing.is_empty(),
+        "{at}: nobody died in {missing:#?} of {writes:#?}"
+    );
+}
+
+/// One run, in the n-th write of which the operator dies, if there is one: which that was.
 async fn crash(
     stage: &Stage<'_>,
     operator: &mut Operator,
     story: &Story,
     expected: &State,
     (n, flavour): (usize, Flavour),
-) -> bool {
+) -> Option<Write> {
+    let before = settled(operator).await;
     operator.crash.arm(n, flavour);
-    let death = async {
-        let died = timeout(PATIENCE, operator.crash.dead()).await;
-        operator.restart(stage.plane).await;
-        died.is_ok()
+    let mut run = pin!(stage.run(story));
+    let (over, died) = tokio::select! {
+        over = &mut run => {
+            let died = timeout(TRAILING, operator.crash.dead()).await;
+            (Some(over), died.is_ok())
+        }
+        () = operator.crash.dead() => (None, true),
     };
-    let (died, found) = join(death, stage.run(story)).await;
+    let hit = last(&operator.crash.writes()[before..]).filter(|_| died);
+    operator.restart(stage.plane).await;
+    let (found, _) = match over {
+        Some(over) => over,
+        None => run.await,
+    };
     let differs = difference(expected, &found);
-    let at = format!("{}, write {n}, {flavour:?}, died: {died}", story.name);
-    assert_eq!(differs, None, "{at}");
-    died
+    assert_eq!(
+        differs, None,
+        "{}, write {n}, {flavour:?}: {hit:?}",
+        story.name
+    );
+    hit
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_crash_after_any_write_of_a_run_leads_to_the_same_end_and_runs_nothing_twice() {
-    let plane = ControlPlane::start().await;
-    node::make(&plane).await;
+/// How much an operator has written, once it writes no more of what was before.
+async fn settled(operator: &Operator) -> usize {
+    let mut count = usize::MAX;
+    loop {
+        let now = operator.crash.writes().len();
+        if std::mem::replace(&mut count, now) == now {
+            return now;
+        }
+        pause(500).await;
+    }
+}
+
+/// A tenant whose runs are in sandboxes that are stand-ins.
+async fn stage(plane: &ControlPlane, door: SocketAddr) -> (Stage<'_>, Operator, Task<()>) {
+    node::make(plane).await;
     plane.pretend_probing_targets().await;
-    let door = free_door();
     let manner = Manner {
         unsound: Some("unproven"),
         ..Manner::sound(door)
     };
     let started = manner.started.clone();
     let kubelet = plane.node();
-    let _kubelet = Task::start(async move { node::run(kubelet, manner).await.to_string() });
-    let mut operator = Operator::dispatching(&plane, door);
+    let kubelet = Task::start(async move {
+        let ended = node::run(kubelet, manner).await;
+        println!("the stand-in for a node ended: {ended}");
+    });
+    let operator = Operator::dispatching(plane, door);
     plane.apply(&tenant("runs")).await.unwrap();
-    proven(&plane, "runs").await;
-    let stage = Stage {
-        plane: &plane,
-        started,
-    };
+    proven(plane, "runs").await;
+    (Stage { plane, started }, operator, kubelet)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_after_any_write_of_a_run_leads_to_the_same_end_and_runs_nothing_twice() {
+    let plane = ControlPlane::start().await;
+    let (stage, mut operator, _kubelet) = stage(&plane, DOORS[0]).await;
     for story in stories() {
-        let (crashes, least) = storm(&stage, &mut operator, &story).await;
-        assert!(
-            crashes >= least,
-            "{}: {crashes} crashes of {least}",
-            story.name
-        );
+        storm(&stage, &mut operator, &story).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_loses_the_lease_leads_again_in_the_same_process() {
+    let plane = ControlPlane::start().await;
+    let (stage, operator, _kubelet) = stage(&plane, DOORS[1]).await;
+    let stories = stories();
+    let story = &stories[1];
+    plane.apply(&story.integration()).await.unwrap();
+    let (first, _) = stage.run(story).await;
+    let lease = "/apis/coordination.k8s.io/v1/namespaces/cloister-system/leases/cloister-operator";
+    let taken = json!({"spec": {"holderIdentity": "somebody"}});
+    plane.merge(lease, "somebody", &taken).await.unwrap();
+    let holder = async || plane.get(lease).await.unwrap()["spec"]["holderIdentity"].clone();
+    let writes = settled(&operator).await;
+    assert_eq!(holder().await, "somebody");
+    eventually(LIMIT, async || {
+        let now = operator.crash.writes().len();
+        let holder = holder().await;
+        if holder == "operator-0" {
+            return Ok(());
+        }
+        assert_eq!(now, writes, "wrote without the lease");
+        Err(format!("{holder} holds it"))
+    })
+    .await;
+    let (second, _) = stage.run(story).await;
+    assert_eq!(difference(&first, &second), None);
 }

@@ -66,7 +66,12 @@ pub async fn run(client: Client, manner: Manner) -> Anything {
     loop {
         let event = tokio::select! {
             event = events.next() => event,
-            Some(_) = tasks.join_next() => continue,
+            Some(ended) = tasks.join_next() => {
+                if let Err(error) = ended && !error.is_cancelled() {
+                    return error.into();
+                }
+                continue;
+            }
         };
         let (pod, gone) = match event {
             Some(Ok(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod))) => (pod, false),
@@ -151,7 +156,9 @@ async fn live(client: &Client, pod: &Pod, number: u8, manner: Manner) -> Result<
     let config = told(&object, &host).ok_or("a sandbox that was told nothing")?;
     let labels = pod.metadata.labels.as_ref();
     let line = labels.and_then(|labels| labels.get("cloister.dev/integration"));
-    let sound = line.map(String::as_str) != manner.unsound;
+    let sound = manner
+        .unsound
+        .is_none_or(|name| line.is_none_or(|line| line != name));
     Sandbox::new(config, token, address(number), manner, sound)
         .live()
         .await;
@@ -172,6 +179,7 @@ pub fn running(pod: &Value, host: &str) -> Value {
     })
 }
 
+/// What a scheduler says of a pod.
 pub async fn bind(client: &Client, path: &str, name: &Value, node: &str) -> Answer {
     let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name},
         "target": {"apiVersion": "v1", "kind": "Node", "name": node}});
@@ -185,6 +193,7 @@ pub async fn bind(client: &Client, path: &str, name: &Value, node: &str) -> Answ
     .await
 }
 
+/// Writes a pod's status.
 pub async fn say(client: &Client, path: &str, status: &Value) -> Answer {
     let content = "application/merge-patch+json";
     let change = json!({"status": status});
@@ -213,6 +222,7 @@ pub async fn token(client: &Client, pod: &Value) -> Result<String, Anything> {
     Ok(token.ok_or("no token came")?.to_owned())
 }
 
+/// The answer, or the refusal as an error.
 pub fn must(answer: Answer) -> Result<Value, Anything> {
     answer.map_err(|refusal| format!("{} {}", refusal.code, refusal.message).into())
 }

@@ -67,12 +67,13 @@ struct Given {
     run: Run,
     began: Instant,
     allowed_ms: u32,
-    /// When its time is up.
-    end: Instant,
+    /// When its time is up, if it has a limit.
+    end: Option<Instant>,
     ended: Option<RunReport>,
 }
 
 impl Sandbox {
+    /// One that has just been started, with its token.
     pub fn new(
         config: ServeConfig,
         token: String,
@@ -120,7 +121,7 @@ impl Sandbox {
         let mut orders = client.session(request).await?.into_inner();
         loop {
             let Ok(order) = timeout(self.patience(), orders.message()).await else {
-                self.wake().into_iter().flatten().try_for_each(tell)?;
+                self.wake()?.into_iter().try_for_each(tell)?;
                 continue;
             };
             let Some(Order { kind }) = order? else {
@@ -143,19 +144,23 @@ impl Sandbox {
     /// How long it listens before it has something to do by itself.
     fn patience(&self) -> Duration {
         match &self.given {
-            Some(given) if given.ended.is_none() => {
-                given.end.saturating_duration_since(Instant::now())
-            }
+            Some(Given {
+                end: Some(end),
+                ended: None,
+                ..
+            }) => end.saturating_duration_since(Instant::now()),
             Some(_) | None => LOOK,
         }
     }
 
-    /// What it has to say once nothing was said for so long.
-    fn wake(&mut self) -> Option<Vec<Kind>> {
+    /// What it has to say once nothing was said for so long, if anything.
+    fn wake(&mut self) -> Result<Option<Kind>, Anything> {
         match &self.given {
-            None => Some(vec![self.proof().ok()?]),
-            Some(given) if Instant::now() < given.end => None,
-            Some(_) => Some(vec![self.end(Cause::TimedOut)?]),
+            None => self.proof().map(Some),
+            Some(given) if given.end.is_some_and(|end| end <= Instant::now()) => {
+                Ok(self.end(Cause::TimedOut))
+            }
+            Some(_) => Ok(None),
         }
     }
 
@@ -179,7 +184,7 @@ impl Sandbox {
         let run = assign.run.ok_or("a run that is none")?;
         let contract: RunContract = serde_json::from_slice(&assign.contract)?;
         self.manner.started.count(&run.execution);
-        let limit = contract.time.limit_ms.map_or(LOOK, Duration::from_millis);
+        let limit = contract.time.limit_ms.map(Duration::from_millis);
         let code = match contract.arguments.first().map(String::as_str) {
             Some("wait") => None,
             Some("fail") => Some(1),
@@ -191,7 +196,7 @@ impl Sandbox {
             run,
             began,
             allowed_ms: assign.allowed_ms,
-            end: began + limit,
+            end: limit.map(|limit| began + limit),
             ended: code.map(|code| report::ended(Cause::Completed, Exit::Code(code))),
         });
         self.news()
