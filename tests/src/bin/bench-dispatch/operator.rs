@@ -60,6 +60,12 @@ impl Recipe {
         })
     }
 
+    /// How often one has lost its lease or its sight so far, and begun anew.
+    fn losses(&self) -> usize {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        text.matches("\"beginning anew\"").count()
+    }
+
     /// Starts it. Nobody probes on a clock meanwhile.
     pub(crate) fn start(&self) -> Result<Operator, Anything> {
         let log = fs::OpenOptions::new()
@@ -77,11 +83,14 @@ impl Recipe {
             .stderr(log)
             .kill_on_drop(true)
             .spawn()?;
-        Ok(Operator { child })
+        Ok(Operator {
+            child,
+            losses: self.losses(),
+        })
     }
 
-    /// Does some work while one runs. If that ends by itself, as on a machine that starves it, another
-    /// one follows, as Kubernetes would have it: for what is not measured.
+    /// Does some work while one runs. If that ends by itself, another one follows, as Kubernetes would
+    /// have it: for what is not measured.
     pub(crate) async fn run_for<T>(
         &self,
         work: impl Future<Output = Result<T, Anything>>,
@@ -121,20 +130,29 @@ fn free_addresses() -> Result<[SocketAddr; 2], Anything> {
 #[derive(Debug)]
 pub(crate) struct Operator {
     child: Child,
+    /// Of all before it.
+    losses: usize,
 }
 
 impl Operator {
-    /// Does some work that it has to live for.
+    /// Does some work that it has to live and lead for.
     pub(crate) async fn during<T>(
         &mut self,
+        recipe: &Recipe,
         work: impl Future<Output = Result<T, Anything>>,
     ) -> Result<T, Anything> {
-        tokio::select! {
-            done = work => done,
+        let done = tokio::select! {
+            done = work => done?,
             ended = self.child.wait() => {
-                Err(format!("the operator ended by itself: {}", ended?).into())
+                return Err(format!("the operator ended by itself: {}", ended?).into());
             }
+        };
+        if recipe.losses() > self.losses {
+            return Err(
+                "the operator has lost its lease, and what was measured is of several".into(),
+            );
         }
+        Ok(done)
     }
 
     /// Its process.

@@ -81,10 +81,11 @@ impl<'a> Round<'a> {
 
         eprintln!("round {number}: the operator");
         let begun = now();
-        let mut operator = self.recipe.start()?;
+        let recipe = self.recipe;
+        let mut operator = recipe.start()?;
         let pid = operator.pid()?;
         let work = self.operator(pid, number, (arguments, begun));
-        let figures = operator.during(work).await?;
+        let figures = operator.during(recipe, work).await?;
         operator.stop().await?;
         println!("\n{} Executions there", self.there);
         figures.print(per_minute(count, took));

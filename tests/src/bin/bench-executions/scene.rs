@@ -20,8 +20,9 @@ use tests::{
 
 /// How long anything may take.
 pub(crate) const LIMIT: Duration = Duration::from_mins(3);
-/// How long sandboxes that run may take until each has proven itself.
-const PROVING: Duration = Duration::from_secs(8);
+/// How long sandboxes that run may take until each has proven itself; longer than a want of some may last
+/// before their Integration says so (`DEFICIT` in `operator/src/dispatch/say.rs`).
+const PROVING: Duration = Duration::from_secs(11);
 /// What an Integration's command is told, so that it says when it began.
 pub(crate) const GREET: [&str; 1] = ["bench"];
 
@@ -110,7 +111,7 @@ pub(crate) async fn put_away(live: &Live, tenant: &str, name: &str) {
 }
 
 /// Waits until so many sandboxes stand ready, and have for as long as even a slow machine takes to prove
-/// them: the Integration's status tells only of a want that lasts.
+/// them.
 pub(crate) async fn full(live: &Live, tenant: &str, name: &str, count: usize) {
     // One that has been used stands for a moment longer.
     pause(Duration::from_secs(1)).await;
