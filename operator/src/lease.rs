@@ -4,7 +4,9 @@
 //! seen it renewed for its whole duration may take it. No two clocks are ever compared.
 //! The holder stops acting before anyone else may begin: it gives up [`GIVE_UP`] after it
 //! began its last successful renewal, and others wait for [`DURATION`]. What it writes goes
-//! through a [`Fence`], which lets nothing out after that.
+//! through a [`Fence`], which lets nothing out after that. It is renewed on a thread that does
+//! nothing else: a leader that is behind with its work is slow, and none that comes after it would
+//! be faster, but for all that had to be done anew.
 #![expect(
     clippy::disallowed_methods,
     reason = "a lease is time itself: it is written here, by this process alone"
@@ -21,7 +23,11 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
 };
 use kube::{Api, Client, api::PostParams};
-use tokio::time::{sleep, timeout};
+use tokio::{
+    runtime::Handle,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 pub use self::fence::Fence;
 
@@ -53,9 +59,10 @@ enum Outcome {
 }
 
 /// This process, as a candidate.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Candidate {
     api: Api<Lease>,
+    keeper: Handle,
     me: String,
     /// The version last seen, and when it was first seen.
     seen: Option<(String, Instant)>,
@@ -67,10 +74,11 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// A candidate of this name.
-    pub fn new(client: Client, namespace: &str, me: &str) -> Self {
+    /// A candidate of this name, whose lease is renewed by the `keeper`, to which the client belongs.
+    pub fn new((client, keeper): (Client, Handle), namespace: &str, me: &str) -> Self {
         Self {
             api: Api::namespaced(client, namespace),
+            keeper,
             me: me.to_owned(),
             seen: None,
             mine: None,
@@ -107,7 +115,16 @@ impl Candidate {
     /// shut. Whatever is under way then, it returns [`GIVE_UP`] after the last renewal at
     /// the latest.
     pub async fn lost(&mut self) {
-        self.renew().await;
+        let mut renewing = JoinSet::new();
+        let mut keeping = self.clone();
+        self.mine = None;
+        renewing.spawn_on(async move { keeping.renew().await }, &self.keeper);
+        tokio::select! {
+            // A process that was halted looks at the clock before it hears of the keeper.
+            biased;
+            () = self.fence.closed() => {}
+            _ = renewing.join_next() => {}
+        }
         self.fence.shut();
     }
 
@@ -250,7 +267,7 @@ impl Candidate {
 }
 
 impl Drop for Candidate {
-    /// Whoever is still at work for it writes no more.
+    /// Whoever is still at work for it writes no more, nor for one that does not keep the lease any more.
     fn drop(&mut self) {
         self.fence.shut();
     }
@@ -293,7 +310,11 @@ mod tests {
         }
 
         fn candidate(&self) -> Candidate {
-            Candidate::new(self.client.clone(), "cloister-system", ME)
+            Candidate::new(
+                (self.client.clone(), Handle::current()),
+                "cloister-system",
+                ME,
+            )
         }
 
         fn methods(&self) -> String {

@@ -8,6 +8,7 @@ use operator::{
     cli::{Cli, Command, OperatorArguments, Settings},
     render, runtime, telemetry,
 };
+use tokio::runtime::Builder;
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
@@ -38,11 +39,12 @@ fn operate(arguments: &OperatorArguments) -> Result<(), String> {
     }
     let traces = telemetry::start(&arguments.log, &arguments.otlp_endpoint)
         .map_err(|error| error.to_string())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| format!("failed to start the runtime: {error}"))?;
-    let ended = runtime.block_on(runtime::run(Settings::from(arguments)));
+    let failed = |error| format!("failed to start a runtime: {error}");
+    let mut threads = Builder::new_multi_thread();
+    let main = threads.enable_all().build().map_err(failed)?;
+    let keeper = threads.worker_threads(1).thread_name("lease").build();
+    let keeper = keeper.map_err(failed)?;
+    let ended = main.block_on(runtime::run(Settings::from(arguments), keeper.handle()));
     if let Err(error) = telemetry::stop(&traces) {
         tracing::warn!(%error, "the last traces were not sent");
     }

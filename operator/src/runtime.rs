@@ -28,6 +28,7 @@ use crds::{Drill, Tenant, Worker};
 use futures::channel::oneshot;
 use kube::{Client, runtime::reflector};
 use tokio::{
+    runtime::Handle,
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc::UnboundedSender, watch},
     task::JoinSet,
@@ -83,39 +84,61 @@ pub enum Error {
     Lost(&'static str),
 }
 
-/// Runs until a signal or a failure, and begins anew where lease or sight are lost.
+/// What a life begins with.
+pub struct Means {
+    /// For all but the lease.
+    pub client: Client,
+    /// For the lease: a client of the keeper's, who renews it and does nothing else.
+    pub lease: (Client, Handle),
+}
+
+impl Means {
+    async fn find(keeper: &Handle) -> Result<Self, Error> {
+        let config = |error| Error::Config(Box::new(error));
+        // A client does its work where it is made.
+        let mut made = JoinSet::new();
+        made.spawn_on(wire::client(), keeper);
+        let Some(Ok(lease)) = made.join_next().await else {
+            return Err(Error::Ended("the keeper of the lease"));
+        };
+        Ok(Self {
+            client: wire::client().await.map_err(config)?,
+            lease: (lease.map_err(config)?, keeper.clone()),
+        })
+    }
+}
+
+/// Runs until a signal or a failure, and begins anew where lease or sight are lost. `keeper` is a
+/// runtime with a thread of its own.
 ///
 /// # Errors
 /// Whatever ended it, unless it was a signal.
-pub async fn run(settings: Settings) -> Result<(), Error> {
+pub async fn run(settings: Settings, keeper: &Handle) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signal)?;
-    let client = async || {
-        let client = wire::client().await;
-        client.map_err(|error| Error::Config(Box::new(error)))
-    };
-    live_on(client, settings, either(&mut terminate, &mut interrupt)).await
+    let asked = either(&mut terminate, &mut interrupt);
+    live_on(|| Means::find(keeper), settings, asked).await
 }
 
-/// The same with another source of clients, until `asked` to end. Each beginning asks for a client of
-/// its own: nobody may answer on the connections of before.
+/// The same with other means, until `asked` to end. Each beginning asks for means of its own: nobody may
+/// answer on the connections of before.
 ///
 /// # Errors
 /// Whatever ended it, unless it was asked to.
 pub async fn live_on<F>(
-    mut client: impl FnMut() -> F,
+    mut means: impl FnMut() -> F,
     settings: Settings,
     asked: impl Future<Output = ()>,
 ) -> Result<(), Error>
 where
-    F: Future<Output = Result<Client, Error>>,
+    F: Future<Output = Result<Means, Error>>,
 {
     let mut asked = std::pin::pin!(asked);
     let mut losses = 0;
     loop {
         let life = async {
-            let client = client().await?;
-            serve(client, settings.clone(), losses, asked.as_mut()).await
+            let means = means().await?;
+            serve(means, settings.clone(), losses, asked.as_mut()).await
         };
         match life.await {
             Err(Error::Lost(what)) => tracing::warn!(what, "beginning anew"),
@@ -136,17 +159,17 @@ where
 /// or a failure. Dropped in the middle, it is gone as after a kill: nothing is written any more, and the
 /// lease stays taken.
 async fn serve(
-    client: Client,
+    means: Means,
     settings: Settings,
     losses: u64,
     asked: impl Future<Output = ()>,
 ) -> Result<(), Error> {
-    let client = deadline::around(client, deadline::ANSWER);
+    let client = deadline::around(means.client, deadline::ANSWER);
     let (store, writer) = reflector::store::<Tenant>();
     let (workers, of_workers) = reflector::store::<Worker>();
     let (drills, of_drills) = reflector::store::<Drill>();
     let world = Arc::new(World::with(store, workers, drills));
-    let mut candidate = Candidate::new(client.clone(), &settings.namespace, &settings.name);
+    let mut candidate = Candidate::new(means.lease, &settings.namespace, &settings.name);
     let writing = candidate.fence().around(client.clone());
     let report = Report::new(writing.clone(), &settings.name).after(losses);
     let mut tasks = JoinSet::new();
@@ -333,7 +356,8 @@ mod tests {
         let server = Recording::of(&tenant);
         let context = Arc::new(server.context(&tenant));
         let client = context.client.clone();
-        let mut candidate = Candidate::new(client, "cloister-system", "operator-0");
+        let lease = (client, Handle::current());
+        let mut candidate = Candidate::new(lease, "cloister-system", "operator-0");
         let (fence, sight) = (candidate.fence().clone(), context.world.sight());
         let mut tick = tokio::time::interval(Duration::from_millis(10));
         sight.expect("Pod");
@@ -377,18 +401,18 @@ mod tests {
             Error::Lost("the sight"),
             Error::Lost("the lease"),
         ];
-        let client = || std::future::ready(Err(ends.pop().unwrap()));
-        let ended = live_on(client, settings(), std::future::pending()).await;
+        let means = || std::future::ready(Err(ends.pop().unwrap()));
+        let ended = live_on(means, settings(), std::future::pending()).await;
         assert!(matches!(ended, Err(Error::Ended("a task"))), "{ended:?}");
         assert!(began.elapsed() >= 2 * wire::UNCONFIRMED);
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_is_asked_to_end_does_not_begin_anew() {
-        let client = || std::future::ready(Err(Error::Lost("the lease")));
+        let means = || std::future::ready(Err(Error::Lost("the lease")));
         let asked =
             async { drop(timeout(Duration::from_secs(3), std::future::pending::<()>()).await) };
-        let ended = live_on(client, settings(), asked).await;
+        let ended = live_on(means, settings(), asked).await;
         assert!(ended.is_ok(), "{ended:?}");
     }
 

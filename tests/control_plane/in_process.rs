@@ -8,14 +8,14 @@ use http::Method;
 use kube::Client;
 use operator::{
     cli::{Cli, Command, Settings},
-    runtime,
+    runtime::{self, Means},
 };
 use serde_json::{Value, json};
 use tests::{
     control_plane::{ControlPlane, pause, send},
     crash::Crash,
 };
-use tokio::task::JoinHandle;
+use tokio::{runtime::Handle, task::JoinHandle};
 
 /// A task that ends with its owner.
 pub struct Task<T>(Option<JoinHandle<T>>);
@@ -83,8 +83,13 @@ impl Operator {
             let asked = async {
                 let _ = asked.await;
             };
-            let client = || std::future::ready(Ok(client.clone()));
-            runtime::live_on(client, typed, asked).await
+            let means = || {
+                std::future::ready(Ok(Means {
+                    client: client.clone(),
+                    lease: (client.clone(), Handle::current()),
+                }))
+            };
+            runtime::live_on(means, typed, asked).await
         });
         Self {
             task,

@@ -40,7 +40,7 @@ impl Fence {
     }
 
     /// Returns once it is shut, or the lease has ended.
-    async fn closed(&self) {
+    pub(super) async fn closed(&self) {
         let mut said = self.0.subscribe();
         loop {
             let end = *said.borrow_and_update();
