@@ -2,15 +2,21 @@
 //! place where processes live. The `pids` hierarchy is the register of who belongs where: daemons are
 //! put there before they run, the kubelet puts its pods beneath, and no process can leave by itself.
 //! The other hierarchies are used by the kubelet only; our daemons stay there where they were started.
+//!
+//! Beside those daemons, the pods of a node weigh as much as the processors that it says it has: else all
+//! pods of all nodes together get no more of a full machine than a single daemon does, and no pod what it
+//! has asked for.
 
 use std::fs;
 use std::io;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::command::wait_until;
 use super::error::Error;
 use super::process::Identity;
+use super::topology::NODES;
 
 /// The directory of ours at the top of each hierarchy.
 const ROOT: &str = "cloister";
@@ -62,6 +68,10 @@ impl Cgroups {
                 if hierarchy.ends_with("cpuset") {
                     inherit_cpuset(&path)?;
                 }
+            }
+            if hierarchy.ends_with("cpu") {
+                weigh(&hierarchy.join(ROOT), NODES.len())?;
+                weigh(&hierarchy.join(ROOT).join(place), 1)?;
             }
         }
         Ok(())
@@ -131,6 +141,14 @@ impl Cgroups {
 
 fn make(path: &Path) -> Result<(), Error> {
     fs::create_dir_all(path).map_err(Error::io("create the cgroup", path))
+}
+
+/// Gives a directory the weight of so many nodes: 1,024 for each processor, as a kubelet does.
+fn weigh(path: &Path, nodes: usize) -> Result<(), Error> {
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let file = path.join("cpu.shares");
+    let shares = 1024 * processors * nodes;
+    fs::write(&file, shares.to_string()).map_err(Error::io("write", &file))
 }
 
 fn inherit_cpuset(path: &Path) -> Result<(), Error> {
