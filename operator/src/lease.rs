@@ -267,7 +267,7 @@ impl Candidate {
 }
 
 impl Drop for Candidate {
-    /// Whoever is still at work for it writes no more, nor for one that does not keep the lease any more.
+    /// Whoever is still at work for it writes no more. The keeper's copy goes when the lease has ended.
     fn drop(&mut self) {
         self.fence.shut();
     }

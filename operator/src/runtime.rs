@@ -146,11 +146,8 @@ where
         }
         losses += 1;
         // What was under way has come by then, or never does: whoever leads next may be this process.
-        let wait = timeout(wire::UNCONFIRMED, std::future::pending::<()>());
-        tokio::select! {
-            biased;
-            () = asked.as_mut() => return Ok(()),
-            _ = wait => {}
+        if timeout(wire::UNCONFIRMED, asked.as_mut()).await.is_ok() {
+            return Ok(());
         }
     }
 }
