@@ -59,14 +59,19 @@ pub async fn crash<A: AsyncFnOnce()>(
 
 /// Lets an operator come to rest; returns what it wrote since `before`.
 pub async fn rest(operator: &Operator, before: usize) -> Vec<String> {
+    quiet(operator, 1200).await[before..].to_vec()
+}
+
+/// All that an operator has written, once it has written nothing for so many milliseconds.
+pub async fn quiet(operator: &Operator, milliseconds: u64) -> Vec<String> {
     let mut count = usize::MAX;
     loop {
         let writes = operator.crash.writes();
         if writes.len() == count {
-            return writes[before..].to_vec();
+            return writes;
         }
         count = writes.len();
-        pause(1200).await;
+        pause(milliseconds).await;
     }
 }
 

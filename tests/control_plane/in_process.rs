@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tests::{
     control_plane::{ControlPlane, pause, send},
     crash::Crash,
+    stand_in::NOBODY,
 };
 use tokio::{runtime::Handle, task::JoinHandle};
 
@@ -63,14 +64,13 @@ impl Operator {
         Self::run(plane, Some(tenant.to_owned()), settings)
     }
 
-    /// Of all tenants, and sandboxes find it at this address of the loopback. What it says of itself
-    /// is an address of nobody: endpoints may not be on the loopback.
+    /// Of all tenants, and sandboxes that are stand-ins find it at this address of the loopback.
     pub fn dispatching(plane: &ControlPlane, door: SocketAddr) -> Self {
         let door = door.to_string();
         let words = ["--namespace", "cloister-system", "--dispatch", &door];
         let words = words
             .into_iter()
-            .chain(["--pod-ip", "192.0.2.50", "--image-volumes", "false"]);
+            .chain(["--pod-ip", NOBODY, "--image-volumes", "false"]);
         Self::run(plane, None, settings(&words.collect::<Vec<_>>()))
     }
 

@@ -11,14 +11,14 @@ use std::{
 
 use serde_json::{Value, json};
 use tests::{
-    control_plane::{ControlPlane, eventually, pause},
+    control_plane::{ControlPlane, eventually},
     crash::Flavour,
     stand_in::{Manner, Started, node},
 };
 use tokio::time::timeout;
 
 use crate::{
-    crashes::{FLAVOURS, State, rest},
+    crashes::{FLAVOURS, State, quiet, rest},
     in_process::{Operator, Task},
     tenants::{LIMIT, difference, proven, tenant},
     workers::says,
@@ -26,6 +26,8 @@ use crate::{
 
 /// How long after a run's end its last write may come.
 const TRAILING: Duration = Duration::from_secs(2);
+/// How many milliseconds without a write end what was before.
+const CALM: u64 = 500;
 /// How often all writes are gone through until each was died in: two that are under way at once come in
 /// any order.
 const ROUNDS: usize = 4;
@@ -239,9 +241,8 @@ async fn storm(stage: &Stage<'_>, operator: &mut Operator, story: &Story) {
     assert!(standing.is_none() || standing == sandbox, "{at}: not warm");
 
     let all = (1..=writes.len()).filter_map(|n| last(&writes[..n]));
-    let all = all.flat_map(|write| FLAVOURS.map(|flavour| (write.clone(), flavour)));
     let mut missing: BTreeSet<_> = all
-        .map(|(write, flavour)| (write, format!("{flavour:?}")))
+        .flat_map(|write| FLAVOURS.map(|flavour| (write.clone(), flavour)))
         .collect();
     let (every, mut crashes) = (missing.len(), 0);
     for n in (1..=writes.len()).cycle().take(ROUNDS * writes.len()) {
@@ -252,7 +253,7 @@ async fn storm(stage: &Stage<'_>, operator: &mut Operator, story: &Story) {
             let hit = crash(stage, operator, story, &expected, (n, flavour)).await;
             crashes += usize::from(hit.is_some());
             if let Some(write) = hit {
-                missing.remove(&(write, format!("{flavour:?}")));
+                missing.remove(&(write, flavour));
             }
         }
     }
@@ -271,7 +272,7 @@ async fn crash(
     expected: &State,
     (n, flavour): (usize, Flavour),
 ) -> Option<Write> {
-    let before = settled(operator).await;
+    let before = quiet(operator, CALM).await.len();
     operator.crash.arm(n, flavour);
     let mut run = pin!(stage.run(story));
     let (over, died) = tokio::select! {
@@ -294,18 +295,6 @@ async fn crash(
         story.name
     );
     hit
-}
-
-/// How much an operator has written, once it writes no more of what was before.
-async fn settled(operator: &Operator) -> usize {
-    let mut count = usize::MAX;
-    loop {
-        let now = operator.crash.writes().len();
-        if std::mem::replace(&mut count, now) == now {
-            return now;
-        }
-        pause(500).await;
-    }
 }
 
 /// A tenant whose runs are in sandboxes that are stand-ins.
@@ -349,7 +338,7 @@ async fn who_loses_the_lease_leads_again_in_the_same_process() {
     let taken = json!({"spec": {"holderIdentity": "somebody"}});
     plane.merge(lease, "somebody", &taken).await.unwrap();
     let holder = async || plane.get(lease).await.unwrap()["spec"]["holderIdentity"].clone();
-    let writes = settled(&operator).await;
+    let writes = quiet(&operator, CALM).await.len();
     assert_eq!(holder().await, "somebody");
     eventually(LIMIT, async || {
         let now = operator.crash.writes().len();

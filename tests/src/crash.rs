@@ -11,7 +11,7 @@ use kube::{Client, client::Body};
 use tokio::sync::Notify;
 
 /// What becomes of the write in which the process dies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Flavour {
     /// The server has done it; nobody hears the answer.
     AnswerLost,

@@ -12,6 +12,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+/// Address that an operator says of itself, of nobody: endpoints may not be on the loopback. The
+/// stand-ins are told where it is.
+pub const NOBODY: &str = "192.0.2.50";
+
 /// What sandboxes do beside being what they must be. Their commands end well at once, but for these
 /// by their first argument: `fail` ends with code 1, `fail-once` at the first attempt alone, `wait`
 /// goes on until it is asked to end or its time is up.

@@ -10,7 +10,10 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use tests::control_plane::{ControlPlane, pause};
+use tests::{
+    control_plane::{ControlPlane, pause},
+    stand_in::NOBODY,
+};
 use tokio::{
     process::{Child, Command},
     time::timeout,
@@ -20,9 +23,6 @@ use super::Anything;
 
 /// Before another one is started, in milliseconds.
 const AGAIN: u64 = 2000;
-/// Address of nobody, which it says that sandboxes reach it at: endpoints may not be on the
-/// loopback. The stand-ins know better.
-const NOBODY: &str = "192.0.2.50";
 /// How long it may take to end when it is asked to.
 const END: Duration = Duration::from_secs(20);
 
