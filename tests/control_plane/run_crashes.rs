@@ -12,7 +12,7 @@ use std::{
 use serde_json::{Value, json};
 use tests::{
     control_plane::{ControlPlane, eventually},
-    crash::Flavour,
+    crash::{Flavour, Write},
     stand_in::{Manner, Started, node},
 };
 use tokio::time::timeout;
@@ -33,6 +33,7 @@ const CALM: u64 = 500;
 const ROUNDS: usize = 4;
 /// Where sandboxes find the operator: nobody else listens on these addresses of the loopback.
 const DOORS: [SocketAddr; 2] = [door(1), door(2)];
+const TENANT: &str = "runs";
 const EXECUTION: &str = "/apis/cloister.dev/v1alpha1/namespaces/tenant-runs/executions/one";
 
 const fn door(number: u8) -> SocketAddr {
@@ -208,21 +209,6 @@ fn state_of(found: &Value, begun: u32) -> State {
     ])
 }
 
-/// A write, whatever the names of its objects, and how many such came before it in its run.
-type Write = (String, usize);
-
-/// The last of these.
-fn last(writes: &[String]) -> Option<Write> {
-    let plain = |write: &String| match write.split_once("/pods/") {
-        Some((path, _)) => format!("{path}/pods/any"),
-        None => write.clone(),
-    };
-    let writes: Vec<_> = writes.iter().map(plain).collect();
-    let (last, before) = writes.split_last()?;
-    let alike = before.iter().filter(|write| *write == last).count();
-    Some((last.clone(), alike))
-}
-
 /// The story once by an operator that does not die, and then with a death in each write of it.
 async fn storm(stage: &Stage<'_>, operator: &mut Operator, story: &Story) {
     let at = story.name;
@@ -240,8 +226,8 @@ async fn storm(stage: &Stage<'_>, operator: &mut Operator, story: &Story) {
     assert!(ended.contains(reason), "{at}: {ended}");
     assert!(standing.is_none() || standing == sandbox, "{at}: not warm");
 
-    let all = (1..=writes.len()).filter_map(|n| last(&writes[..n]));
-    let mut missing: BTreeSet<_> = all
+    let mut missing: BTreeSet<_> = Write::all(&writes, TENANT)
+        .into_iter()
         .flat_map(|write| FLAVOURS.map(|flavour| (write.clone(), flavour)))
         .collect();
     let (every, mut crashes) = (missing.len(), 0);
@@ -282,7 +268,7 @@ async fn crash(
         }
         () = operator.crash.dead() => (None, true),
     };
-    let hit = last(&operator.crash.writes()[before..]).filter(|_| died);
+    let hit = Write::last(&operator.crash.writes()[before..], TENANT).filter(|_| died);
     operator.restart(stage.plane).await;
     let (found, _) = match over {
         Some(over) => over,
@@ -312,8 +298,8 @@ async fn stage(plane: &ControlPlane, door: SocketAddr) -> (Stage<'_>, Operator, 
         println!("the stand-in for a node ended: {ended}");
     });
     let operator = Operator::dispatching(plane, door);
-    plane.apply(&tenant("runs")).await.unwrap();
-    proven(plane, "runs").await;
+    plane.apply(&tenant(TENANT)).await.unwrap();
+    proven(plane, TENANT).await;
     (Stage { plane, started }, operator, kubelet)
 }
 

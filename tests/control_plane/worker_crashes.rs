@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tests::control_plane::{ControlPlane, eventually};
 
 use crate::{
-    crashes::{FLAVOURS, State, crash, least, rest},
+    crashes::{Deaths, State, rest},
     in_process::{Operator, allow_lease, pretend_probes},
     tenants::{LIMIT, difference},
     workers::{landlord, path, scale, worker},
@@ -118,7 +118,8 @@ async fn storm(plane: &ControlPlane, tenant: &str, volumes: Value) {
             let before = operator.crash.writes().len();
             act(plane, tenant, &volumes, one).await;
             let writes = rest(&operator, before).await;
-            ways.push((one, state_of(plane, tenant).await, writes));
+            let deaths = Deaths::of(&writes, tenant);
+            ways.push((one, state_of(plane, tenant).await, deaths));
         }
     }
     let end = ways.last().map(|(_, state, _)| state.clone());
@@ -129,42 +130,27 @@ async fn storm(plane: &ControlPlane, tenant: &str, volumes: Value) {
     );
     let written: Vec<_> = ways
         .iter()
-        .map(|(one, _, writes)| (one, writes.len()))
+        .map(|(one, _, deaths)| (one, deaths.len()))
         .collect();
-    println!("{tenant}: {written:?}");
-    for (one, _, writes) in &ways[..5] {
-        assert!(!writes.is_empty(), "{tenant}: {one:?} is not written");
+    println!("{tenant}: to die in {written:?}");
+    for (one, _, deaths) in &ways[..5] {
+        assert!(deaths.len() > 0, "{tenant}: {one:?} is not written");
     }
-    let least: usize = ways.iter().map(|(_, _, writes)| least(writes)).sum();
-    let most = ways
-        .iter()
-        .map(|(_, _, writes)| writes.len())
-        .max()
-        .unwrap();
-    let mut crashes = 0;
-    for n in 1..=most {
-        for flavour in FLAVOURS {
-            for (one, state, writes) in &ways {
-                let act = async || act(plane, tenant, &volumes, *one).await;
-                if n <= writes.len() {
-                    let died = crash(plane, &mut operator, (n, flavour), act).await;
-                    crashes += usize::from(died);
-                } else {
-                    act().await;
-                }
-                eventually(LIMIT, async || {
-                    let found = state_of(plane, tenant).await;
-                    let differs = difference(state, &found);
-                    differs.map_or(Ok(()), |text| {
-                        Err(format!("{n} {flavour:?} {one:?}: {text}"))
-                    })
-                })
-                .await;
-            }
+    let most = ways.iter().map(|(_, _, deaths)| deaths.len()).max();
+    for n in 0..most.unwrap() {
+        for (one, state, deaths) in &mut ways {
+            let act = async || act(plane, tenant, &volumes, *one).await;
+            deaths.crash(plane, (&mut operator, tenant), n, act).await;
+            eventually(LIMIT, async || {
+                let found = state_of(plane, tenant).await;
+                let differs = difference(state, &found);
+                differs.map_or(Ok(()), |text| Err(format!("{n} {one:?}: {text}")))
+            })
+            .await;
         }
     }
+    let crashes: usize = ways.iter().map(|way| Deaths::count(&[&way.2])).sum();
     println!("{tenant}: {crashes} crashes");
-    assert!(crashes >= least, "{tenant}: {crashes} crashes of {least}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

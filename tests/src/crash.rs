@@ -1,4 +1,4 @@
-//! A client whose process dies in the middle of its n-th write.
+//! A client whose process dies in the middle of one of its writes.
 //!
 //! In: a client of the API server. Out: one that behaves like it until then, and after
 //! that never answers again, while nothing it sends arrives any more: what a killed
@@ -19,6 +19,52 @@ pub enum Flavour {
     NeverSent,
 }
 
+/// A write of an operator, told from others by what does not differ from one time to the next.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Write {
+    /// Method and path, without what names have of pods, the tenant and the owner. Events are all alike: the second of a
+    /// kind is the first one, changed.
+    pub request: String,
+    /// How many such came before it.
+    pub before: usize,
+}
+
+impl Write {
+    /// The last of these, which are about a tenant.
+    pub fn last(writes: &[String], tenant: &str) -> Option<Self> {
+        let plain = |write: &String| {
+            if write.contains("/events") {
+                return "event".to_owned();
+            }
+            let write = write.replace(tenant, "TENANT");
+            if let Some((path, _)) = write.split_once("/pods/") {
+                return format!("{path}/pods/POD");
+            }
+            // What has the digest of its owner's identity in its name.
+            let is_digest =
+                |tail: &str| tail.len() == 8 && tail.chars().all(|digit| digit.is_ascii_hexdigit());
+            match write.rsplit_once('-') {
+                Some((path, tail)) if is_digest(tail) => format!("{path}-DIGEST"),
+                Some(_) | None => write,
+            }
+        };
+        let (last, before) = writes.split_last()?;
+        let request = plain(last);
+        let alike = before.iter().filter(|write| plain(write) == request);
+        Some(Self {
+            before: alike.count(),
+            request,
+        })
+    }
+
+    /// Each of these.
+    pub fn all(writes: &[String], tenant: &str) -> Vec<Self> {
+        let each = 1..=writes.len();
+        each.filter_map(|n| Self::last(&writes[..n], tenant))
+            .collect()
+    }
+}
+
 /// The writes of one client, and its end. Without [`Crash::arm`] it only counts.
 #[derive(Debug, Default)]
 pub struct Crash {
@@ -29,9 +75,35 @@ pub struct Crash {
 #[derive(Debug, Default)]
 struct State {
     /// Which write is the last, and how.
-    fatal: Option<(usize, Flavour)>,
+    fatal: Option<(Fatal, Flavour)>,
     writes: Vec<String>,
     dead: bool,
+}
+
+/// Which write is the last.
+#[derive(Debug)]
+enum Fatal {
+    /// The n-th of all.
+    Nth(usize),
+    /// This one, of those after so many, which are about a tenant.
+    This {
+        write: Write,
+        after: usize,
+        tenant: String,
+    },
+}
+
+impl Fatal {
+    fn is_last(&self, writes: &[String]) -> bool {
+        match self {
+            Self::Nth(n) => *n == writes.len(),
+            Self::This {
+                write,
+                after,
+                tenant,
+            } => Write::last(&writes[*after..], tenant).as_ref() == Some(write),
+        }
+    }
 }
 
 /// What to do with one request.
@@ -45,7 +117,18 @@ impl Crash {
     /// Dies in the `n`-th write from now on, the first being 1.
     pub fn arm(&self, n: usize, flavour: Flavour) {
         let mut state = self.lock();
-        state.fatal = Some((state.writes.len() + n, flavour));
+        state.fatal = Some((Fatal::Nth(state.writes.len() + n), flavour));
+    }
+
+    /// Dies in this write about a tenant, counted from now on.
+    pub fn arm_in(&self, write: &Write, tenant: &str, flavour: Flavour) {
+        let mut state = self.lock();
+        let fatal = Fatal::This {
+            write: write.clone(),
+            after: state.writes.len(),
+            tenant: tenant.to_owned(),
+        };
+        state.fatal = Some((fatal, flavour));
     }
 
     /// Every write so far, as method and path.
@@ -97,8 +180,9 @@ impl Crash {
             return Fate::Pass;
         }
         state.writes.push(format!("{method} {path}"));
-        match state.fatal {
-            Some((n, flavour)) if n == state.writes.len() => {
+        match &state.fatal {
+            Some((fatal, flavour)) if fatal.is_last(&state.writes) => {
+                let flavour = *flavour;
                 state.dead = true;
                 match flavour {
                     Flavour::AnswerLost => Fate::Lose,
