@@ -283,8 +283,7 @@ pub enum Protocol {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Limits {
-    /// Pods. The quota has room for one more, a probe of Cloister's; it is not reserved, and
-    /// where the tenant's pods take it, no probe comes until one of them ends.
+    /// Pods. Probes of Cloister's do not count.
     #[serde(default = "Limits::default_pods")]
     #[schemars(range(min = 1, max = 10_000))]
     pub pods: i32,

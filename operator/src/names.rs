@@ -27,8 +27,12 @@ pub const EGRESS_PREFIX: &str = "cloister-egress-";
 pub const WORKER_POLICY_PREFIX: &str = "cloister-worker-";
 /// Prefix of what else a Worker is made of: its Deployment, and so its pods, and its budget.
 pub const WORKER_PREFIX: &str = "worker-";
-/// Quota and limit range.
+/// Quota of everything but pods, and limit range.
 pub const LIMITS: &str = "cloister-limits";
+/// Quota of pods.
+pub const POD_LIMITS: &str = "cloister-pod-limits";
+/// Priority class of probes, which no quota of a tenant counts.
+pub const PROBE_PRIORITY: &str = "cloister-probe";
 /// Prefix of probe pods.
 pub const PROBE_PREFIX: &str = "cloister-probe-";
 /// Prefix of sandboxes: the pods of Executions.

@@ -12,6 +12,7 @@ mod meta;
 mod namespaces;
 mod network;
 mod operator;
+mod priority;
 mod roles;
 mod settings;
 mod values;
@@ -47,6 +48,7 @@ fn manifests() -> io::Result<Vec<Manifest>> {
             yaml::values(&network::network_policies())?,
         ),
         manifest("flow-control", vec![yaml::value(&flow::schema())?]),
+        manifest("priority", vec![yaml::value(&priority::class())?]),
         manifest("settings", vec![yaml::value(&settings::config_map())?]),
         manifest("operator", operator::objects()?),
         manifest("canary", canary::objects()?),

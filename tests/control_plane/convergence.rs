@@ -96,11 +96,20 @@ fn edits() -> Vec<(&'static str, Value)> {
         ),
         (
             "resourcequotas/cloister-limits",
-            json!({"spec": {"hard": {"pods": "9999"}}}),
+            json!({"spec": {"hard": {"count/secrets": "9999"}}}),
+        ),
+        (
+            "resourcequotas/cloister-pod-limits",
+            json!({"spec": {"hard": {"pods": "9999", "limits.cpu": null}}}),
+        ),
+        (
+            "resourcequotas/cloister-pod-limits",
+            json!({"spec": {"scopeSelector": {"matchExpressions": [
+                {"scopeName": "PriorityClass", "operator": "In", "values": ["none"]}]}}}),
         ),
         (
             "resourcequotas/cloister-limits",
-            json!({"spec": {"hard": {"secrets": "0", "pods": null}}}),
+            json!({"spec": {"hard": {"secrets": "0", "count/secrets": null}}}),
         ),
         (
             "limitranges/cloister-limits",
@@ -340,7 +349,7 @@ async fn a_repair_that_is_refused_deletes_nothing_and_is_made_when_it_is_not() {
     let [policy, binding] = refuses_quotas();
     plane.apply(&policy).await.unwrap();
     plane.apply(&binding).await.unwrap();
-    let quota = format!("/api/v1/namespaces/tenant-{name}/resourcequotas/cloister-limits");
+    let quota = format!("/api/v1/namespaces/tenant-{name}/resourcequotas/cloister-pod-limits");
     let before = plane.get(&quota).await.unwrap();
     // Policies take their time to be in force: until then, it is put back each time.
     let more = json!({"spec": {"hard": {"pods": "9999"}}});

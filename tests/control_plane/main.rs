@@ -1,6 +1,6 @@
 //! What the operator promises about objects, on a real API server: [`convergence`],
 //! [`crashes`], [`teardown`], [`ownership`], [`openings`], [`rights`],
-//! [`workers`], [`drills`], [`volumes`], [`worker_crashes`], [`run_crashes`].
+//! [`limits`], [`workers`], [`drills`], [`volumes`], [`worker_crashes`], [`run_crashes`].
 //!
 //! The operator runs in the test's own process, by the same function as in production,
 //! with the rights of its service account. No node, no container: see `tests::control_plane`.
@@ -11,6 +11,7 @@ mod convergence;
 mod crashes;
 mod drills;
 mod in_process;
+mod limits;
 mod openings;
 mod ownership;
 mod rights;

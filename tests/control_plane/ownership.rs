@@ -70,6 +70,12 @@ fn foreign(tenant: &str) -> Vec<Value> {
         ),
         inside(
             "v1",
+            "ResourceQuota",
+            "cloister-pod-limits",
+            json!({"spec": {"hard": {"services": "9"}}}),
+        ),
+        inside(
+            "v1",
             "LimitRange",
             "cloister-limits",
             json!({"spec": {"limits": []}}),

@@ -150,6 +150,7 @@ async fn drift(plane: &ControlPlane, name: &str) {
     for path in [
         format!("/api/v1/namespaces/tenant-{name}"),
         format!("{limits}/resourcequotas/cloister-limits"),
+        format!("{limits}/resourcequotas/cloister-pod-limits"),
         format!("{limits}/limitranges/cloister-limits"),
         format!("{limits}/serviceaccounts/cloister-sandbox"),
         format!("/apis/networking.k8s.io/v1/{inside}/networkpolicies/cloister-deny-all"),

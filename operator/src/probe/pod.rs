@@ -28,10 +28,10 @@ use crate::{
 /// User and group of every pod that Cloister makes. Any but 0.
 pub const NOBODY: i64 = 65532;
 
-/// What a probe may use. Counted on top of the tenant's own limits.
-pub const CPU_MILLIS: u32 = 250;
+/// What a probe may use. Counts for no limit of the tenant's.
+const CPU_MILLIS: u32 = 250;
 /// In MiB; gVisor's kernel lives in it too.
-pub const MEMORY_MIB: u32 = 96;
+const MEMORY_MIB: u32 = 96;
 
 /// Everything that makes one probe pod differ from another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +83,8 @@ pub fn pod(probe: &Probe) -> Pod {
             // gVisor brings its own user namespace, and refuses the node's.
             host_users: (!gvisor && probe.confinement.user_namespace).then_some(false),
             node_selector: Some(place(&probe.place)),
+            // Room beyond the tenant's limits.
+            priority_class_name: Some(names::PROBE_PRIORITY.to_owned()),
             restart_policy: Some("Never".to_owned()),
             runtime_class_name: gvisor.then(|| GVISOR_RUNTIME_CLASS.to_owned()),
             security_context: Some(as_nobody()),

@@ -82,7 +82,7 @@ pub async fn apply(context: &Context, owner: &Owner, desired: Desired) -> Result
         policies,
         openings,
         withdrawn,
-        quota,
+        quotas,
         limit_range,
         service_account,
         bindings,
@@ -93,7 +93,7 @@ pub async fn apply(context: &Context, owner: &Owner, desired: Desired) -> Result
     } = desired;
     let first = settle(&writer, &namespace, drilled).await?;
     let mut writings: Vec<Writing<'_>> = Vec::new();
-    add(&mut writings, &writer, slice::from_ref(&quota));
+    add(&mut writings, &writer, &quotas);
     add(&mut writings, &writer, slice::from_ref(&limit_range));
     add(&mut writings, &writer, slice::from_ref(&service_account));
     add(&mut writings, &writer, &policies);

@@ -64,7 +64,7 @@ struct Case {
     /// Probe pods that are there.
     #[serde(default)]
     probes: Vec<ProbePod>,
-    /// Writes (`POST /pods`) that the API server refuses, for want of quota.
+    /// Writes (`POST /pods`) that the API server refuses, by a quota of somebody else.
     #[serde(default)]
     refused: Option<String>,
     /// What status says that was seen before.
@@ -416,7 +416,7 @@ fn seen(case: &Case, boundary: &str) -> Option<TenantStatus> {
 
 fn quota_exceeded() -> Value {
     json!({"kind": "Status", "status": "Failure", "code": 403, "reason": "Forbidden", "message":
-        "pods \"cloister-probe\" is forbidden: exceeded quota: cloister-limits, requested: pods=1, \
+        "pods \"cloister-probe\" is forbidden: exceeded quota: of-somebody, requested: pods=1, \
          used: pods=8, limited: pods=8"})
 }
 

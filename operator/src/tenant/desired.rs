@@ -28,8 +28,8 @@ pub struct Desired {
     pub openings: Vec<egress::Opened>,
     /// Policies of Integrations that open what is not, or no more, to be open.
     pub withdrawn: Vec<(String, Uid)>,
-    /// Of the whole namespace.
-    pub quota: ResourceQuota,
+    /// Of the whole namespace: of its pods, and of all else.
+    pub quotas: [ResourceQuota; 2],
     /// Of each container that says nothing.
     pub limit_range: LimitRange,
     /// Of every pod.
@@ -58,7 +58,7 @@ pub fn desired(valid: &ValidTenant) -> Desired {
         drilled: valid.around.loss() != valid.loss,
         namespace: boundary.namespace,
         policies: boundary.policies,
-        quota: limits::resource_quota(owner, &valid.namespace, valid.quota),
+        quotas: limits::resource_quotas(owner, &valid.namespace, valid.quota),
         limit_range: limits::limit_range(owner, &valid.namespace),
         service_account: access::service_account(owner, &valid.namespace),
         bindings: access::role_bindings(owner, &valid.namespace, &valid.members, valid.state),

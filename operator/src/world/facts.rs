@@ -206,7 +206,9 @@ impl Child for NetworkPolicy {
 impl Child for ResourceQuota {
     const KIND: ChildKind = ChildKind::ResourceQuota;
     const CONTENT: &'static [&'static str] = &["spec"];
-    const FIXED: &'static [&'static str] = &["spec.scopes"];
+    /// The second is named where the object counts what no quota of that scope may, which stays when the
+    /// scope is put back.
+    const FIXED: &'static [&'static str] = &["spec.scopes", "spec.scopeSelector.matchExpressions"];
     fn governed(&self) -> Value {
         json!(self.spec)
     }

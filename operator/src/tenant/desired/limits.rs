@@ -2,16 +2,14 @@
 
 use crds::scalar::Amount;
 use k8s_openapi::{
-    api::core::v1::{LimitRange, LimitRangeItem, LimitRangeSpec, ResourceQuota, ResourceQuotaSpec},
+    api::core::v1::{
+        LimitRange, LimitRangeItem, LimitRangeSpec, ResourceQuota, ResourceQuotaSpec,
+        ScopeSelector, ScopedResourceSelectorRequirement,
+    },
     apimachinery::pkg::api::resource::Quantity,
 };
 
-use crate::{
-    meta::Owner,
-    names,
-    probe::pod::{CPU_MILLIS, MEMORY_MIB},
-    tenant::validate::Quota,
-};
+use crate::{meta::Owner, names, tenant::validate::Quota};
 
 /// Most Secrets of a tenant; each may hold 1 MiB.
 const SECRETS: u32 = 100;
@@ -25,10 +23,10 @@ const DRILLS: u32 = 20;
 /// Most autoscalers of a tenant; each may hold 1 MiB, as far as the server has bounds.
 const AUTOSCALERS: u32 = 100;
 
-/// The quota: the tenant's limits, and room for one probe, which finds a place also when the
-/// tenant uses all of its own. Nothing reserves that room: a tenant that takes it too is not
-/// probed, and status says why. No service may be reachable from outside.
-pub fn resource_quota(owner: &Owner, namespace: &str, quota: Quota) -> ResourceQuota {
+/// The tenant's limits: of pods, and of all else. Pods have a quota of their own, which does not
+/// count probes: however much a tenant takes, it is looked at. No service may be reachable from
+/// outside.
+pub fn resource_quotas(owner: &Owner, namespace: &str, quota: Quota) -> [ResourceQuota; 2] {
     let Quota {
         pods,
         executions,
@@ -36,10 +34,7 @@ pub fn resource_quota(owner: &Owner, namespace: &str, quota: Quota) -> ResourceQ
         memory,
         storage,
     } = quota;
-    let cpu = cpu.plus(Amount::millicores(CPU_MILLIS));
-    let memory = memory.plus(Amount::mebibytes(MEMORY_MIB));
-    let integrations = Amount::count(INTEGRATIONS);
-    let hard = [
+    let others = [
         ("count/drills.cloister.dev", Amount::count(DRILLS)),
         ("count/executions.cloister.dev", Amount::count(executions)),
         (
@@ -47,26 +42,44 @@ pub fn resource_quota(owner: &Owner, namespace: &str, quota: Quota) -> ResourceQ
             Amount::count(AUTOSCALERS),
         ),
         // These, too, fill the store that all tenants share, and no member can delete a Secret.
-        ("count/integrations.cloister.dev", integrations),
+        (
+            "count/integrations.cloister.dev",
+            Amount::count(INTEGRATIONS),
+        ),
         ("count/secrets", Amount::count(SECRETS)),
         ("count/workers.cloister.dev", Amount::count(WORKERS)),
-        ("limits.cpu", cpu),
-        ("limits.memory", memory),
-        ("pods", Amount::count(pods.saturating_add(1))),
-        ("requests.cpu", cpu),
-        ("requests.memory", memory),
         ("requests.storage", storage),
         ("services.loadbalancers", Amount::ZERO),
         ("services.nodeports", Amount::ZERO),
     ];
-    ResourceQuota {
-        metadata: owner.child(Some(namespace), names::LIMITS),
+    let pods = [
+        ("limits.cpu", cpu),
+        ("limits.memory", memory),
+        ("pods", Amount::count(pods)),
+        ("requests.cpu", cpu),
+        ("requests.memory", memory),
+    ];
+    let no_probe = ScopedResourceSelectorRequirement {
+        operator: "NotIn".to_owned(),
+        scope_name: "PriorityClass".to_owned(),
+        values: Some(vec![names::PROBE_PRIORITY.to_owned()]),
+    };
+    let quota = |name, hard: &[_], scope_selector| ResourceQuota {
+        metadata: owner.child(Some(namespace), name),
         spec: Some(ResourceQuotaSpec {
-            hard: Some(quantities(&hard)),
-            ..ResourceQuotaSpec::default()
+            hard: Some(quantities(hard)),
+            scope_selector,
+            scopes: None,
         }),
         status: None,
-    }
+    };
+    let scope = ScopeSelector {
+        match_expressions: Some(vec![no_probe]),
+    };
+    [
+        quota(names::LIMITS, &others, None),
+        quota(names::POD_LIMITS, &pods, Some(scope)),
+    ]
 }
 
 /// What a container gets that names no limits. Small: who needs more says so.
@@ -121,13 +134,10 @@ mod tests {
             memory: Amount::ZERO,
             storage: Amount::ZERO,
         };
-        let hard = resource_quota(&owner, "tenant-acme", quota)
-            .spec
-            .unwrap()
-            .hard
-            .unwrap();
+        let quotas = resource_quotas(&owner, "tenant-acme", quota).into_iter();
+        let hard = quotas.flat_map(|quota| quota.spec.unwrap().hard.unwrap());
         let own = hard
-            .into_keys()
+            .map(|(kind, _)| kind)
             .filter(|kind| kind.ends_with(".cloister.dev"));
         assert_eq!(own.collect::<Vec<_>>(), COUNTED);
     }

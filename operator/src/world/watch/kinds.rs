@@ -46,8 +46,9 @@ placed!(Namespace, |namespace| names::tenant_of_namespace(
     &namespace.name_any()
 )
 .map(ToOwned::to_owned));
-placed!(ResourceQuota, |quota| Index::tenant_of(quota)
-    .filter(|_| quota.name_any() == names::LIMITS));
+placed!(ResourceQuota, |quota| Index::tenant_of(quota).filter(
+    |_| [names::LIMITS, names::POD_LIMITS].contains(&&*quota.name_any())
+));
 placed!(LimitRange, |range| Index::tenant_of(range)
     .filter(|_| range.name_any() == names::LIMITS));
 placed!(ServiceAccount, |account| Index::tenant_of(account).filter(
