@@ -20,6 +20,8 @@ use super::topology::NODES;
 
 /// The directory of ours at the top of each hierarchy.
 const ROOT: &str = "cloister";
+/// What a directory of the hierarchy `cpu` weighs.
+const SHARES: &str = "cpu.shares";
 
 /// The mounted hierarchies.
 #[derive(Debug, Clone)]
@@ -69,7 +71,8 @@ impl Cgroups {
                     inherit_cpuset(&path)?;
                 }
             }
-            if hierarchy.ends_with("cpu") {
+            // Mounted alone, or as `cpu,cpuacct`.
+            if hierarchy.join(ROOT).join(SHARES).exists() {
                 weigh(&hierarchy.join(ROOT), NODES.len())?;
                 weigh(&hierarchy.join(ROOT).join(place), 1)?;
             }
@@ -146,7 +149,7 @@ fn make(path: &Path) -> Result<(), Error> {
 /// Gives a directory the weight of so many nodes: 1,024 for each processor, as a kubelet does.
 fn weigh(path: &Path, nodes: usize) -> Result<(), Error> {
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let file = path.join("cpu.shares");
+    let file = path.join(SHARES);
     let shares = 1024 * processors * nodes;
     fs::write(&file, shares.to_string()).map_err(Error::io("write", &file))
 }
