@@ -17,8 +17,13 @@ use jiff::Timestamp;
 use super::sandbox::Sandbox;
 
 /// From its creation, or from when its image was there, a sandbox on a node that is well has
-/// dialled by then.
+/// dialled by then. Where others took longer, twice as long as they did: on nodes that are full,
+/// another one for each would make that worse.
 const COMING_UP: Duration = Duration::from_secs(10);
+/// The same at the most, before the API server says itself that a node is lost.
+const FULL: Duration = Duration::from_secs(35);
+/// Of how long the slowest of the others took, so much is forgotten with each that is faster.
+const FORGOTTEN: u32 = 8;
 /// A session that is lost is opened again by then: the sandbox dials within a second, whoever
 /// leads, and a new leader is there within ten.
 const DIALLING: Duration = Duration::from_secs(15);
@@ -30,9 +35,17 @@ pub struct Silence {
     signs: HashMap<Arc<str>, Timestamp>,
     /// Those that are silent now.
     nodes: BTreeSet<Arc<str>>,
+    /// How long those that came up last took, at the most.
+    slowest: Duration,
 }
 
 impl Silence {
+    /// A sandbox has dialled for the first time.
+    pub fn came_up(&mut self, sandbox: &Sandbox, now: Timestamp) {
+        let took = now.duration_since(sandbox.begun()).unsigned_abs();
+        self.slowest = took.max(self.slowest / FORGOTTEN * (FORGOTTEN - 1));
+    }
+
     /// A sandbox has said something.
     pub fn heard(&mut self, sandbox: &Sandbox, now: Timestamp) {
         let Some(node) = &sandbox.pod.node else {
@@ -86,7 +99,7 @@ impl Silence {
         let limit = if sandbox.welcomed {
             DIALLING
         } else {
-            COMING_UP
+            (2 * self.slowest).clamp(COMING_UP, FULL)
         };
         since + limit < now && self.signs.get(node).is_none_or(|at| *at <= since)
     }

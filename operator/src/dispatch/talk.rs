@@ -77,6 +77,10 @@ impl Book {
             assigned: false,
             canceled: false,
         });
+        // One that was there before may have had a session with somebody else.
+        if !sandbox.welcomed && sandbox.begun() >= self.led {
+            self.silence.came_up(sandbox, now);
+        }
         sandbox.welcomed = true;
         sandbox.heard = now;
         self.silence.heard(sandbox, now);

@@ -224,6 +224,35 @@ fn a_sandbox_on_a_silent_node_is_not_waited_for() {
 }
 
 #[test]
+fn where_others_took_long_more_time_is_given() {
+    let mut sim = warm(0);
+    sim.dark = Some("node-b");
+    sim.execution(NAMESPACE, "one", &json!({}));
+    assert!(sim.settle());
+    let slow = sim.boxes.keys().next().unwrap().clone();
+    assert!(sim.pass(9));
+    sim.dial(&slow);
+    assert!(sim.settle());
+    assert_eq!(sim.reason("one"), "Completed");
+    sim.execution(NAMESPACE, "two", &json!({}));
+    let others = |sim: &Sim| sim.names().iter().filter(|name| **name != slow).count();
+    assert!(sim.pass(17));
+    assert_eq!(others(&sim), 1, "it may still come up");
+    assert!(sim.pass(3));
+    assert_eq!(others(&sim), 2);
+    // Those that are fast have it forgotten.
+    sim.dark = None;
+    for number in 0..20 {
+        sim.execution(NAMESPACE, &format!("fast-{number}"), &json!({}));
+        assert!(sim.pass(2));
+    }
+    sim.dark = Some("node-b");
+    sim.execution(NAMESPACE, "last", &json!({}));
+    assert!(sim.pass(11));
+    assert_eq!(sim.reason("last"), "Completed", "by another one");
+}
+
+#[test]
 fn no_more_than_one_other_is_made_for_one_that_is_not_heard() {
     let mut sim = warm(0);
     sim.execution(NAMESPACE, "one", &json!({}));
