@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tests::{
     live::{
         Live,
-        executions::{IMAGE, has_started, time},
+        executions::{IMAGE, has_started, is_over, path, time},
         must, pause,
         pods::{conforming, pod_path},
         policies_path, said, text, until,
@@ -27,12 +27,14 @@ const RUNS: [(&str, &str, usize, i32, [&str; 2]); 2] = [
 const PODS: usize = RUNS[0].2 + RUNS[1].2;
 /// Creations under way at once.
 const AT_ONCE: usize = 16;
-const LIMIT: Duration = Duration::from_mins(10);
+const LIMIT: Duration = Duration::from_mins(15);
 /// How long after that the operator may not have heard of it, in milliseconds: four deletions, one
 /// after the other, on a machine that is full, and then a watch.
 const KNOWN: f64 = 4000.0;
-/// How often somebody takes the policies away meanwhile. Each time voids every proof, for seconds.
-const SABOTAGE: Duration = Duration::from_secs(40);
+/// After so many that have ended somebody takes the policies away: twice as many as may run at once. Each
+/// time voids every proof until a probe has looked, which takes as long as it takes those that run next
+/// to start.
+const SABOTAGE: usize = 28;
 
 /// Has a bare pod's first instruction dial; gives its name.
 async fn dial_at_once(live: &Live, namespace: &str, addresses: &[String]) -> String {
@@ -147,8 +149,15 @@ async fn no_first_packet_gets_out_while_policies_come_late() {
 /// Takes every policy away, again and again: each comes back after pods that start in that
 /// moment, as with an enforcer that is slow. Keeps when that began, in milliseconds since 1970.
 async fn sabotage(live: &Live, tenant: &str, times: &mut Vec<f64>) {
+    let mut next = SABOTAGE;
     loop {
-        pause(SABOTAGE).await;
+        pause(Duration::from_secs(1)).await;
+        let executions = live.list(&path(tenant, "executions")).await;
+        let over = executions.iter().filter(|one| is_over(one)).count();
+        if over < next {
+            continue;
+        }
+        next = over + SABOTAGE;
         times.push(now());
         for policy in live.list(&policies_path(tenant)).await {
             let name = text(&policy, "/metadata/name");

@@ -334,7 +334,7 @@ pub fn must<T, E: std::fmt::Display>(outcome: Result<T, E>, what: &str) -> T {
     }
 }
 
-/// Asks every 25 ms until the answer is as it must be; says how long that took.
+/// Asks every 25 ms, and less often after a second, until the answer is as it must be; says how long that took.
 pub async fn until<V, F: AsyncFnMut() -> Result<V, String>>(
     what: &str,
     limit: Duration,
@@ -349,7 +349,10 @@ pub async fn until<V, F: AsyncFnMut() -> Result<V, String>>(
                 "{what}: not within {limit:?}; now {fault}"
             ),
         }
-        pause(Duration::from_millis(25)).await;
+        // A fiftieth of what it took so far is precise enough, and who asks for hundreds of objects
+        // all the time is a load of his own.
+        let soon = begun.elapsed() / 50;
+        pause(soon.clamp(Duration::from_millis(25), Duration::from_millis(500))).await;
     }
 }
 
