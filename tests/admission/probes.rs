@@ -10,6 +10,7 @@ use tests::{
 const LABELS: &[&str] = &["'cloister-probes'", "metadata.labels:"];
 const ANNOTATIONS: &[&str] = &["'cloister-probes'", "metadata.annotations:"];
 const NAME: &[&str] = &["'cloister-probes'", "metadata.name:"];
+const PRIORITY: &[&str] = &["'cloister-probes'", "spec.priorityClassName:"];
 
 /// A pod that is as it must be, with this metadata.
 pub(crate) fn pod(scratch: &Scratch, metadata: &Value) -> Value {
@@ -49,8 +50,14 @@ async fn rejects_a_pod_that_passes_for_one_of_cloisters_own() {
             let forged = pod(scratch, &metadata);
             assert_refused(&scratch.admin.dry_run(&forged).await, words);
         }
+        let ranked = |mut pod: Value| {
+            pod["spec"]["priorityClassName"] = json!("cloister-probe");
+            pod
+        };
+        let uncounted = ranked(pod(scratch, &json!({})));
+        assert_refused(&scratch.admin.dry_run(&uncounted).await, PRIORITY);
         let probe = json!({"name": "cloister-probe-0", "labels": {"cloister.dev/role": "probe"}});
-        let probe = pod(scratch, &probe);
+        let probe = ranked(pod(scratch, &probe));
         assert_accepted(&scratch.admin.operator().dry_run(&probe).await);
         let plain = pod(scratch, &json!({"labels": {"app": "a"}}));
         assert_accepted(&scratch.admin.dry_run(&plain).await);
