@@ -43,6 +43,9 @@ async fn reaches(plane: &ControlPlane, name: &str, expected: &State) {
     .await;
 }
 
+/// By then an operator has made a write if it makes it at all, on a machine that does other things too.
+const COMES: Duration = Duration::from_secs(15);
+
 /// In which writes of an act operators are to die, and in which one has.
 #[derive(Debug)]
 pub struct Deaths {
@@ -83,7 +86,7 @@ impl Deaths {
         };
         operator.crash.arm_in(write, tenant, *flavour);
         act().await;
-        let died = tokio::time::timeout(Duration::from_secs(6), operator.crash.dead()).await;
+        let died = tokio::time::timeout(COMES, operator.crash.dead()).await;
         operator.restart(plane).await;
         if died.is_ok() {
             self.had.insert((write.request.clone(), *flavour));
