@@ -1,10 +1,7 @@
 //! A tenant may take all that it may have, and is looked at all the same.
 
 use serde_json::{Value, json};
-use tests::{
-    control_plane::{ControlPlane, eventually},
-    live::pods::conforming,
-};
+use tests::{control_plane::eventually, live::pods::conforming};
 
 use crate::{
     crashes::plane,
@@ -21,20 +18,6 @@ fn taking(name: &str, cpu: &str) -> Value {
     pod
 }
 
-/// Creates a pod, as soon as the quota has been counted; gives what it is refused with.
-async fn create(plane: &ControlPlane, pod: &Value) -> Result<(), String> {
-    let mut said = Ok(());
-    eventually(LIMIT, async || {
-        said = plane.create(pod).await.map(drop).map_err(|no| no.message);
-        match &said {
-            Err(message) if message.contains("status unknown for quota") => Err(message.clone()),
-            Ok(()) | Err(_) => Ok(()),
-        }
-    })
-    .await;
-    said
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_tenant_takes_keeps_no_probe_out() {
     let plane = plane().await;
@@ -45,11 +28,19 @@ async fn what_a_tenant_takes_keeps_no_probe_out() {
     plane.apply(&asked).await.unwrap();
     proven(&plane, "full").await;
 
-    create(&plane, &taking("most", "1900m")).await.unwrap();
-    let no = create(&plane, &taking("more", "101m")).await.unwrap_err();
+    plane.apply(&taking("most", "1900m")).await.unwrap();
+    let no = plane
+        .apply(&taking("more", "101m"))
+        .await
+        .unwrap_err()
+        .message;
     assert!(no.contains("limits.cpu"), "{no}");
-    create(&plane, &taking("rest", "100m")).await.unwrap();
-    let no = create(&plane, &taking("third", "1m")).await.unwrap_err();
+    plane.apply(&taking("rest", "100m")).await.unwrap();
+    let no = plane
+        .apply(&taking("third", "1m"))
+        .await
+        .unwrap_err()
+        .message;
     let full = "used: limits.cpu=2,pods=2,";
     assert!(
         no.contains("quota: cloister-pod-limits") && no.contains(full),
@@ -80,7 +71,7 @@ async fn what_a_tenant_takes_keeps_no_probe_out() {
     for class in ["cloister-probe", "system-node-critical"] {
         let mut posing = taking("posing", "1m");
         posing["spec"]["priorityClassName"] = json!(class);
-        let no = create(&plane, &posing).await.unwrap_err();
+        let no = plane.apply(&posing).await.unwrap_err().message;
         assert!(no.contains("spec.priorityClassName"), "{no}");
     }
 }

@@ -22,8 +22,8 @@ pub enum Flavour {
 /// A write of an operator, told from others by what does not differ from one time to the next.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Write {
-    /// Method and path, without what names have of pods, the tenant and the owner. Events are all alike: the second of a
-    /// kind is the first one, changed.
+    /// Method and path, without what names have of pods, the tenant and the owner. Events are all
+    /// alike: the second of a kind is the first one, changed.
     pub request: String,
     /// How many such came before it.
     pub before: usize,
