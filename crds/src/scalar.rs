@@ -152,15 +152,6 @@ impl Amount {
     pub fn bytes(self) -> u64 {
         u64::try_from(self.thousandths.div_ceil(1000)).unwrap_or(u64::MAX)
     }
-
-    /// The sum, in the notation of `self`.
-    #[must_use]
-    pub const fn plus(self, other: Self) -> Self {
-        Self {
-            thousandths: self.thousandths.saturating_add(other.thousandths),
-            binary: self.binary,
-        }
-    }
 }
 
 /// All that the API server takes for a quantity and that is not negative; less than a thousandth is
@@ -356,7 +347,5 @@ mod tests {
         ] {
             assert!(bad.parse::<Amount>().is_err(), "{bad} must not parse");
         }
-        let sum = Amount::mebibytes(64).plus("16Gi".parse().unwrap());
-        assert_eq!(sum.to_string(), "16448Mi");
     }
 }
