@@ -11,7 +11,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cloister
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 export PATH := $(CACHE)/bin:$(PATH)
 
-# One profile for what ships and for what tests it: nothing is built twice.
+# One profile for the operator and for what tests it: nothing of it is built twice.
 CARGO_FLAGS := --release --workspace
 # What asks nothing of the machine but Rust, or Go as well.
 PLAIN := build lint fmt deny generate test-units help
@@ -79,6 +79,7 @@ bench: build ## Print figures of starts, rates, writes, memory, floors beside th
 build: ## Build every binary and every test
 	@tests/prerequisites $(if $(filter-out $(PLAIN),$(MAKECMDGOALS)),cluster)
 	nice cargo build $(CARGO_FLAGS) --all-targets
+	nice cargo build --profile sandbox --package sandbox-runtime --bin cloister-sandbox
 
 .PHONY: lint
 lint: ## Formatting and lints

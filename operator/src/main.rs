@@ -1,7 +1,10 @@
 //! Parses what was typed and hands over. Exit codes are decided here alone: 0 after a
 //! signal or a finished tool, 1 after a failure, 2 (by clap) for what cannot be parsed.
 
-use std::process::ExitCode;
+use std::{
+    panic,
+    process::{self, ExitCode},
+};
 
 use clap::Parser;
 use operator::{
@@ -11,6 +14,7 @@ use operator::{
 use tokio::runtime::Builder;
 
 fn main() -> ExitCode {
+    end_at_a_panic();
     let result = match Cli::parse().command {
         Command::Operator(arguments) => operate(&arguments),
         Command::Render(arguments) => render::to_folder(&arguments.out).map_err(|error| {
@@ -27,6 +31,16 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Has a panic of any thread end the process, which a kubelet starts anew. To unwind would leave the others at
+/// work without it, and nobody would be told.
+fn end_at_a_panic() {
+    let say = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        say(panic);
+        process::abort();
+    }));
 }
 
 fn operate(arguments: &OperatorArguments) -> Result<(), String> {
@@ -49,4 +63,38 @@ fn operate(arguments: &OperatorArguments) -> Result<(), String> {
         tracing::warn!(%error, "the last traces were not sent");
     }
     ended.map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        env,
+        os::unix::process::ExitStatusExt as _,
+        process::{self, Command},
+        thread,
+    };
+
+    use super::end_at_a_panic;
+
+    /// Set in the process that is to end.
+    const ENDS: &str = "CLOISTER_TEST_ENDS";
+    const SIGABRT: i32 = 6;
+
+    #[test]
+    fn a_panic_of_any_thread_ends_the_process() {
+        if env::var_os(ENDS).is_some() {
+            end_at_a_panic();
+            let thread = thread::spawn(|| panic!("a thread is gone"));
+            let _ = thread.join();
+            process::exit(0);
+        }
+        let own = env::current_exe().unwrap();
+        let name = "tests::a_panic_of_any_thread_ends_the_process";
+        let mut command = Command::new(own);
+        command.args(["--exact", name, "--nocapture"]);
+        let output = command.env(ENDS, "1").output().unwrap();
+        assert_eq!(output.status.signal(), Some(SIGABRT), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("a thread is gone"), "{said}");
+    }
 }

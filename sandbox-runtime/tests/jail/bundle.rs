@@ -75,7 +75,7 @@ impl Bundle {
             fs::create_dir_all(directory.join("root").join(place)).unwrap();
         }
         fs::write(directory.join("root/etc/hosts"), "").unwrap();
-        fs::copy(SANDBOX, directory.join("bin/cloister-sandbox")).unwrap();
+        fs::copy(SANDBOX.as_path(), directory.join("bin/cloister-sandbox")).unwrap();
         fs::write(directory.join("token/token"), "the-token").unwrap();
         let report = directory.join("report");
         fs::write(&report, "").unwrap();

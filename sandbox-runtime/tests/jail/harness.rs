@@ -4,13 +4,20 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use contract::run::{Ending, MAX_RUN_REPORT_BYTES, Outcome, Refusal, RunReport};
 use serde_json::{Value, json};
 
-pub const SANDBOX: &str = env!("CARGO_BIN_EXE_cloister-sandbox");
+/// The one that ships, which `make build` builds by itself, beside this build.
+pub static SANDBOX: LazyLock<PathBuf> = LazyLock::new(|| {
+    let builds = Path::new(INSIDE).ancestors().nth(2).unwrap();
+    let ships = builds.join("sandbox/cloister-sandbox");
+    assert!(ships.exists(), "no {}: `make build`", ships.display());
+    ships
+});
 pub const INSIDE: &str = env!("CARGO_BIN_EXE_probe-inside");
 /// First of the users that runs become, one each: limits of processes count by user.
 const USERS: u32 = 910_000;
@@ -53,7 +60,10 @@ impl Run {
             chown(run.directory.join(name), Some(user), Some(user)).unwrap();
         }
         // The build's own directory is root's, and nobody else may look into it.
-        for (program, name) in [(SANDBOX, "cloister-sandbox"), (INSIDE, "probe-inside")] {
+        for (program, name) in [
+            (SANDBOX.as_path(), "cloister-sandbox"),
+            (Path::new(INSIDE), "probe-inside"),
+        ] {
             let copy = run.directory.join("bin").join(name);
             fs::hard_link(program, &copy)
                 .or_else(|_| fs::copy(program, &copy).map(drop))

@@ -121,7 +121,7 @@ fn a_contract_that_is_none_is_refused() {
 fn only_process_1_supervises() {
     let run = Run::shell(": > ran");
     let _ = run.jailed();
-    let output = Command::new(SANDBOX)
+    let output = Command::new(SANDBOX.as_path())
         .args(["run", "--contract", &run.path("contract.json")])
         .args(["--report", &run.path("out/report.json")])
         .output()
@@ -145,8 +145,8 @@ fn an_input_that_would_replace_a_file_is_refused() {
 
 #[test]
 fn the_binary_is_small_and_starts_fast() {
-    let bytes = std::fs::metadata(SANDBOX).unwrap().len();
-    println!("{SANDBOX}: {bytes} bytes");
+    let bytes = std::fs::metadata(SANDBOX.as_path()).unwrap().len();
+    println!("{}: {bytes} bytes", SANDBOX.display());
     assert!(bytes < MOST_BYTES);
 
     let run = Run::inside(&["now"]);
