@@ -52,6 +52,7 @@ pub struct Deaths {
     all: Vec<(Write, Flavour)>,
     had: BTreeSet<(String, Flavour)>,
     count: usize,
+    comes: Duration,
 }
 
 impl Deaths {
@@ -63,7 +64,13 @@ impl Deaths {
             all: all.collect(),
             had: BTreeSet::new(),
             count: 0,
+            comes: COMES,
         }
+    }
+
+    /// These, of an act that takes as long as this.
+    pub fn within(self, comes: Duration) -> Self {
+        Self { comes, ..self }
     }
 
     /// How many.
@@ -86,7 +93,7 @@ impl Deaths {
         };
         operator.crash.arm_in(write, tenant, *flavour);
         act().await;
-        let died = tokio::time::timeout(COMES, operator.crash.dead()).await;
+        let died = tokio::time::timeout(self.comes, operator.crash.dead()).await;
         operator.restart(plane).await;
         if died.is_ok() {
             self.had.insert((write.request.clone(), *flavour));

@@ -65,7 +65,7 @@ impl Write {
     }
 }
 
-/// The writes of one client, and its end. Without [`Crash::arm`] it only counts.
+/// The writes of one client, and its end. Without [`Crash::arm_in`] it only counts.
 #[derive(Debug, Default)]
 pub struct Crash {
     state: Mutex<State>,
@@ -74,35 +74,23 @@ pub struct Crash {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Which write is the last, and how.
-    fatal: Option<(Fatal, Flavour)>,
+    fatal: Option<Fatal>,
     writes: Vec<String>,
     dead: bool,
 }
 
-/// Which write is the last.
+/// Which write is the last, and how: this one of those after so many, which are about a tenant.
 #[derive(Debug)]
-enum Fatal {
-    /// The n-th of all.
-    Nth(usize),
-    /// This one, of those after so many, which are about a tenant.
-    This {
-        write: Write,
-        after: usize,
-        tenant: String,
-    },
+struct Fatal {
+    write: Write,
+    after: usize,
+    tenant: String,
+    flavour: Flavour,
 }
 
 impl Fatal {
     fn is_last(&self, writes: &[String]) -> bool {
-        match self {
-            Self::Nth(n) => *n == writes.len(),
-            Self::This {
-                write,
-                after,
-                tenant,
-            } => Write::last(&writes[*after..], tenant).as_ref() == Some(write),
-        }
+        Write::last(&writes[self.after..], &self.tenant).as_ref() == Some(&self.write)
     }
 }
 
@@ -114,21 +102,15 @@ enum Fate {
 }
 
 impl Crash {
-    /// Dies in the `n`-th write from now on, the first being 1.
-    pub fn arm(&self, n: usize, flavour: Flavour) {
-        let mut state = self.lock();
-        state.fatal = Some((Fatal::Nth(state.writes.len() + n), flavour));
-    }
-
     /// Dies in this write about a tenant, counted from now on.
     pub fn arm_in(&self, write: &Write, tenant: &str, flavour: Flavour) {
         let mut state = self.lock();
-        let fatal = Fatal::This {
+        state.fatal = Some(Fatal {
             write: write.clone(),
             after: state.writes.len(),
             tenant: tenant.to_owned(),
-        };
-        state.fatal = Some((fatal, flavour));
+            flavour,
+        });
     }
 
     /// Every write so far, as method and path.
@@ -181,8 +163,8 @@ impl Crash {
         }
         state.writes.push(format!("{method} {path}"));
         match &state.fatal {
-            Some((fatal, flavour)) if fatal.is_last(&state.writes) => {
-                let flavour = *flavour;
+            Some(fatal) if fatal.is_last(&state.writes) => {
+                let flavour = fatal.flavour;
                 state.dead = true;
                 match flavour {
                     Flavour::AnswerLost => Fate::Lose,
