@@ -39,16 +39,7 @@ async fn ask(live: &Live, tenant: &str, name: &str, spec: &Value) {
         "apiVersion": "cloister.dev/v1alpha1", "kind": "Drill",
         "metadata": {"name": name, "namespace": namespace_of(tenant)}, "spec": whole,
     });
-    // As with Integrations: a quota lets none in of a kind that is not counted yet.
-    until("the Drill is created", UP, async || {
-        match live.admin.create(&object).await {
-            Err(refusal) if refusal.message.contains("status unknown for quota") => {
-                Err(refusal.to_string())
-            }
-            made => Ok(must(made, "create the Drill")),
-        }
-    })
-    .await;
+    live.create_counted(&object).await;
 }
 
 async fn status(live: &Live, tenant: &str, name: &str) -> Value {

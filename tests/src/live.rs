@@ -41,6 +41,9 @@ pub const POLICIES: [&str; 4] = [
     "cloister-allow-dispatch",
 ];
 
+/// By then a quota counts what it is to count.
+const COUNTED: Duration = Duration::from_mins(1);
+
 /// A cluster with Cloister in it, as its admin.
 #[derive(Debug)]
 pub struct Live {
@@ -112,6 +115,22 @@ impl Live {
             Some(cluster) => cluster,
             None => panic!("control over nodes is for tests that ask for it"),
         }
+    }
+
+    /// Creates what a quota counts. It lets none in of a kind that it has not counted yet: the operator is
+    /// not ready before Kubernetes counts ours, but a tenant's own quota is younger than that.
+    pub async fn create_counted(&self, object: &Value) {
+        until(
+            &format!("{} is created", object["kind"]),
+            COUNTED,
+            async || match self.admin.create(object).await {
+                Err(refusal) if refusal.message.contains("status unknown for quota") => {
+                    Err(refusal.to_string())
+                }
+                made => Ok(must(made, "create it")),
+            },
+        )
+        .await;
     }
 
     /// Undoes whatever a test may have done. Nothing to do is quick.

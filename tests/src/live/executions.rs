@@ -10,8 +10,6 @@ use super::{Live, Said, must, namespace_of, pause, said, text, until};
 /// The image that every Integration of a test runs.
 pub const IMAGE: &str = "localhost/cloister/examples:dev";
 
-/// How long Kubernetes may take to count a quota that was made a moment ago.
-const QUOTA: Duration = Duration::from_secs(10);
 const API: &str = "/apis/cloister.dev/v1alpha1/namespaces";
 
 /// Where the Integrations or Executions of a tenant are.
@@ -55,16 +53,7 @@ impl Live {
             "apiVersion": "cloister.dev/v1alpha1", "kind": "Integration",
             "metadata": {"name": name, "namespace": namespace_of(tenant)}, "spec": whole,
         });
-        // The operator is not ready before the kinds are counted; the tenant's own quota is younger.
-        until("the Integration is created", QUOTA, async || {
-            match self.admin.create(&object).await {
-                Err(refusal) if refusal.message.contains("status unknown for quota") => {
-                    Err(refusal.to_string())
-                }
-                made => Ok(must(made, "create the Integration")),
-            }
-        })
-        .await;
+        self.create_counted(&object).await;
     }
 
     /// Waits until its sandboxes are proven.

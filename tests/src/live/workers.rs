@@ -10,9 +10,6 @@ use super::{
     must, namespace_of, said, text, until,
 };
 
-/// How long Kubernetes may take to count what was installed a moment ago.
-const QUOTA: Duration = Duration::from_mins(1);
-
 /// Where a Worker is.
 pub fn worker_path(tenant: &str, name: &str) -> String {
     format!("{}/{name}", path(tenant, "workers"))
@@ -30,16 +27,7 @@ impl Live {
             "apiVersion": "cloister.dev/v1alpha1", "kind": "Worker",
             "metadata": {"name": name, "namespace": namespace_of(tenant)}, "spec": whole,
         });
-        // As with Integrations: a quota lets none in of a kind that is not counted yet.
-        until("the Worker is created", QUOTA, async || {
-            match self.admin.create(&object).await {
-                Err(refusal) if refusal.message.contains("status unknown for quota") => {
-                    Err(refusal.to_string())
-                }
-                made => Ok(must(made, "create the Worker")),
-            }
-        })
-        .await;
+        self.create_counted(&object).await;
     }
 
     /// A Worker, as it is now.
