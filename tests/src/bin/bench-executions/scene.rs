@@ -113,6 +113,13 @@ pub(crate) async fn put_away(live: &Live, tenant: &str, name: &str) {
 /// Waits until so many sandboxes stand ready, and have for as long as even a slow machine takes to prove
 /// them.
 pub(crate) async fn full(live: &Live, tenant: &str, name: &str, count: usize) {
+    stand(live, tenant, name, count).await;
+    pause(PROVING).await;
+    live.until_warm(tenant, name, LIMIT).await;
+}
+
+/// Waits until so many sandboxes run: all but the last have proven themselves long ago.
+pub(crate) async fn stand(live: &Live, tenant: &str, name: &str, count: usize) {
     // One that has been used stands for a moment longer.
     pause(Duration::from_secs(1)).await;
     let ready = async || match live.standing(tenant, name).await.len() {
@@ -120,8 +127,6 @@ pub(crate) async fn full(live: &Live, tenant: &str, name: &str, count: usize) {
         running => Err(format!("{running} run")),
     };
     until("the pool is full", LIMIT, ready).await;
-    pause(PROVING).await;
-    live.until_warm(tenant, name, LIMIT).await;
 }
 
 /// Milliseconds from the request.
