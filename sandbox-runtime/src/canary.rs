@@ -12,11 +12,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
+use rustix::net::{self, SocketFlags, SocketType, sockopt};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::greeting::{Role, greeting};
+use crate::probe::connect::family;
 
 /// Threads that answer at one address. Two, so that one slow close delays nobody.
 const THREADS_PER_ADDRESS: usize = 2;
@@ -94,10 +95,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Like [`TcpListener::bind`], with a backlog of our own and one socket for both families.
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let family = match address {
-        SocketAddr::V4(_) => AddressFamily::INET,
-        SocketAddr::V6(_) => AddressFamily::INET6,
-    };
+    let family = family(&address);
     let socket = net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     if address.is_ipv6() {

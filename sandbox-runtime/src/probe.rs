@@ -7,7 +7,7 @@
 //! which everything is reachable is a success here.
 
 mod classify;
-mod connect;
+pub mod connect;
 mod devices;
 mod dial;
 mod inside;
@@ -18,6 +18,7 @@ mod named;
 mod report;
 mod request;
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -28,7 +29,7 @@ use contract::judge::is_unanswered;
 use contract::{Observation, ProbeReport, ProbeRequest, SeenRuntime, VERSION};
 
 use self::dial::Seen;
-pub use self::report::{TooLong, write};
+pub use self::report::TooLong;
 pub use self::request::{Checked, RequestError};
 
 /// How long after its timeout a dial may still be on its way to its verdict. Only a
@@ -65,7 +66,7 @@ impl ProbeError {
 
 /// Which kernel answers this process, by the same signature as the report's `inside`.
 pub fn runtime() -> io::Result<SeenRuntime> {
-    let proc_version = std::fs::read_to_string("/proc/version")?;
+    let proc_version = fs::read_to_string("/proc/version")?;
     let uname = rustix::system::uname();
     let kernel_version = uname.version().to_string_lossy();
     Ok(inside::runtime(&proc_version, &kernel_version))
@@ -77,7 +78,7 @@ pub fn runtime() -> io::Result<SeenRuntime> {
 pub fn run(request: &str, report: &Path) -> Result<String, ProbeError> {
     let look = look_around(&request::parse(request)?, None)?;
     let text = look.encode()?;
-    report::write(report, &text).map_err(|source| ProbeError::Write {
+    fs::write(report, &text).map_err(|source| ProbeError::Write {
         path: report.to_owned(),
         source,
     })?;

@@ -9,8 +9,8 @@ mod ending;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write as _};
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use contract::run::{
@@ -242,11 +242,5 @@ fn refusal(not_run: &NotRun) -> Refusal {
 
 /// Replaces the file's content. Nobody else is left who could be in the way.
 fn write(path: &Path, report: &RunReport) -> io::Result<()> {
-    let text = serde_json::to_vec(report)?;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(path)?;
-    file.write_all(&text)
+    fs::write(path, serde_json::to_vec(report)?)
 }

@@ -63,8 +63,9 @@ pub struct Launch {
     pub directory: PathBuf,
     /// What it reads.
     pub stdin: OwnedFd,
-    /// What it says, and what it says aside. This process keeps neither.
+    /// What it says. This process does not keep it.
     pub stdout: OwnedFd,
+    /// What it says aside. This process does not keep it.
     pub stderr: OwnedFd,
     /// What it does to itself first, in order.
     pub seals: Vec<Seal>,

@@ -15,6 +15,7 @@ pub mod name;
 pub mod title;
 
 use std::cell::RefCell;
+use std::fs;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -28,7 +29,6 @@ use self::course::{Course, Next};
 use self::end::End;
 use self::looking::{Looker, Order, Seen};
 use self::name::since_start;
-use crate::probe;
 use crate::run::{self, NotRun, Ready, RunError};
 use crate::sys::bell::Bell;
 use crate::sys::linux::Linux;
@@ -64,7 +64,7 @@ pub fn run(config: &str, message: &Path) -> u8 {
         Err(error) => (failed(&error), true),
     };
     // Last of all, and over whatever a command may have left there.
-    if let Err(error) = probe::write(message, &end.message) {
+    if let Err(error) = fs::write(message, &end.message) {
         let _ = writeln!(
             io::stderr(),
             "cloister-sandbox: failed to write {}: {error}",

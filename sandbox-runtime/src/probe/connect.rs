@@ -21,24 +21,29 @@ const NONE: Timespec = Timespec {
 /// Whether this side has an address from which to go there. A process of the same network that holds
 /// every port makes a dial fail just as if there were none; a datagram's socket has ports of its own.
 pub fn has_source(address: &SocketAddr) -> bool {
-    let family = match address {
-        SocketAddr::V4(_) => AddressFamily::INET,
-        SocketAddr::V6(_) => AddressFamily::INET6,
-    };
-    let socket = net::socket_with(family, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
+    let socket = net::socket_with(
+        family(address),
+        SocketType::DGRAM,
+        SocketFlags::CLOEXEC,
+        None,
+    );
     // Nothing is sent: it only looks for the way, and for the address at its beginning.
     let found = socket.and_then(|socket| net::connect(&socket, address));
     found != Err(Errno::ADDRNOTAVAIL)
 }
 
-/// Connects, or says with which error it did not; [`Errno::TIMEDOUT`] is the deadline.
-pub fn connect(address: &SocketAddr, timeout: Duration) -> Result<TcpStream, Errno> {
-    let family = match address {
+/// The family of an address.
+pub fn family(address: &SocketAddr) -> AddressFamily {
+    match address {
         SocketAddr::V4(_) => AddressFamily::INET,
         SocketAddr::V6(_) => AddressFamily::INET6,
-    };
+    }
+}
+
+/// Connects, or says with which error it did not; [`Errno::TIMEDOUT`] is the deadline.
+pub fn connect(address: &SocketAddr, timeout: Duration) -> Result<TcpStream, Errno> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = net::socket_with(family, SocketType::STREAM, flags, None)?;
+    let socket = net::socket_with(family(address), SocketType::STREAM, flags, None)?;
     match net::connect(&socket, address) {
         Ok(()) => {}
         Err(Errno::INPROGRESS) => finish(&socket, timeout)?,

@@ -12,8 +12,8 @@ const SOON: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(1);
 /// Failures in a row after which nobody is about to come, or this machine is too slow.
 const MANY: u32 = 8;
-/// A question to the DNS that is lost is asked again by the C library after 2.5 s, a packet that
-/// opens a connection by the kernel after one: a pod whose network has just come up loses some.
+/// A packet that opens a connection and is lost is sent again by the kernel after one second: a pod whose
+/// network has just come up loses some.
 const FIRST_DIAL: Duration = Duration::from_secs(1);
 const LONGEST_DIAL: Duration = Duration::from_secs(5);
 /// Who dials a leader that has just gone is told nothing, and had better dial the next one soon: a
