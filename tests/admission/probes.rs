@@ -10,7 +10,7 @@ use tests::{
 const LABELS: &[&str] = &["'cloister-probes'", "metadata.labels:"];
 const ANNOTATIONS: &[&str] = &["'cloister-probes'", "metadata.annotations:"];
 const NAME: &[&str] = &["'cloister-probes'", "metadata.name:"];
-const PRIORITY: &[&str] = &["'cloister-probes'", "spec.priorityClassName:"];
+const PRIORITY: &[&str] = &["'cloister-pods'", "spec.priorityClassName:"];
 
 /// A pod that is as it must be, with this metadata.
 pub(crate) fn pod(scratch: &Scratch, metadata: &Value) -> Value {

@@ -81,6 +81,8 @@ refuses! {
     rejects_a_scheduler_of_its_own: "/spec/schedulerName" = "mine", ["spec.schedulerName:"];
     rejects_a_priority_of_the_cluster: "/spec/priorityClassName" = "system-node-critical",
         ["spec.priorityClassName:"];
+    rejects_the_priority_of_probes: "/spec/priorityClassName" = "cloister-probe",
+        ["spec.priorityClassName:", "which no quota counts"];
     rejects_a_pod_that_tolerates_everything: "/spec/tolerations" = [{"operator": "Exists"}],
         ["spec.tolerations:"];
     rejects_a_pod_for_the_nodes_of_the_control_plane: "/spec/tolerations" = [{

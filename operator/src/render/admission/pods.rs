@@ -16,6 +16,7 @@ use crds::{
 use k8s_openapi::api::admissionregistration::v1::{Validation, Variable};
 
 use super::{Policy, Scope, condition, must, must_or_name, operator_user, rule, variable};
+use crate::names::PROBE_PRIORITY;
 
 /// What the API server itself lets pods tolerate, as key and effect: for a while, that their
 /// node is lost; and, where they have requests, that memory is short there. A toleration
@@ -269,6 +270,19 @@ fn pod_rules() -> Vec<Validation> {
             "spec.priorityClassName: the system- classes would let a tenant push out the \
              cluster's own pods; name another or none",
         ),
+        // Whoever makes them, and where the class was made the default as well. Which pods are probes,
+        // cloister-probes says.
+        must(
+            &format!(
+                "
+                object.spec.?priorityClassName.orValue('') != '{PROBE_PRIORITY}' ||
+                object.metadata.?labels[?'{ROLE_LABEL}'].orValue('') == '{ROLE_PROBE}'"
+            ),
+            &format!(
+                "spec.priorityClassName: {PROBE_PRIORITY} is for Cloister's probes, which no quota \
+                 counts; name another or none"
+            ),
+        ),
     ]
 }
 
@@ -351,6 +365,11 @@ mod tests {
 
     /// What is said against a pod of a tenant with this runtime, the pod having these fields.
     fn said(runtime: &str, fields: &Value) -> Vec<String> {
+        said_of(&json!({}), runtime, fields)
+    }
+
+    /// The same of one with these labels.
+    fn said_of(labels: &Value, runtime: &str, fields: &Value) -> Vec<String> {
         let restricted = json!({"runAsNonRoot": true, "runAsGroup": 65532});
         let mut spec = json!({
             "serviceAccountName": "cloister-sandbox", "automountServiceAccountToken": false,
@@ -367,7 +386,7 @@ mod tests {
         let namespace = json!({"metadata": {"labels": {"cloister.dev/state": "Active"},
             "annotations": annotations}});
         let request = json!({"operation": "CREATE", "userInfo": {"username": "platform"}});
-        let context = json!({"request": request, "object": {"metadata": {}, "spec": spec},
+        let context = json!({"request": request, "object": {"metadata": {"labels": labels}, "spec": spec},
             "namespaceObject": namespace});
         refusals("cloister-pods", &context)
     }
@@ -463,6 +482,23 @@ mod tests {
         ] {
             refused(runtime, &fields, "spec.runtimeClassName:");
         }
+    }
+
+    #[test]
+    fn rejects_the_priority_of_probes_in_every_other_pod() {
+        let fields = json!({"priorityClassName": "cloister-probe"});
+        for role in ["sandbox", "worker", ""] {
+            let labels = json!({"cloister.dev/role": role});
+            let said = said_of(&labels, "Hardened", &fields);
+            assert!(
+                matches!(&*said, [one] if one.starts_with("spec.priorityClassName: cloister-probe")),
+                "{role}: {said:?}"
+            );
+        }
+        let probe = json!({"cloister.dev/role": "probe"});
+        assert_eq!(said_of(&probe, "Hardened", &fields), [""; 0]);
+        let batch = json!({"priorityClassName": "batch"});
+        assert_eq!(said("Hardened", &batch), [""; 0]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{
     Policy, Scope, begins, condition, kept, must, operator_user, rule, variable,
     workers::{REPLICA_SETS, STATEFUL_SETS},
 };
-use crate::names::{PROBE_PREFIX, PROBE_PRIORITY, SANDBOX_PREFIX, WORKER_PREFIX};
+use crate::names::{PROBE_PREFIX, SANDBOX_PREFIX, WORKER_PREFIX};
 
 /// The policy.
 pub fn policy() -> Policy {
@@ -79,18 +79,6 @@ pub fn policy() -> Policy {
                      probes and sandboxes begin; choose another"
                 ),
             ),
-            // It stays as it was made, and the kubelet writes a probe's status.
-            must(
-                &format!(
-                    "
-                    request.operation != 'CREATE' ||
-                    object.?spec.?priorityClassName.orValue('') != '{PROBE_PRIORITY}'"
-                ),
-                &format!(
-                    "spec.priorityClassName: {PROBE_PRIORITY} is for Cloister's probes, which no \
-                     quota counts; name another or none"
-                ),
-            ),
         ],
     }
 }
@@ -151,23 +139,6 @@ mod tests {
             assert!(matches!(&*said, [one] if one.starts_with(word)), "{said:?}");
             assert!(by(OPERATOR, "CREATE", &Value::Null, &pod).is_empty());
         }
-        let ranked =
-            |class| json!({"metadata": {"name": "a"}, "spec": {"priorityClassName": class}});
-        let said = by(
-            "platform",
-            "CREATE",
-            &Value::Null,
-            &ranked("cloister-probe"),
-        );
-        assert!(
-            matches!(&*said, [one] if one.starts_with("spec.priorityClassName")),
-            "{said:?}"
-        );
-        let probe = ranked("cloister-probe");
-        assert!(by(OPERATOR, "CREATE", &Value::Null, &probe).is_empty());
-        assert!(by("kubelet", "UPDATE", &probe, &probe).is_empty());
-        assert!(by("platform", "CREATE", &Value::Null, &ranked("batch")).is_empty());
-
         let plain = pod("a", &json!({"app": "a"}), &json!({}));
         assert!(by("platform", "CREATE", &Value::Null, &plain).is_empty());
         assert!(by("platform", "CREATE", &Value::Null, &json!({"metadata": {}})).is_empty());
