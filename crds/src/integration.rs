@@ -73,8 +73,7 @@ pub struct IntegrationSpec {
     pub image: String,
 
     /// Path of the program, or a name that is looked for in `PATH`; what follows are its first
-    /// arguments. Never a shell by itself. With `args` and `env` at most 393216 bytes in all, an end
-    /// of each included.
+    /// arguments. Never a shell by itself. With `args` and `env` at most 65536 bytes in all.
     #[schemars(
         length(min = 1, max = 64),
         inner(length(min = 1, max = 4096), regex(pattern = r"^[^\x00]*$"))

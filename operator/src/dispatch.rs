@@ -7,6 +7,7 @@
 
 mod act;
 mod book;
+mod closing;
 mod contract;
 mod demand;
 pub mod desk;
@@ -16,6 +17,7 @@ mod making;
 mod orders;
 mod outcome;
 mod output;
+mod perform;
 mod placement;
 mod pod;
 mod queue;
@@ -37,11 +39,12 @@ mod tenant;
 mod tests;
 mod trigger;
 mod turn;
+mod under_way;
 
 use std::net::{IpAddr, SocketAddr};
 
 pub use self::{
-    line::{MONTH, amount, span},
+    line::{GRACE, MONTH, amount, span},
     reach::is_for_desk,
     schedule::{Schedule, Step},
     tenant::{Landlord, Shut},

@@ -25,7 +25,7 @@ mod tests;
 
 use std::{net::SocketAddr, sync::Arc};
 
-use contract::dispatch::{Hello, Order, Welcome, order, report};
+use contract::dispatch::{Hello, Order, report};
 use crds::well_known::{DISPATCH, SYSTEM_NAMESPACE};
 use kube::Client;
 use tokio::{net::TcpListener, sync::mpsc::UnboundedSender};
@@ -54,16 +54,6 @@ pub struct Session {
     pub peer: Peer,
     /// What it is told. To drop this ends the session, after what has been sent.
     pub orders: UnboundedSender<Order>,
-}
-
-impl Session {
-    /// Says that the session stands, and the secret to be shown in the next one.
-    pub fn welcome(&self, authority: &Authority) {
-        let (resume, heard) = (authority.resume(self.peer.uid), None);
-        let kind = Some(order::Kind::Welcome(Welcome { resume, heard }));
-        // A session that is over has said so in an event.
-        let _ = self.orders.send(Order { kind });
-    }
 }
 
 /// What happens in sessions.

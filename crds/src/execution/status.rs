@@ -98,6 +98,11 @@ const fn is_zero(count: &i64) -> bool {
     *count == 0
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
 /// The pod of one attempt.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -121,6 +126,10 @@ pub struct Sandbox {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub image_digest: Option<String>,
+    /// It ends the command by itself where it is cut off from the operator, as `retries` ask of it: only
+    /// then may the next attempt begin without a word of its end.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub fenced: bool,
 }
 
 /// When what happened to an Execution, by the operator's clock, to the microsecond.

@@ -70,6 +70,19 @@ pub enum Act {
     },
 }
 
+impl Act {
+    /// Where it is done.
+    pub fn namespace(&self) -> &str {
+        let (Self::Status { key, .. }
+        | Self::LineStatus { key, .. }
+        | Self::Make { line: key, .. }
+        | Self::Remove { key, .. }
+        | Self::Create { line: key, .. }
+        | Self::Forget { key, .. }) = self;
+        &key.namespace
+    }
+}
+
 /// What a status of an Execution is written for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -134,4 +147,17 @@ pub enum Receipt {
         /// Whether it is gone.
         result: Result<(), Error>,
     },
+}
+
+impl Receipt {
+    /// Why it was not done, if it was not.
+    pub fn error(&self) -> Option<&Error> {
+        match self {
+            Self::Status { result, .. } => result.as_ref().err(),
+            Self::LineStatus { result, .. } => result.as_ref().err(),
+            Self::Make { result, .. } => result.as_ref().err(),
+            Self::Create { result, .. } => result.as_ref().err(),
+            Self::Remove { result, .. } | Self::Forget { result, .. } => result.as_ref().err(),
+        }
+    }
 }

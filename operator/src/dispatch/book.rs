@@ -1,8 +1,8 @@
 //! Everything that the dispatcher knows, and how it learns it. Pure: no client, no clock.
 //!
 //! In: what the watches bring, what sandboxes say, what became of writes. Out: the state that
-//! [`turn`](super::turn) decides by. Nothing here counts anything that could leak: who runs and
-//! who waits is read off the objects that are there.
+//! [`turn`](super::turn) decides by. Who runs and who waits is read off the objects that are there;
+//! only writes under way are counted, which a new lead begins without.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -29,6 +29,7 @@ use super::{
     talk::Opening,
     tenant::Landlord,
     trigger::Timer,
+    under_way::UnderWay,
 };
 use crate::{
     names,
@@ -78,18 +79,9 @@ pub struct Book {
     pub(super) to_tell: Queue,
     /// How sandboxes are made here.
     pub(super) workshop: Workshop,
-    /// Writes under way that bind, that say what came of something, that say what an Execution waits
-    /// for and how an Integration fares, that make a pod and remove one, that create an Execution and
-    /// remove one.
-    pub(super) binding: usize,
-    pub(super) closing: usize,
-    pub(super) telling: usize,
-    pub(super) saying: usize,
-    pub(super) posting: usize,
-    pub(super) sweeping: usize,
-    pub(super) creating: usize,
-    pub(super) forgetting: usize,
-    /// Lines that wait until fewer of the last two are under way.
+    /// Writes that are under way.
+    pub(super) under_way: UnderWay,
+    /// Lines that wait until fewer Executions are being created, and until fewer removed.
     pub(super) to_create: Queue,
     pub(super) to_forget: Queue,
     /// From when on sandboxes are made ahead, and used ones removed, again.
@@ -131,14 +123,7 @@ impl Book {
             to_close: Queue::default(),
             to_tell: Queue::default(),
             workshop,
-            binding: 0,
-            closing: 0,
-            telling: 0,
-            saying: 0,
-            posting: 0,
-            sweeping: 0,
-            creating: 0,
-            forgetting: 0,
+            under_way: UnderWay::default(),
             to_create: Queue::default(),
             to_forget: Queue::default(),
             calm_from: None,
@@ -169,9 +154,7 @@ impl Book {
         for uid in binding.map(|run| run.uid).collect::<Vec<_>>() {
             self.unbind(uid);
         }
-        (self.binding, self.closing, self.telling) = (0, 0, 0);
-        (self.saying, self.posting, self.sweeping) = (0, 0, 0);
-        (self.creating, self.forgetting) = (0, 0);
+        self.under_way = UnderWay::default();
         self.strangers.clear();
         self.silence.forget();
         for sandbox in self.sandboxes.values_mut() {
@@ -196,7 +179,7 @@ impl Book {
         self.keep_all();
         let runs: Vec<Uid> = self.runs.keys().copied().collect();
         for uid in runs {
-            self.shelve(uid);
+            self.enlist(uid);
         }
         self.touch_all();
     }
@@ -240,7 +223,8 @@ impl Book {
         }
     }
 
-    pub(super) fn line(&mut self, key: &Key) -> &mut Line {
+    /// What is known of an Integration, or of what Executions take for one.
+    pub(super) fn line_or_new(&mut self, key: &Key) -> &mut Line {
         self.lines.entry(key.clone()).or_default()
     }
 
@@ -270,7 +254,7 @@ impl Book {
     /// An Integration, as it is now.
     pub fn integration(&mut self, object: &Integration) {
         let (key, known) = (Key::of(object), Known::of(object));
-        let line = self.line(&key);
+        let line = self.line_or_new(&key);
         let held = line.integration.as_ref();
         if held.is_some_and(|held| held.version > known.version && held.uid == known.uid) {
             return;
@@ -291,7 +275,7 @@ impl Book {
 
     /// An Integration that is gone.
     pub fn integration_gone(&mut self, key: &Key, uid: Uid) {
-        let line = self.line(key);
+        let line = self.line_or_new(key);
         line.mold = None;
         line.integration.take_if(|known| known.uid == uid);
         self.touch(key);
@@ -341,7 +325,7 @@ impl Book {
                 self.sandboxes.insert(uid, sandbox);
             }
         }
-        self.line(&line).pods.insert(uid);
+        self.line_or_new(&line).pods.insert(uid);
         self.touch(&line);
         if let Some((opening, _)) = self.strangers.remove(&uid) {
             self.opened(opening, now);
@@ -365,7 +349,7 @@ impl Book {
         };
         self.gone.insert(uid, now);
         let key = sandbox.pod.line.clone();
-        self.line(&key).pods.remove(&uid);
+        self.line_or_new(&key).pods.remove(&uid);
         self.touch(&key);
         let fenced = sandbox.is_fenced();
         let run = sandbox.claimed.and_then(|run| self.runs.get_mut(&run));

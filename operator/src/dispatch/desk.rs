@@ -1,7 +1,7 @@
 //! Where everything about Executions comes together: one task, one [`Book`], no lock.
 //!
 //! In: [`Event`]s of the watches, of the sandboxes' sessions and of the writes under way. Out:
-//! those writes, through [`crate::apply`]. Every replica keeps the book, so that a new leader
+//! those writes, through [`perform`]. Every replica keeps the book, so that a new leader
 //! knows it all; only the leader acts.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
@@ -9,20 +9,14 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use crds::{Execution, Integration, Tenant};
 use futures::{StreamExt, stream::FuturesUnordered};
 use k8s_openapi::api::{core::v1::Pod, networking::v1::NetworkPolicy};
-use kube::{Client, Resource, runtime::watcher};
+use kube::{Resource, runtime::watcher};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    act::{Act, Receipt},
-    book::Book,
-    line::Key,
-    pod::Workshop,
-    sandbox::Facts,
-    talk::Opening,
+    book::Book, line::Key, perform::perform, pod::Workshop, sandbox::Facts, talk::Opening,
     turn::View,
 };
 use crate::{
-    apply,
     room::Context,
     session::{self, Authority},
     world::facts::{Cluster, Uid},
@@ -138,7 +132,9 @@ impl Desk {
                 Some(event) = lead.sessions.recv() => self.session(event, &lead.authority),
                 _ = events.recv_many(&mut inbox, AT_ONCE) => {
                     for event in inbox.drain(..) {
-                        self.hear(event);
+                        // Whoever sends the next one has dropped the sender of this one's end.
+                        let next = self.hear(event);
+                        debug_assert!(next.is_none(), "two leads at once");
                     }
                 }
                 _ = moment.tick(), if self.book.rests() => {}
@@ -326,75 +322,5 @@ fn workshop(context: &Context, authorities: String) -> Workshop {
         image_volumes: settings.dispatching.image_volumes,
         authorities,
         user_namespaces: settings.probing.user_namespaces,
-    }
-}
-
-fn target(key: &Key, uid: Uid) -> apply::Target<'_> {
-    apply::Target {
-        namespace: &key.namespace,
-        name: &key.name,
-        uid,
-    }
-}
-
-/// Does one thing at the API server.
-async fn perform(client: Client, act: Act) -> Receipt {
-    match act {
-        Act::Status {
-            run,
-            key,
-            version,
-            before,
-            status,
-            purpose,
-        } => {
-            let object = target(&key, run);
-            let result =
-                apply::status_at::<Execution>(&client, object, version, (&*before, &*status)).await;
-            let result = result.map(Box::new);
-            Receipt::Status {
-                run,
-                purpose,
-                result,
-            }
-        }
-        Act::LineStatus { key, uid, status } => {
-            let object = target(&key, uid);
-            let result = apply::status_of::<Integration>(&client, object, &*status).await;
-            let result = result.map(|()| status);
-            Receipt::LineStatus { key, result }
-        }
-        Act::Make { line, pod } => {
-            let result = apply::sandbox(&client, &pod).await.map(Box::new);
-            if let Err(error) = &result {
-                let (namespace, integration) = (&line.namespace, &line.name);
-                tracing::debug!(%namespace, %integration, %error, "no sandbox could be made");
-            }
-            Receipt::Make { line, result }
-        }
-        Act::Remove { key, pod, grace } => {
-            let object = target(&key, pod);
-            let result = apply::remove::<Pod>(&client, object, Some(grace)).await;
-            Receipt::Remove { pod, result }
-        }
-        Act::Create {
-            line,
-            uid,
-            due,
-            execution,
-        } => {
-            let result = apply::create(&client, &*execution).await;
-            Receipt::Create {
-                line,
-                uid,
-                due,
-                result: result.map(|object| object.map(Box::new)),
-            }
-        }
-        Act::Forget { key, run } => {
-            let object = target(&key, run);
-            let result = apply::remove::<Execution>(&client, object, None).await;
-            Receipt::Forget { run, result }
-        }
     }
 }

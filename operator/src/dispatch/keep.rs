@@ -15,6 +15,7 @@ use super::{
     line::{self, Key, Line},
     run::Ended,
     turn::View,
+    under_way,
 };
 use crate::world::facts::Uid;
 
@@ -127,14 +128,14 @@ impl Book {
         if line.is_some_and(Line::owes_record) {
             return None;
         }
-        if self.forgetting >= FORGETTING {
+        if self.under_way.forgetting >= FORGETTING {
             self.to_forget.hold(key);
             return None;
         }
         let ended = self.ended.get_mut(&uid)?;
         ended.removing = true;
         self.shelf.get_mut(key)?.remove(uid, ended);
-        self.forgetting += 1;
+        self.under_way.forgetting += 1;
         Some(Act::Forget {
             key: ended.key.clone(),
             run: uid,
@@ -143,7 +144,7 @@ impl Book {
 
     /// One is gone, or could not be removed: then it is tried again when time has gone by.
     pub(super) fn forgotten(&mut self, uid: Uid, gone: bool) {
-        self.forgetting = self.forgetting.saturating_sub(1);
+        under_way::end(&mut self.under_way.forgetting);
         self.dirty.extend(self.to_forget.next());
         if !gone {
             self.unforgotten.push(uid);
@@ -176,7 +177,8 @@ impl Book {
             .entry(key.clone())
             .or_default()
             .insert(uid, &ended);
-        self.line(&key);
+        // Forgotten, perhaps, while this was its last one; and what has no line is not looked at.
+        self.line_or_new(&key);
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::RangeInclusive,
     sync::Arc,
     time::Duration,
 };
@@ -25,10 +26,12 @@ use crate::{
     world::facts::{self, Uid},
 };
 
-/// The longest of most spans of an Integration; the rules of its CRD say the same.
-const DAY: Duration = Duration::from_hours(24);
-/// The longest of the others.
-pub const MONTH: Duration = Duration::from_hours(30 * 24);
+/// What a timeout and a start deadline may be; the rules of the CRDs say the same of all of these.
+const LIMIT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24);
+/// What the time from the request to end to the kill may be.
+pub const GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_mins(10);
+/// How late a schedule's time may be taken up, and how long what has ended may be kept.
+pub const MONTH: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(30 * 24);
 
 /// How long before a run that is scheduled its sandbox is made, where one may be kept ready.
 const LEAD: Duration = Duration::from_secs(20);
@@ -134,9 +137,9 @@ impl Terms {
             cpu: amount("spec.resources.cpu", &spec.resources.cpu)?,
             memory: amount("spec.resources.memory", &spec.resources.memory)?,
             scratch: amount("spec.resources.scratch", &spec.resources.scratch)?,
-            timeout: span("spec.timeout", &spec.timeout, DAY)?,
-            grace: span("spec.gracePeriod", &spec.grace_period, DAY)?,
-            start_deadline: span("spec.startDeadline", &spec.start_deadline, DAY)?,
+            timeout: span("spec.timeout", &spec.timeout, LIMIT)?,
+            grace: span("spec.gracePeriod", &spec.grace_period, GRACE)?,
+            start_deadline: span("spec.startDeadline", &spec.start_deadline, LIMIT)?,
             retries: u32::try_from(count("spec.retries", spec.retries)?).unwrap_or(u32::MAX),
             limit,
             policy: spec.concurrency.policy,
@@ -206,13 +209,16 @@ pub fn amount(field: &str, text: &str) -> Result<Amount, String> {
 ///
 /// # Errors
 /// Field and problem, for people.
-pub fn span(field: &str, text: &str, most: Duration) -> Result<Duration, String> {
+pub fn span(field: &str, text: &str, bounds: RangeInclusive<Duration>) -> Result<Duration, String> {
     let read: Result<SignedDuration, _> = text.parse();
     let span = read.map_err(|error| format!("{field}: \"{text}\" is no duration: {error}"))?;
     let span = Duration::try_from(span).map_err(|_| format!("{field}: must not be negative"))?;
-    if span > most {
-        let hours = most.as_secs() / 3600;
-        return Err(format!("{field}: must not be more than {hours}h"));
+    if !bounds.contains(&span) {
+        let [least, most] = [bounds.start(), bounds.end()].map(|bound| {
+            let bound = SignedDuration::try_from(*bound).unwrap_or(SignedDuration::MAX);
+            format!("{bound:#}")
+        });
+        return Err(format!("{field}: must be from {least} to {most}"));
     }
     Ok(span)
 }

@@ -125,7 +125,7 @@ impl Book {
         }
         // What is made ahead waits for what somebody waits for: both are the API server's work.
         let ahead = self.first_waiting(self.lines.get(key)?, view.now).is_none();
-        if self.posting >= POSTING || ahead && self.binding > 0 {
+        if self.under_way.posting >= POSTING || ahead && self.under_way.binding > 0 {
             self.held.insert(key.clone());
             return None;
         }
@@ -166,7 +166,7 @@ impl Book {
             lost: view.lost.get(&*key.namespace),
         });
         self.made += 1;
-        self.posting += 1;
+        self.under_way.posting += 1;
         self.lines.get_mut(key)?.posting += 1;
         Some(Act::Make {
             line: key.clone(),

@@ -1,7 +1,8 @@
 //! What became of an attempt: a sandbox's report, or what is known without one. Pure.
 
 use contract::run::{
-    Cause, Ending, Exit, Outcome as Told, RUN_VERSION, RefusalReason, RunReport, RunResult,
+    Cause, Ending, Exit, MAX_RESULT_BYTES, Outcome as Told, RUN_VERSION, RefusalReason, RunReport,
+    RunResult,
 };
 use crds::execution::ExecutionReason;
 
@@ -9,6 +10,8 @@ use super::status::written;
 
 /// Most bytes of a result as the API server writes it: half of what a status may have.
 const MAX_RESULT_WRITTEN: usize = 8 * 1024;
+// Words below name both.
+const _: () = assert!(MAX_RESULT_BYTES == 4096 && MAX_RESULT_WRITTEN == 8192);
 /// What a shell ends with if SIGKILL ended what it waited for: 128 and the signal's number.
 const KILLED: u8 = 128 + 9;
 

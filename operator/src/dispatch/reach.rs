@@ -145,9 +145,9 @@ impl Book {
             self.policies.insert(policy.key.clone(), policy);
             return;
         }
-        self.policy_gone(&policy.key.clone());
+        self.policy_gone(&policy.key);
         if let Some(key) = policy.line.clone() {
-            let line = self.line(&key);
+            let line = self.line_or_new(&key);
             line.policies.insert(policy.key.clone());
             line.mold = None;
             self.doubt(&key);
@@ -162,7 +162,7 @@ impl Book {
         }
         let held = self.policies.remove(key);
         if let Some(of) = held.and_then(|held| held.line) {
-            let line = self.line(&of);
+            let line = self.line_or_new(&of);
             line.policies.remove(key);
             line.mold = None;
             self.doubt(&of);

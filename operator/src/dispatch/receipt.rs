@@ -12,6 +12,7 @@ use super::{
     run::Stage,
     sandbox::Facts,
     say::PAUSE,
+    under_way,
 };
 use crate::{error::Error, world::facts::Uid};
 
@@ -33,12 +34,12 @@ impl Book {
                 result,
             } => {
                 match purpose {
-                    Purpose::Bind => self.binding = self.binding.saturating_sub(1),
+                    Purpose::Bind => under_way::end(&mut self.under_way.binding),
                     Purpose::Retry | Purpose::Finish => {
-                        self.closing = self.closing.saturating_sub(1);
+                        under_way::end(&mut self.under_way.closing);
                         self.dirty.extend(self.to_close.next());
                     }
-                    Purpose::Say => self.telling = self.telling.saturating_sub(1),
+                    Purpose::Say => under_way::end(&mut self.under_way.telling),
                 }
                 if purpose != Purpose::Say {
                     self.dirty.append(&mut self.held);
@@ -53,13 +54,13 @@ impl Book {
                             self.touch(&key);
                         }
                         self.execution(&object, now);
-                        self.bound(run, now);
+                        self.assign_if_bound(run, now);
                     }
                     Err(error) => self.unwritten(run, purpose, &error, now),
                 }
             }
             Receipt::LineStatus { key, result } => {
-                self.saying = self.saying.saturating_sub(1);
+                under_way::end(&mut self.under_way.saying);
                 if let Some(line) = self.lines.get_mut(&key) {
                     line.writing = false;
                     // One that failed is written again at a tick from then on.
@@ -82,7 +83,7 @@ impl Book {
     }
 
     /// What has its sandbox in writing is sent there.
-    fn bound(&mut self, run: Uid, now: Timestamp) {
+    fn assign_if_bound(&mut self, run: Uid, now: Timestamp) {
         let stage = self.runs.get(&run).map(|run| run.stage);
         if let Some(Stage::Bound(pod)) = stage {
             self.assign(pod, now);
@@ -122,17 +123,17 @@ impl Book {
         let Stage::Binding(pod) = run.stage else {
             return;
         };
-        self.unshelve(uid);
+        self.delist(uid);
         self.release(pod, uid);
         if let Some(run) = self.runs.get_mut(&uid) {
             run.stage = Stage::Waiting;
             (run.silent_since, run.doubtful) = (None, false);
         }
-        self.shelve(uid);
+        self.enlist(uid);
     }
 
     fn removed(&mut self, pod: Uid, failed: bool, now: Timestamp) {
-        self.sweeping = self.sweeping.saturating_sub(1);
+        under_way::end(&mut self.under_way.sweeping);
         self.dirty.append(&mut self.held);
         let Some(sandbox) = self.sandboxes.get_mut(&pod) else {
             return;
@@ -149,12 +150,12 @@ impl Book {
         result: Result<Box<k8s_openapi::api::core::v1::Pod>, Error>,
         now: Timestamp,
     ) {
-        self.posting = self.posting.saturating_sub(1);
+        under_way::end(&mut self.under_way.posting);
         self.dirty.append(&mut self.held);
         let Some(line) = self.lines.get_mut(key) else {
             return;
         };
-        line.posting = line.posting.saturating_sub(1);
+        under_way::end(&mut line.posting);
         match result {
             Ok(pod) => {
                 if let Some(facts) = Facts::of(&pod) {

@@ -29,7 +29,7 @@ impl Book {
             return;
         }
         if !self.runs.contains_key(&uid) {
-            let line = self.line(&run::line_of(object));
+            let line = self.line_or_new(&run::line_of(object));
             line.arrivals.note(run::created(object, now), now);
         }
         match run::of(object, now) {
@@ -39,9 +39,9 @@ impl Book {
     }
 
     fn over(&mut self, uid: Uid, mut ended: Ended) {
-        self.unshelve(uid);
+        self.delist(uid);
         self.runs.remove(&uid);
-        let line = self.line(&ended.line);
+        let line = self.line_or_new(&ended.line);
         if let Some(key) = &ended.idempotency_key {
             line.keyed.entry(key.clone()).or_insert(uid);
         }
@@ -90,9 +90,9 @@ impl Book {
         if next.outcome.is_none() {
             next.outcome = fault_of_input(next.input.as_deref());
         }
-        self.unshelve(uid);
+        self.delist(uid);
         self.runs.insert(uid, next);
-        self.shelve(uid);
+        self.enlist(uid);
     }
 
     /// Since when a run at this stage has been without word of its sandbox: since it is known to
@@ -114,7 +114,7 @@ impl Book {
     }
 
     /// Takes an Execution out of its line.
-    pub(super) fn unshelve(&mut self, uid: Uid) {
+    pub(super) fn delist(&mut self, uid: Uid) {
         let Some(run) = self.runs.get(&uid) else {
             return;
         };
@@ -132,7 +132,7 @@ impl Book {
     }
 
     /// Puts it in, where it stands now.
-    pub(super) fn shelve(&mut self, uid: Uid) {
+    pub(super) fn enlist(&mut self, uid: Uid) {
         let Some(run) = self.runs.get(&uid) else {
             return;
         };
@@ -140,7 +140,7 @@ impl Book {
         let (keyed, closes) = (run.idempotency_key.clone(), run.outcome.is_some());
         let begun = run.status.attempt > 0;
         let claimed = run.status.times.claimed;
-        let line = self.line(&key);
+        let line = self.line_or_new(&key);
         if closes {
             line.closing.insert(uid);
         }
@@ -206,13 +206,13 @@ impl Book {
             run.outcome.get_or_insert(outcome);
         }
         let key = run.line.clone();
-        self.line(&key).closing.insert(uid);
+        self.line_or_new(&key).closing.insert(uid);
         self.touch(&key);
     }
 
     /// An Execution that is gone. Its sandbox, if it has one, is nobody's any more.
     pub fn execution_gone(&mut self, uid: Uid) {
-        self.unshelve(uid);
+        self.delist(uid);
         if let Some(run) = self.runs.remove(&uid) {
             self.touch(&run.line);
         }
@@ -222,7 +222,7 @@ impl Book {
         if let Some(shelf) = self.shelf.get_mut(&ended.line) {
             shelf.remove(uid, &ended);
         }
-        let line = self.line(&ended.line);
+        let line = self.line_or_new(&ended.line);
         if let Some(keyed) = &ended.idempotency_key
             && line.keyed.get(keyed) == Some(&uid)
         {

@@ -7,6 +7,7 @@ use crds::{
     execution::{Cancel, ExecutionCondition, ExecutionReason},
 };
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::{line::Key, outcome::Outcome, output::Tail};
 use crate::world::facts::{self, Uid};
@@ -25,7 +26,7 @@ pub struct Run {
     pub generation: Option<i64>,
     /// The Integration that it names.
     pub line: Key,
-    /// When it was made, and from when on it waits.
+    /// From when on it waits: its creation, or the end of the pause after an attempt that failed.
     pub since: Timestamp,
     /// JSON text for the command.
     pub input: Option<Arc<str>>,
@@ -74,6 +75,13 @@ pub enum Stage {
     Bound(Uid),
 }
 
+impl Run {
+    /// Whether its status may be written now.
+    pub fn is_writable(&self, now: Timestamp) -> bool {
+        !self.writing && self.not_before.is_none_or(|at| at <= now)
+    }
+}
+
 impl Stage {
     /// Whether it is this pod's, or is about to be.
     pub fn names(self, pod: Uid) -> bool {
@@ -115,10 +123,14 @@ pub enum Progress {
     Over(Ended),
 }
 
-/// Reason of the condition `Succeeded`, as published.
+/// The condition `Succeeded`, as published.
+pub fn succeeded(status: &ExecutionStatus) -> Option<&Condition> {
+    condition::find(&status.conditions, ExecutionCondition::Succeeded.as_str())
+}
+
+/// Its reason.
 pub fn reason(status: &ExecutionStatus) -> Option<&str> {
-    let succeeded = ExecutionCondition::Succeeded.as_str();
-    condition::find(&status.conditions, succeeded).map(|found| found.reason.as_str())
+    succeeded(status).map(|found| found.reason.as_str())
 }
 
 /// Whether an attempt has failed, and the next one has not begun.
@@ -128,8 +140,23 @@ pub fn is_retrying(status: &ExecutionStatus) -> bool {
 
 /// Whether an Execution with this status has ended.
 pub fn is_over(status: &ExecutionStatus) -> bool {
-    let succeeded = ExecutionCondition::Succeeded.as_str();
-    condition::find(&status.conditions, succeeded).is_some_and(|found| found.status != "Unknown")
+    succeeded(status).is_some_and(|found| found.status != "Unknown")
+}
+
+/// Whether a command of an Execution with this status may have begun: one of which none has, stands for
+/// nothing. Of what may end an attempt, these come before its start alone.
+fn may_have_begun(status: &ExecutionStatus) -> bool {
+    let unbegun = [
+        ExecutionReason::IsolationUnverified,
+        ExecutionReason::Rejected,
+        ExecutionReason::SandboxUnproven,
+        ExecutionReason::StartDeadlineExceeded,
+        ExecutionReason::TenantSuspended,
+    ];
+    let is_unbegun = unbegun
+        .iter()
+        .any(|one| reason(status) == Some(one.as_str()));
+    status.attempt > 1 || status.attempt == 1 && !is_unbegun
 }
 
 /// Key of the Integration that an Execution names.
@@ -151,8 +178,7 @@ pub fn of(object: &Execution, now: Timestamp) -> Progress {
     let created = created(object, now);
     let idempotency_key = object.spec.idempotency_key.as_deref().map(Arc::from);
     if is_over(&status) {
-        // One that never ran stands for nothing.
-        let stands = status.attempt > 0;
+        let stands = may_have_begun(&status);
         return Progress::Over(Ended {
             key,
             line,

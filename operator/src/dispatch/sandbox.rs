@@ -27,7 +27,8 @@ pub struct Sandbox {
     pub unjudged: Option<(String, Timestamp)>,
     /// When it had its last session, or was first seen.
     pub heard: Timestamp,
-    /// The Execution that has it, from the moment it is chosen. It is never given back.
+    /// The Execution that has it, from the moment it is chosen. Given back only while nothing
+    /// has been sent to it.
     pub claimed: Option<Uid>,
     /// Its removal is under way.
     pub removing: bool,
@@ -52,10 +53,17 @@ pub struct Seat {
     pub orders: UnboundedSender<Order>,
     /// The run that it says it has been given: Execution and attempt.
     pub given: Option<(Uid, u32)>,
-    /// It has been told in this session what to run.
-    pub assigned: bool,
+    /// When it was told in this session what to run.
+    pub assigned: Option<Timestamp>,
     /// It has been told in this session to end that.
     pub canceled: bool,
+}
+
+impl Seat {
+    /// Whether it knows, or is about to, what to run.
+    pub fn is_told(&self) -> bool {
+        self.given.is_some() || self.assigned.is_some()
+    }
 }
 
 /// What a sandbox has last seen from inside.
@@ -86,7 +94,7 @@ pub enum Proof {
 impl Sandbox {
     /// It ends its command when it is cut off.
     pub fn is_fenced(&self) -> bool {
-        self.pod.asked.as_ref().is_some_and(|asked| asked.fenced)
+        self.pod.is_fenced()
     }
 
     /// One that has just been seen.
@@ -123,8 +131,7 @@ impl Sandbox {
 
     /// Whether it has been sent nothing to run, as far as this leader knows.
     pub fn is_untold(&self) -> bool {
-        let told = |seat: &Seat| seat.given.is_some() || seat.assigned;
-        !self.seat.as_ref().is_some_and(told)
+        !self.seat.as_ref().is_some_and(Seat::is_told)
     }
 
     /// Whether nobody has it, and nothing says that it is going.

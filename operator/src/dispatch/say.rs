@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use crds::{
-    IntegrationStatus, condition::Verdict, execution::ExecutionReason,
-    integration::IntegrationReason,
+    IntegrationStatus,
+    condition::Verdict,
+    execution::ExecutionReason,
+    integration::{IntegrationCondition, IntegrationReason},
 };
 
 use jiff::Timestamp;
@@ -42,17 +44,17 @@ impl Book {
     /// Says what goes on where that takes long, one of a tenant after one of another.
     pub(super) fn tell(&mut self, view: View<'_>, acts: &mut Vec<Act>) {
         // Who starts now comes first.
-        let most = if self.binding > 0 {
+        let most = if self.under_way.binding > 0 {
             TELLING / 2
         } else {
             TELLING
         };
-        while self.telling < most {
+        while self.under_way.telling < most {
             let Some(key) = self.to_tell.next() else {
                 return;
             };
             if let Some(act) = self.next_word(&key, view) {
-                self.telling += 1;
+                self.under_way.telling += 1;
                 acts.push(act);
                 self.to_tell.hold(&key);
             }
@@ -82,7 +84,7 @@ impl Book {
                 .into_iter()
                 .chain(then.into_iter().take(SAY_AGAIN_AT_ONCE));
             let untold = untold.map(|run| run.uid).collect();
-            self.line(key).untold = untold;
+            self.line_or_new(key).untold = untold;
         }
         if self
             .lines
@@ -116,7 +118,7 @@ impl Book {
     }
 
     /// What keeps those of a line that wait.
-    fn blocked(&self, key: &Key, view: View<'_>) -> Outcome {
+    pub(super) fn blocked(&self, key: &Key, view: View<'_>) -> Outcome {
         self.shut(key)
             .unwrap_or_else(|| self.obstacle(key, view.now))
     }
@@ -140,11 +142,12 @@ impl Book {
             && known.status.schedule == status.schedule
             && verdicts(&known.status) == verdicts(&status);
         let just_said = line.said.is_some_and(|at| at + SAY_AGAIN > view.now);
-        let waits = line.not_said_before.is_some_and(|at| at > view.now) || self.saying >= SAYING;
+        let waits =
+            line.not_said_before.is_some_and(|at| at > view.now) || self.under_way.saying >= SAYING;
         if known.deleting || waits || status == known.status || words_alone && just_said {
             return;
         }
-        self.saying += 1;
+        self.under_way.saying += 1;
         line.writing = true;
         line.said = Some(view.now);
         acts.push(Act::LineStatus {
@@ -206,7 +209,10 @@ fn warmth(line: &Line, known: &Known, now: Timestamp) -> (Verdict, IntegrationRe
         let message = "spec.warm.min is 0; each Execution waits for its sandbox";
         return say(Verdict::True, IntegrationReason::NotRequested, message);
     }
-    let before = crds::condition::find(&known.status.conditions, "Warm");
+    let before = crds::condition::find(
+        &known.status.conditions,
+        IntegrationCondition::Warm.as_str(),
+    );
     let was = before.is_some_and(|said| said.status == "True");
     let lasts = |since: Timestamp| !was || since + DEFICIT < now;
     match (line.deficit.is_some_and(lasts), line.setback.trouble()) {
@@ -276,7 +282,7 @@ const fn why_cold(reason: ExecutionReason) -> IntegrationReason {
 
 /// What is to be said of an Execution now, if anything is.
 fn word<'a>(run: &Run, blocked: &'a Outcome, now: Timestamp) -> Option<(ExecutionReason, &'a str)> {
-    if run.writing || run.outcome.is_some() || run.not_before.is_some_and(|at| at > now) {
+    if !run.is_writable(now) || run.outcome.is_some() {
         return None;
     }
     let (why, reason, message, since) = match (run.stage, run.started) {
@@ -304,7 +310,7 @@ fn word<'a>(run: &Run, blocked: &'a Outcome, now: Timestamp) -> Option<(Executio
 
 /// Whether its status says so already.
 fn says(run: &Run, reason: ExecutionReason, message: &str) -> bool {
-    let condition = crds::condition::find(&run.status.conditions, "Succeeded");
+    let condition = run::succeeded(&run.status);
     let message = conditions::shortened(message.to_owned());
     condition.is_some_and(|said| said.reason == reason.as_str() && said.message == message)
 }

@@ -1,26 +1,21 @@
-//! Sets a line right: ends what has ended, tells what waits, removes what is used. Pure.
+//! Sets a line right: sees what has ended, tells what waits, removes what is used. Pure.
 
 use std::time::Duration;
 
-use crds::{
-    execution::ExecutionReason,
-    integration::{ConcurrencyPolicy, Logs},
-};
+use crds::{execution::ExecutionReason, integration::ConcurrencyPolicy};
 use jiff::Timestamp;
 
 use super::{
-    act::{Act, Purpose},
+    act::Act,
     book::Book,
     line::{Key, Line, Trouble},
     orders,
     outcome::Outcome,
-    output::Tail,
     pod::FENCE_MS,
     register::Twin,
     run::{Run, Stage},
     sandbox::{Proof, Sandbox},
-    status,
-    turn::{PROOF_LIMIT, View, write},
+    turn::{PROOF_LIMIT, View},
 };
 use crate::world::facts::Uid;
 
@@ -29,15 +24,17 @@ use crate::world::facts::Uid;
 const SILENCE: Duration = Duration::from_secs(30);
 /// The same of one that ends its command when it is cut off: 10 s until it knows, and time to do so.
 const FENCED: Duration = Duration::from_secs(FENCE_MS as u64 / 1000 + 15);
-/// Ends being written at once, over all tenants.
-const CLOSING: usize = 32;
 /// What a supervisor may take beyond timeout and grace.
 const OVERTIME: Duration = Duration::from_secs(20);
 /// A session that has just been opened is about to tell an end, if there was one.
 const OPENING: Duration = Duration::from_secs(5);
+/// What is shut for less than this keeps nobody from the sandbox that was just given to it.
+const SETTLING: Duration = Duration::from_secs(10);
 /// Of a run whose pod somebody took away.
 pub(super) const DELETED: &str =
     "the pod was deleted; the command may have run, and nothing is known of its end";
+/// Of a run that nothing was begun of.
+const NEVER_STARTED: &str = "canceled before it started";
 /// Start deadline without one.
 const DEFAULT_DEADLINE: Duration = Duration::from_mins(5);
 
@@ -82,7 +79,7 @@ impl Book {
                 Stage::Bound(pod) => pod,
                 // Whether it was written is not known: the same again, which lands once.
                 Stage::Binding(pod) => {
-                    let due = !run.writing && run.not_before.is_none_or(|at| at <= now);
+                    let due = run.is_writable(now);
                     if due && self.sandboxes.contains_key(&pod) {
                         acts.extend(self.bind(uid, pod, view));
                     } else if due {
@@ -96,7 +93,7 @@ impl Book {
             let sandbox = self.sandboxes.get_mut(&pod);
             if run.cancel
                 && let Some(seat) = sandbox.and_then(|sandbox| sandbox.seat.as_mut())
-                && (seat.given.is_some() || seat.assigned)
+                && seat.is_told()
                 && !seat.canceled
             {
                 seat.canceled = seat.orders.send(orders::cancel(run)).is_ok();
@@ -125,12 +122,11 @@ impl Book {
     /// tell.
     fn never_told(&self, run: &Run, sandbox: &Sandbox, now: Timestamp) -> Option<Outcome> {
         let seat = sandbox.seat.as_ref()?;
-        if seat.given.is_some() || seat.assigned || run.started.is_some() {
+        if seat.is_told() || run.started.is_some() {
             return None;
         }
         if run.cancel {
-            let message = "canceled before it started";
-            return Some(Outcome::new(ExecutionReason::Canceled, message));
+            return Some(Outcome::new(ExecutionReason::Canceled, NEVER_STARTED));
         }
         let unproven =
             |fault: &String| Outcome::new(ExecutionReason::SandboxUnproven, fault.clone());
@@ -139,12 +135,19 @@ impl Book {
         }
         let terms = self.lines.get(&run.line).and_then(Line::terms);
         let deadline = terms.map_or(DEFAULT_DEADLINE, |terms| terms.start_deadline);
-        let late = run.status.times.claimed? + deadline;
+        let claimed = run.status.times.claimed?;
+        // What came before another attempt is not its own.
+        let since = if run.status.attempt > 1 {
+            claimed
+        } else {
+            run.since
+        };
+        let due = since + deadline;
         if let Some(why) = self.shut(&run.line) {
-            return (late < now).then_some(why);
+            return (due.max(claimed + SETTLING) < now).then_some(why);
         }
         // A new leader, or a new session, is owed another look first.
-        if late + PROOF_LIMIT >= now || sandbox.proven(now - PROOF_LIMIT).is_some() {
+        if due.max(seat.since + PROOF_LIMIT) >= now || sandbox.proven(now - PROOF_LIMIT).is_some() {
             return None;
         }
         Some(if let Proof::Doubtful { fault } = &sandbox.proof {
@@ -159,7 +162,9 @@ impl Book {
     /// and of who has no session, nothing is known that would be late.
     fn overdue(&self, run: &Run, sandbox: &Sandbox, now: Timestamp) -> Option<Outcome> {
         let seat = sandbox.seat.as_ref()?;
-        let begun = run.started.or(run.status.times.claimed)?;
+        // Between the two it may have waited for as long as one may wait for a start.
+        let told = run.status.times.claimed.max(seat.assigned);
+        let begun = run.started.or(told)?;
         let terms = self.lines.get(&run.line).and_then(Line::terms);
         // One that has begun says by itself what it was given, which the spec may not be any more.
         let terms = terms.filter(|_| run.started.is_none());
@@ -218,16 +223,14 @@ impl Book {
                     }
                 }
                 Twin::Undecided => {
-                    self.line(key).fresh.insert(uid);
+                    self.line_or_new(key).fresh.insert(uid);
                 }
             }
         }
         if !ticked {
             return;
         }
-        let blocked = self
-            .shut(key)
-            .unwrap_or_else(|| self.obstacle(key, view.now));
+        let blocked = self.blocked(key, view);
         let Some(line) = self.lines.get(key) else {
             return;
         };
@@ -246,11 +249,10 @@ impl Book {
     /// What becomes of an Execution that has just begun to wait, if it is known at once.
     fn need_not_wait(&self, key: &Key, uid: Uid) -> Option<Outcome> {
         let line = self.lines.get(key)?;
-        if self.runs.get(&uid)?.cancel {
-            let message = "canceled before it started";
-            return Some(Outcome::new(ExecutionReason::Canceled, message));
-        }
         let run = self.runs.get(&uid)?;
+        if run.cancel {
+            return Some(Outcome::new(ExecutionReason::Canceled, NEVER_STARTED));
+        }
         let ahead = |(_, other): &&(Timestamp, Uid)| {
             let other = self.runs.get(other);
             other.is_some_and(|other| other.outcome.is_none())
@@ -305,52 +307,6 @@ impl Book {
             .min()
             .map_or("a sandbox is being made", |(_, words)| words)
     }
-
-    /// Writes what has ended, one of a tenant after one of another.
-    pub(super) fn write_ends(&mut self, view: View<'_>, acts: &mut Vec<Act>) {
-        while self.closing < CLOSING {
-            let Some(key) = self.to_close.next() else {
-                return;
-            };
-            if let Some(act) = self.write_end(&key, view) {
-                acts.push(act);
-                self.closing += 1;
-                self.to_close.hold(&key);
-            }
-        }
-    }
-
-    /// The first of a line whose end can be written now.
-    fn write_end(&mut self, key: &Key, view: View<'_>) -> Option<Act> {
-        let line = self.lines.get_mut(key)?;
-        let due = |run: &&Run| {
-            let waits = run.writing || run.not_before.is_some_and(|at| at > view.now);
-            !waits && run.outcome.is_some() && !matches!(run.stage, Stage::Binding(_))
-        };
-        let mut ending = line.closing.iter().filter_map(|uid| self.runs.get(uid));
-        let uid = ending.find(due)?.uid;
-        line.closing.remove(&uid);
-        let terms = line.terms();
-        let run = self.runs.get_mut(&uid)?;
-        // Also where that was changed while it ran.
-        if terms.is_some_and(|terms| terms.logs == Logs::Off) {
-            run.output = Tail::default();
-        }
-        let outcome = run.outcome.clone()?;
-        let bound = matches!(run.stage, Stage::Bound(_));
-        let attempts = u32::try_from(run.status.attempt).unwrap_or(u32::MAX);
-        let more = terms.is_some_and(|terms| attempts <= terms.retries);
-        let retry = bound && more && !run.cancel && outcome.may_be_retried();
-        let (status, purpose) = if retry {
-            (status::retrying(run, &outcome, view.now), Purpose::Retry)
-        } else {
-            let pod = run.stage.pod().and_then(|pod| self.sandboxes.get(&pod));
-            let pod = pod.map(|sandbox| &sandbox.pod);
-            (status::ended(run, &outcome, pod, view.now), Purpose::Finish)
-        };
-        run.writing = true;
-        Some(write(run, status, purpose))
-    }
 }
 
 /// How long a sandbox may be silent before it counts for nothing any more.
@@ -372,18 +328,23 @@ fn lost(run: &Run, sandbox: Option<&Sandbox>, now: Timestamp) -> Option<Outcome>
     if let Some(Trouble { reason, message }) = sandbox.and_then(|one| one.pod.end.as_ref()) {
         return Some(Outcome::new(*reason, message.clone()));
     }
-    // Of a pod that is gone it is not known.
-    let fenced = sandbox.is_none_or(Sandbox::is_fenced);
+    let place = run.status.sandbox.as_ref();
+    let fenced = sandbox.map_or_else(
+        || place.is_some_and(|place| place.fenced),
+        Sandbox::is_fenced,
+    );
     let limit = patience(fenced);
     if run.silent_since.is_none_or(|since| since + limit >= now) {
         return None;
     }
-    let Some(sandbox) = sandbox else {
-        return Some(Outcome::new(ExecutionReason::NodeLost, DELETED));
+    let message = match sandbox {
+        None => DELETED.to_owned(),
+        Some(sandbox) => {
+            let node = sandbox.pod.node.as_deref().unwrap_or("its node");
+            let seconds = limit.as_secs();
+            format!("no word from the sandbox on {node} for {seconds} s; {unknown}")
+        }
     };
-    let node = sandbox.pod.node.as_deref().unwrap_or("its node");
-    let seconds = limit.as_secs();
-    let message = format!("no word from the sandbox on {node} for {seconds} s; {unknown}");
     Some(if fenced {
         Outcome::new(ExecutionReason::NodeLost, message)
     } else {

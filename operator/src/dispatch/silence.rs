@@ -40,10 +40,16 @@ pub struct Silence {
 }
 
 impl Silence {
-    /// A sandbox has dialled for the first time.
+    /// A sandbox has dialled for the first time. What held it up as far as is known, such as its image on
+    /// its way, or somebody who removes it, says nothing of how long others take.
     pub fn came_up(&mut self, sandbox: &Sandbox, now: Timestamp) {
-        let took = now.duration_since(sandbox.begun()).unsigned_abs();
-        self.slowest = took.max(self.slowest / FORGOTTEN * (FORGOTTEN - 1));
+        if sandbox.pod.is_held_up() || sandbox.pod.deleting || sandbox.removing {
+            return;
+        }
+        // The clocks of two machines.
+        let took = Duration::try_from(now.duration_since(sandbox.begun())).unwrap_or_default();
+        let before = self.slowest / FORGOTTEN * (FORGOTTEN - 1);
+        self.slowest = took.min(FULL / 2).max(before);
     }
 
     /// A sandbox has said something.
@@ -78,7 +84,7 @@ impl Silence {
     }
 
     /// Whether a sandbox should have been heard by now, and its node has given no sign of life
-    /// since then. One that has no node is nobody's fault, and one that cannot start says why.
+    /// since it was to come up, or is silent for another one's sake. One that has no node is nobody's fault, and one that cannot start says why.
     pub fn is_late(&self, sandbox: &Sandbox, now: Timestamp) -> bool {
         let Some(node) = &sandbox.pod.node else {
             return false;
@@ -87,20 +93,19 @@ impl Silence {
         if sandbox.seat.is_some() || pod.end.is_some() || pod.trouble.is_some() || pod.deleting {
             return false;
         }
+        let is_silent = self.nodes.contains(node);
         // Its node has taken it up, and says nothing more until the image is there.
         if pod.fetching {
-            return self.nodes.contains(node);
+            return is_silent;
         }
-        let since = if sandbox.welcomed {
-            sandbox.heard
+        let (since, limit) = if sandbox.welcomed {
+            (sandbox.heard, DIALLING)
         } else {
-            sandbox.begun()
+            // A new leader has had nobody's word before it led.
+            let since = sandbox.begun().max(sandbox.heard);
+            (since, (2 * self.slowest).clamp(COMING_UP, FULL))
         };
-        let limit = if sandbox.welcomed {
-            DIALLING
-        } else {
-            (2 * self.slowest).clamp(COMING_UP, FULL)
-        };
-        since + limit < now && self.signs.get(node).is_none_or(|at| *at <= since)
+        let no_sign = || self.signs.get(node).is_none_or(|at| *at <= since);
+        since + limit < now && (is_silent || no_sign())
     }
 }

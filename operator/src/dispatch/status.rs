@@ -61,6 +61,7 @@ pub fn bound(
         node: pod.node.as_deref().map(ToOwned::to_owned),
         zone: zone.map(ToOwned::to_owned),
         image_digest: pod.image_digest.as_deref().map(ToOwned::to_owned),
+        fenced: pod.is_fenced(),
     });
     status.proof = checks(proof, now);
     let word = format!("attempt {} has its sandbox", status.attempt);

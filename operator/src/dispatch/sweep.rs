@@ -74,7 +74,7 @@ impl Book {
             let spared = spare > 0 || doubted || sandbox.proof == Proof::Pending || !up;
             let (broken, name) = (trouble_of(sandbox, free), sandbox.pod.key.clone());
             if due || broken.is_some() || free && !spared {
-                if self.sweeping >= REMOVING {
+                if self.under_way.sweeping >= REMOVING {
                     self.held.insert(key.clone());
                     return;
                 }
@@ -101,7 +101,7 @@ impl Book {
             return 0;
         };
         sandbox.removing = true;
-        self.sweeping += 1;
+        self.under_way.sweeping += 1;
         self.sandboxes
             .get(&uid)
             .map_or(0, |one| u32::from(self.is_adrift(one)))

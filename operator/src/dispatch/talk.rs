@@ -74,7 +74,7 @@ impl Book {
             since: now,
             orders: session.orders.clone(),
             given,
-            assigned: false,
+            assigned: None,
             canceled: false,
         });
         // One that was there before may have had a session with somebody else.

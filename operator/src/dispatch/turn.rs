@@ -163,7 +163,7 @@ impl Book {
             self.conclude(uid, outcome);
             return None;
         }
-        if self.binding >= BINDING {
+        if self.under_way.binding >= BINDING {
             self.held.insert(key.clone());
             return None;
         }
@@ -174,12 +174,7 @@ impl Book {
         let due = line.waiting.iter().take_while(|(since, _)| *since <= now);
         // Of one whose twin is being bound it is known in a moment whether it is needed.
         let undecided = |run: &Run| matches!(self.twin(&run.line, run.uid), Twin::Undecided);
-        let free = |run: &Run| {
-            !run.writing
-                && run.outcome.is_none()
-                && run.not_before.is_none_or(|at| at <= now)
-                && !undecided(run)
-        };
+        let free = |run: &Run| run.is_writable(now) && run.outcome.is_none() && !undecided(run);
         let mut due = due.map(|(_, uid)| *uid);
         due.find(|uid| self.runs.get(uid).is_some_and(free))
     }
@@ -205,14 +200,14 @@ impl Book {
         let status = status::bound(run, &sandbox.pod, &sandbox.proof, zone, view.now);
         let act = write(run, status, Purpose::Bind);
         let silent_since = self.silent_since(uid, Stage::Binding(pod), view.now);
-        self.unshelve(uid);
+        self.delist(uid);
         let run = self.runs.get_mut(&uid)?;
         run.stage = Stage::Binding(pod);
         run.writing = true;
         run.silent_since = silent_since;
-        self.binding += 1;
+        self.under_way.binding += 1;
         self.given_out(view.now);
-        self.shelve(uid);
+        self.enlist(uid);
         Some(act)
     }
 
@@ -227,7 +222,7 @@ impl Book {
         let Some(run) = run.filter(wanted) else {
             return;
         };
-        let untold = |seat: &&Seat| seat.given.is_none() && !seat.assigned;
+        let untold = |seat: &&Seat| !seat.is_told();
         let Some(seat) = sandbox.seat.as_ref().filter(untold) else {
             return;
         };
@@ -254,7 +249,7 @@ impl Book {
             .get_mut(&pod)
             .and_then(|one| one.seat.as_mut());
         if let Some(seat) = seat {
-            seat.assigned = true;
+            seat.assigned = Some(now);
         }
     }
 

@@ -3,7 +3,7 @@
 //! A spec that does not go together starts nothing; what runs is ended by it as it would have been:
 //! so it is no error here.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
 use crds::{
     Drill, DrillStatus, Tenant, Worker,
@@ -25,9 +25,8 @@ use crate::{
     },
 };
 
-/// Longest time that a zone is held, and that its return is waited for; the rules of the CRD say
-/// the same.
-const LONGEST: Duration = Duration::from_hours(1);
+/// How long a zone may be held, and its return be waited for; the rules of the CRD say the same.
+const HELD: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_hours(1);
 
 /// A Drill whose every field is read, with the moment it is looked at.
 #[derive(Clone, Debug)]
@@ -116,7 +115,7 @@ fn terms(object: &Drill) -> (Terms, Option<String>) {
     let spec = &object.spec;
     let mut faults = Vec::new();
     let mut time = |field: &str, text: &str, default: u64| {
-        span(field, text, LONGEST).unwrap_or_else(|fault| {
+        span(field, text, HELD).unwrap_or_else(|fault| {
             faults.push(fault);
             Duration::from_mins(default)
         })

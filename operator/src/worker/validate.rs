@@ -23,7 +23,7 @@ use super::{
     volumes::{self, Volume},
 };
 use crate::{
-    dispatch::{Landlord, Shut, amount, span},
+    dispatch::{GRACE, Landlord, Shut, amount, span},
     egress::{self, Opening},
     error::Error,
     meta::Owner,
@@ -34,9 +34,6 @@ use crate::{
         facts::{Child, ChildKind, Cluster, LiveWorkload, Uid},
     },
 };
-
-/// Longest time from the request to end to the kill; the rule of the CRD says the same.
-const LONGEST_GRACE: Duration = Duration::from_mins(10);
 
 /// A Worker whose every field is read, with the moment it is looked at.
 #[derive(Clone, Debug)]
@@ -334,8 +331,7 @@ fn terms(name: &str, spec: &WorkerSpec) -> Result<Terms, Error> {
         amount("spec.resources.memory", &asked.memory).map_err(unreadable)?,
         amount("spec.resources.scratch", &asked.scratch).map_err(unreadable)?,
     ];
-    let grace =
-        span("spec.shutdownGrace", &spec.shutdown_grace, LONGEST_GRACE).map_err(unreadable)?;
+    let grace = span("spec.shutdownGrace", &spec.shutdown_grace, GRACE).map_err(unreadable)?;
     Ok(Terms {
         image: spec.image.clone(),
         command,

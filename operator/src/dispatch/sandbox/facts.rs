@@ -117,6 +117,11 @@ impl Facts {
         })
     }
 
+    /// Whether it ends its command when it is cut off.
+    pub fn is_fenced(&self) -> bool {
+        self.asked.as_ref().is_some_and(|asked| asked.fenced)
+    }
+
     /// Whether it cannot start yet, by no fault of its node's.
     pub const fn is_held_up(&self) -> bool {
         self.node.is_none() || self.trouble.is_some() || self.fetching

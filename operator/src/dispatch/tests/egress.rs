@@ -39,16 +39,6 @@ fn ask(sim: &mut Sim, egress: &Value, warm: i32) {
     sim.integration(NAMESPACE, "hello", &spec);
 }
 
-/// Status, reason and message of `Ready`.
-fn ready(sim: &Sim) -> [String; 3] {
-    let conditions = sim.lines["hello"]["conditions"].as_array().unwrap();
-    let ready = conditions
-        .iter()
-        .find(|one| one["type"] == "Ready")
-        .unwrap();
-    ["status", "reason", "message"].map(|key| ready[key].as_str().unwrap().to_owned())
-}
-
 /// What a sandbox is asked to dial outside.
 fn outside(sim: &Sim) -> Vec<String> {
     let pods = sim.pods.values();
@@ -80,7 +70,7 @@ fn nothing_of_what_is_beyond_the_ceiling_starts_and_status_names_it() {
         sim.execution(NAMESPACE, "one", &json!({}));
         assert!(sim.settle() && sim.pass(3));
         assert!(sim.boxes.is_empty(), "{beyond}");
-        let [status, reason, message] = ready(&sim);
+        let [status, reason, message] = sim.condition("Ready");
         assert_eq!([&*status, &*reason], ["False", "EgressBeyondCeiling"]);
         let cidr = beyond[0]["cidr"].as_str().unwrap();
         assert!(message.contains(cidr), "{message}");
@@ -107,7 +97,7 @@ fn who_waits_ends_with_what_is_beyond_or_runs_once_that_is_allowed() {
             sim.open(NAMESPACE, "hello");
             assert!(sim.pass(3));
             assert_eq!(sim.reason("one"), "Completed");
-            assert_eq!(ready(&sim)[..2], ["True", "Accepted"]);
+            assert_eq!(sim.condition("Ready")[..2], ["True", "Accepted"]);
         } else {
             assert!(sim.pass(310));
             assert_eq!(sim.reason("one"), "Rejected");
@@ -126,13 +116,13 @@ fn no_sandbox_is_made_before_its_policy_stands() {
     sim.execution(NAMESPACE, "one", &json!({}));
     assert!(sim.settle() && sim.pass(5));
     assert!(sim.boxes.is_empty());
-    assert_eq!(ready(&sim)[..2], ["False", "PolicyNotInForce"]);
+    assert_eq!(sim.condition("Ready")[..2], ["False", "PolicyNotInForce"]);
     assert!(sim.message("one").contains("is not in force"));
     sim.open(NAMESPACE, "hello");
     assert!(sim.settle());
     assert_eq!(sim.reason("one"), "Completed");
     assert!(sim.pass(2));
-    assert_eq!(ready(&sim)[..2], ["True", "Accepted"]);
+    assert_eq!(sim.condition("Ready")[..2], ["True", "Accepted"]);
     assert_eq!(sim.boxes.len(), 1);
 }
 
@@ -172,7 +162,10 @@ fn a_ceiling_that_is_narrowed_stops_what_is_to_come_at_once() {
         [name.clone()].into(),
         "what stood ready is gone"
     );
-    assert_eq!(ready(&sim)[..2], ["False", "EgressBeyondCeiling"]);
+    assert_eq!(
+        sim.condition("Ready")[..2],
+        ["False", "EgressBeyondCeiling"]
+    );
     sim.withdraw();
     assert!(sim.pass(3));
     // What runs goes on, and ends as it ends.
@@ -196,7 +189,7 @@ fn a_sandbox_that_proved_itself_under_another_policy_is_not_used() {
     sim.stand(policy);
     sim.execution(NAMESPACE, "one", &json!({}));
     assert!(sim.settle() && sim.pass(2));
-    assert_eq!(ready(&sim)[..2], ["False", "PolicyNotInForce"]);
+    assert_eq!(sim.condition("Ready")[..2], ["False", "PolicyNotInForce"]);
     assert!(sim.boxes.is_empty() && sim.started.is_empty());
     // It is put back: the same words, and not the same policy.
     sim.open(NAMESPACE, "hello");
@@ -237,7 +230,7 @@ fn a_policy_that_lost_its_label_or_has_a_twin_is_not_in_force() {
         sim.stand(policy);
         assert!(sim.settle());
         assert!(sim.boxes.is_empty(), "twin: {twin}");
-        assert_eq!(ready(&sim)[..2], ["False", "PolicyNotInForce"]);
+        assert_eq!(sim.condition("Ready")[..2], ["False", "PolicyNotInForce"]);
     }
 }
 
@@ -268,8 +261,8 @@ fn a_node_that_comes_to_lie_in_the_list_stops_it() {
     node.addresses.push("203.0.113.9".parse().unwrap());
     assert!(sim.pass(1));
     assert!(sim.boxes.is_empty());
-    assert_eq!(ready(&sim)[1], "EgressBeyondCeiling");
-    assert!(ready(&sim)[2].contains("203.0.113.9, an address of a node"));
+    assert_eq!(sim.condition("Ready")[1], "EgressBeyondCeiling");
+    assert!(sim.condition("Ready")[2].contains("203.0.113.9, an address of a node"));
 }
 
 /// Whether an Execution of this name waits for the policy that denies.

@@ -330,6 +330,76 @@ fn one_that_comes_to_nothing_stands_for_nothing() {
     assert_eq!(sim.started.len(), 1);
 }
 
+/// The leader dies when it has bound one; the next one finds the tenant shut.
+fn shut_once_bound(mut sim: Sim) -> Sim {
+    sim.begin_turn();
+    sim.serve();
+    sim.forget_answers();
+    sim.restart_unheard();
+    sim.tenant("acme", "Unknown");
+    let name = sim.names().into_iter().next().unwrap();
+    sim.dial(&name);
+    sim
+}
+
+/// Bound, by a leader that tells it nothing more, to its only sandbox; which may be given nothing now.
+fn bound_and_shut(integration: &serde_json::Value, execution: &serde_json::Value) -> Sim {
+    let mut sim = warm(1);
+    sim.integration(NAMESPACE, "hello", integration);
+    assert!(sim.settle());
+    sim.execution(NAMESPACE, "one", execution);
+    shut_once_bound(sim)
+}
+
+#[test]
+fn one_that_was_bound_and_never_begun_stands_for_nothing() {
+    let keyed = json!({"idempotencyKey": "order-7"});
+    let spec = json!({"warm": {"min": 1}, "startDeadline": "5s"});
+    let mut sim = bound_and_shut(&spec, &keyed);
+    assert!(sim.pass(20));
+    assert_eq!(sim.reason("one"), "IsolationUnverified");
+    assert_eq!(sim.executions["one"]["status"]["attempt"], json!(1));
+    sim.tenant("acme", "True");
+    sim.execution(NAMESPACE, "two", &keyed);
+    assert!(sim.pass(3));
+    assert_eq!(sim.reason("two"), "Completed");
+    assert_eq!(sim.started.values().sum::<u32>(), 1);
+}
+
+#[test]
+fn one_that_is_bound_has_no_more_time_to_start_than_was_left() {
+    let spec = json!({"warm": {"min": 1}, "startDeadline": "60s"});
+    let mut sim = warm(1);
+    sim.integration(NAMESPACE, "hello", &spec);
+    sim.tenant("acme", "Unknown");
+    sim.execution(NAMESPACE, "one", &json!({}));
+    assert!(sim.pass(50));
+    assert_eq!(sim.reason("one"), "Queued");
+    sim.tenant("acme", "True");
+    let mut sim = shut_once_bound(sim);
+    assert!(sim.pass(9));
+    assert_eq!(sim.reason("one"), "Starting");
+    assert!(sim.pass(4));
+    assert_eq!(sim.reason("one"), "IsolationUnverified");
+    assert!(sim.started.is_empty());
+}
+
+#[test]
+fn one_that_is_told_late_has_all_the_time_that_it_is_given() {
+    let spec = json!({"warm": {"min": 1}, "timeout": "1s", "gracePeriod": "0s"});
+    let mut sim = bound_and_shut(&spec, &json!({}));
+    sim.command = Command::Waits;
+    assert!(sim.pass(60));
+    assert_eq!(sim.reason("one"), "Starting");
+    sim.tenant("acme", "True");
+    // It is told, and looked at again before it has said that it begins.
+    sim.one_turn();
+    sim.book.tick(String::new(), sim.now);
+    sim.one_turn();
+    assert!(sim.settle() && sim.pass(2));
+    assert_eq!(sim.reason("one"), "Running");
+}
+
 #[test]
 fn thousands_of_ends_of_one_tenant_do_not_keep_those_of_another_waiting() {
     let mut sim = warm(0);

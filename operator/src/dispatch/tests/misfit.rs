@@ -24,16 +24,8 @@ fn asking(runtime: &str) -> Value {
     json!({"runtime": runtime, "warm": {"min": 2}})
 }
 
-/// Status, reason and message of `Ready`.
-fn ready(sim: &Sim) -> [String; 3] {
-    let status = sim.line("hello");
-    let ready = &status["conditions"][0];
-    assert_eq!(ready["type"], "Ready");
-    ["status", "reason", "message"].map(|field| ready[field].as_str().unwrap().to_owned())
-}
-
 fn assert_refused(sim: &Sim, words: &str) {
-    let [status, reason, message] = ready(sim);
+    let [status, reason, message] = sim.condition("Ready");
     assert_eq!([&*status, &reason], ["False", "InvalidSpec"], "{message}");
     assert!(message.contains(words), "{message}");
 }
@@ -57,7 +49,7 @@ fn a_laxer_boundary_than_the_tenants_is_refused_and_who_waits_is_told() {
     sim.execution(NAMESPACE, "two", &json!({}));
     assert!(sim.settle() && sim.pass(1));
     assert_eq!(sim.reason("two"), "Completed");
-    assert_eq!(ready(&sim)[..2], ["True", "Accepted"]);
+    assert_eq!(sim.condition("Ready")[..2], ["True", "Accepted"]);
 }
 
 #[test]
@@ -95,5 +87,5 @@ fn a_boundary_that_the_cluster_does_not_have_is_refused_until_it_does() {
     let classes = &mut sim.cluster.runtime_classes;
     classes.insert(GVISOR_RUNTIME_CLASS.to_owned(), 0);
     assert!(sim.pass(1));
-    assert_eq!(ready(&sim)[..2], ["True", "Accepted"]);
+    assert_eq!(sim.condition("Ready")[..2], ["True", "Accepted"]);
 }

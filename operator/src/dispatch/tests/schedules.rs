@@ -50,16 +50,6 @@ fn away(sim: &mut Sim, time: &str) {
     assert!(sim.settle() && sim.pass(2));
 }
 
-fn condition(sim: &Sim, type_: &str) -> [String; 3] {
-    let line = sim.line("hello");
-    let conditions = line["conditions"].as_array().unwrap();
-    let found = conditions
-        .iter()
-        .find(|one| one["type"] == json!(type_))
-        .unwrap();
-    ["status", "reason", "message"].map(|field| found[field].as_str().unwrap().to_owned())
-}
-
 #[test]
 fn a_run_that_is_due_is_created_by_its_integration_and_runs() {
     let mut sim = scheduled(&json!({}), &json!({}));
@@ -69,7 +59,7 @@ fn a_run_that_is_due_is_created_by_its_integration_and_runs() {
         json!({"cron": "*/5 * * * *", "timeZone": "Etc/UTC", "lastScheduleTime": null,
             "nextScheduleTime": FIRST})
     );
-    assert_eq!(condition(&sim, "Scheduled")[..2], ["True", "OnSchedule"]);
+    assert_eq!(sim.condition("Scheduled")[..2], ["True", "OnSchedule"]);
     sim.writes.clear();
     until(&mut sim, "1970-01-12T13:49:59Z");
     assert_eq!(sim.writes, [""; 0]);
@@ -261,7 +251,7 @@ fn while_suspended_nothing_is_created_and_then_the_rule_holds() {
             };
             set(&mut sim, true);
             sim.pass(1);
-            assert_eq!(condition(&sim, "Scheduled")[..2], ["False", "Suspended"]);
+            assert_eq!(sim.condition("Scheduled")[..2], ["False", "Suspended"]);
             sim.writes.clear();
             until(&mut sim, "1970-01-12T14:03:00Z");
             assert_eq!(sim.writes, [""; 0], "{missed}, by the tenant: {by_tenant}");
@@ -271,7 +261,7 @@ fn while_suspended_nothing_is_created_and_then_the_rule_holds() {
                 sim.created, expected,
                 "{missed}, by the tenant: {by_tenant}"
             );
-            assert_eq!(condition(&sim, "Scheduled")[..2], ["True", "OnSchedule"]);
+            assert_eq!(sim.condition("Scheduled")[..2], ["True", "OnSchedule"]);
         }
     }
 }
@@ -323,7 +313,7 @@ fn another_schedule_owes_nothing_and_none_leaves_nothing() {
     sim.integration(NAMESPACE, "hello", &json!({}));
     assert!(sim.pass(2));
     assert_eq!(sim.line("hello")["schedule"], Value::Null);
-    assert_eq!(condition(&sim, "Scheduled")[..2], ["True", "NotRequested"]);
+    assert_eq!(sim.condition("Scheduled")[..2], ["True", "NotRequested"]);
 }
 
 #[test]
@@ -336,13 +326,10 @@ fn a_schedule_that_is_none_is_said_and_creates_nothing() {
         let mut sim = scheduled(&schedule, &json!({}));
         until(&mut sim, "1970-01-12T13:50:05Z");
         assert_eq!(sim.created, [""; 0]);
-        let [status, reason, message] = condition(&sim, "Ready");
+        let [status, reason, message] = sim.condition("Ready");
         assert_eq!((&*status, &*reason), ("False", "InvalidSpec"), "{schedule}");
         assert!(message.starts_with("spec.schedule."), "{message}");
-        assert_eq!(
-            condition(&sim, "Scheduled")[..2],
-            ["Unknown", "InvalidSpec"]
-        );
+        assert_eq!(sim.condition("Scheduled")[..2], ["Unknown", "InvalidSpec"]);
         sim.integration(NAMESPACE, "hello", &five_minutely(&json!({}), &json!({})));
         until(&mut sim, "1970-01-12T13:55:05Z");
         assert_eq!(sim.created, [SECOND], "{schedule}");
@@ -354,7 +341,7 @@ fn what_the_server_refuses_is_said_and_tried_again_in_time() {
     let mut sim = scheduled(&json!({}), &json!({"history": {"succeeded": 1}}));
     sim.refuse_executions = Some("exceeded quota: cloister-limits");
     until(&mut sim, "1970-01-12T13:50:30Z");
-    let [status, reason, message] = condition(&sim, "Scheduled");
+    let [status, reason, message] = sim.condition("Scheduled");
     assert_eq!((&*status, &*reason), ("False", "Blocked"));
     assert!(message.contains("exceeded quota"), "{message}");
     let tries = sim.writes.iter().filter(|what| *what == "Refused").count();
@@ -368,7 +355,7 @@ fn what_the_server_refuses_is_said_and_tried_again_in_time() {
     sim.refuse_executions = None;
     assert!(sim.pass(6));
     assert_eq!(sim.created, [FIRST]);
-    assert_eq!(condition(&sim, "Scheduled")[..2], ["True", "OnSchedule"]);
+    assert_eq!(sim.condition("Scheduled")[..2], ["True", "OnSchedule"]);
 }
 
 #[test]

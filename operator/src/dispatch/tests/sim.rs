@@ -65,8 +65,6 @@ pub struct Sim {
     pub ceiling: Value,
     /// Policies that stand, by name.
     pub policies: BTreeMap<String, Value>,
-    /// Statuses of Integrations.
-    pub lines: BTreeMap<String, Value>,
     version: u64,
     sessions: u64,
     pub executions: BTreeMap<String, Value>,
@@ -141,7 +139,6 @@ impl Sim {
             },
             ceiling: json!([]),
             policies: BTreeMap::new(),
-            lines: BTreeMap::new(),
             version: 0,
             sessions: 0,
             executions: BTreeMap::new(),
@@ -418,6 +415,11 @@ impl Sim {
         }
     }
 
+    /// And nobody hears of it.
+    pub fn forget_answers(&mut self) {
+        self.answers.clear();
+    }
+
     /// And says so.
     pub fn end_turn(&mut self) -> bool {
         self.serve();
@@ -542,7 +544,6 @@ impl Sim {
                 }
             }
             Act::LineStatus { key, status, .. } => {
-                self.lines.insert(key.name.to_string(), json!(status));
                 let result = self.write_line(&key, status);
                 Receipt::LineStatus { key, result }
             }
@@ -719,6 +720,14 @@ impl Sim {
     /// Status of an Integration, as the server has it.
     pub fn line(&self, name: &str) -> Value {
         self.integrations[&format!("{NAMESPACE}/{name}")]["status"].clone()
+    }
+
+    /// Status, reason and message of a condition of the Integration `hello`, as the server has it.
+    pub fn condition(&self, type_: &str) -> [String; 3] {
+        let line = self.line("hello");
+        let mut conditions = line["conditions"].as_array().into_iter().flatten();
+        let found = conditions.find(|one| one["type"] == type_).unwrap();
+        ["status", "reason", "message"].map(|field| found[field].as_str().unwrap().to_owned())
     }
 
     /// Everything that runs or stands ready.

@@ -52,6 +52,26 @@ fn a_nul_is_refused_where_it_stands() {
 }
 
 #[test]
+fn what_the_rules_of_the_crd_would_refuse_is_refused_without_them() {
+    for (field, value, fault) in [
+        ("timeout", "0s", "must be from 1s to 24h"),
+        ("timeout", "25h", "must be from 1s to 24h"),
+        ("startDeadline", "0s", "must be from 1s to 24h"),
+        ("gracePeriod", "601s", "must be from 0s to 10m"),
+        ("gracePeriod", "-1s", "must not be negative"),
+        ("ttl", "721h", "must be from 0s to 720h"),
+        ("ttl", "soon", "\"soon\" is no duration"),
+    ] {
+        let said = Terms::of(&object(&json!({field: value}))).unwrap_err();
+        let expected = format!("spec.{field}: {fault}");
+        assert!(said.starts_with(&expected), "{said}");
+    }
+    for (field, value) in [("gracePeriod", "0s"), ("gracePeriod", "10m"), ("ttl", "0s")] {
+        assert_eq!(Terms::of(&object(&json!({field: value}))).err(), None);
+    }
+}
+
+#[test]
 fn no_sandbox_is_made_for_it() {
     let mut sim = Sim::new();
     let bad = json!({"args": ["\0"], "warm": {"min": 1}});
@@ -59,10 +79,7 @@ fn no_sandbox_is_made_for_it() {
     sim.execution(NAMESPACE, "one", &json!({}));
     assert!(sim.settle() && sim.pass(3));
     assert!(sim.pods.is_empty());
-    let ready = &sim.line("hello")["conditions"][0];
-    assert_eq!(
-        [&ready["status"], &ready["reason"]],
-        ["False", "InvalidSpec"]
-    );
+    let [status, reason, _] = sim.condition("Ready");
+    assert_eq!([&*status, &*reason], ["False", "InvalidSpec"]);
     assert!(sim.message("one").contains("spec.args: has a NUL"));
 }

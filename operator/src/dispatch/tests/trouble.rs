@@ -253,6 +253,67 @@ fn where_others_took_long_more_time_is_given() {
 }
 
 #[test]
+fn what_its_image_took_is_no_measure_for_others() {
+    let mut sim = warm(0);
+    sim.dark = Some("node-b");
+    sim.execution(NAMESPACE, "one", &json!({}));
+    assert!(sim.settle());
+    let slow = sim.boxes.keys().next().unwrap().clone();
+    sim.fares(&slow, fetching());
+    assert!(sim.pass(50));
+    // It dials before its kubelet has said that it runs.
+    sim.dial(&slow);
+    assert!(sim.settle());
+    assert_eq!(sim.reason("one"), "Completed");
+    sim.execution(NAMESPACE, "two", &json!({}));
+    assert!(sim.pass(12));
+    assert_eq!(sim.reason("two"), "Completed", "by another one");
+}
+
+#[test]
+fn a_new_leader_gives_who_starts_as_long_as_anybody() {
+    let mut sim = warm(0);
+    sim.dark = Some("node-b");
+    sim.execution(NAMESPACE, "one", &json!({}));
+    assert!(sim.pass(9));
+    sim.now += jiff::SignedDuration::from_secs(11);
+    sim.restart_unheard();
+    assert!(sim.pass(9));
+    assert_eq!(sim.reason("one"), "Queued", "it may still come up");
+    assert!(sim.pass(3));
+    assert_eq!(sim.reason("one"), "Completed", "by another one");
+}
+
+#[test]
+fn who_starts_on_a_node_that_falls_silent_is_not_waited_for() {
+    let mut sim = warm(0);
+    sim.dark = Some("node-b");
+    sim.integration(NAMESPACE, "hello", &json!({"warm": {"min": 1}}));
+    assert!(sim.settle());
+    let neighbour = sim.boxes.keys().next().unwrap().clone();
+    sim.dial(&neighbour);
+    sim.integration(NAMESPACE, "other", &json!({"warm": {"min": 1}}));
+    assert!(sim.settle() && sim.pass(1));
+    // Its neighbour says something once more.
+    sim.show(&neighbour);
+    assert!(sim.pass(1));
+    sim.silence(&neighbour);
+    let others = |sim: &Sim| -> Vec<String> {
+        let is_other = |pod: &&serde_json::Value| {
+            let labels = &pod["metadata"]["labels"];
+            labels.to_string().contains("other")
+        };
+        let pods = sim.pods.values().filter(is_other);
+        pods.map(|pod| pod["spec"]["nodeName"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert!(sim.pass(14));
+    assert_eq!(others(&sim), ["node-b"], "its node spoke a moment ago");
+    assert!(sim.pass(3));
+    assert!(others(&sim).contains(&"node-a".to_owned()));
+}
+
+#[test]
 fn no_more_than_one_other_is_made_for_one_that_is_not_heard() {
     let mut sim = warm(0);
     sim.execution(NAMESPACE, "one", &json!({}));
@@ -313,6 +374,22 @@ fn a_run_that_would_not_end_itself_is_not_made_again() {
         assert!(sim.pass(60));
         assert_eq!(sim.reason("one"), "NodeLost");
         assert_eq!(sim.started.values().sum::<u32>(), 1);
+    }
+}
+
+/// Of its pod nothing is known but what the status of the run says.
+#[test]
+fn neither_is_one_whose_pod_goes_while_nobody_leads() {
+    for (retries, end, starts) in [(0, "NodeLost", 1), (1, "Completed", 2)] {
+        let (mut sim, name) = at_work_with(retries);
+        sim.integration(NAMESPACE, "hello", &json!({"retries": 1}));
+        sim.pods.remove(&name);
+        sim.boxes.remove(&name);
+        sim.restart();
+        sim.command = Command::Exits(0);
+        assert!(sim.pass(100));
+        assert_eq!(sim.reason("one"), end, "retries: {retries}");
+        assert_eq!(sim.started.values().sum::<u32>(), starts);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use contract::{
-    dispatch::{Cancel, Heard, Hello, Order, Output, Proof, order, report},
+    dispatch::{Cancel, Heard, Hello, Order, Output, Proof, Welcome, order, report},
     serve::MAX_OUTPUT_BYTES,
 };
 use kube::runtime::reflector;
@@ -45,7 +45,12 @@ async fn a_sandbox_is_heard_from_its_hello_to_its_end() {
     assert_eq!((&session.peer, session.id), (&expected, 1));
     assert!(!resumed, "nothing was shown");
 
-    session.welcome(&operator.authority);
+    let resume = operator.authority.resume(expected.uid);
+    let kind = Some(order::Kind::Welcome(Welcome {
+        resume,
+        heard: None,
+    }));
+    session.orders.send(Order { kind }).unwrap();
     let Ok(Some(order::Kind::Welcome(welcome))) = sandbox.told().await else {
         panic!("no welcome")
     };
