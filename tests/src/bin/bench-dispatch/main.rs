@@ -94,7 +94,7 @@ async fn measure(
     let (tenants, foreign) = (arguments.tenants as usize, arguments.foreign);
     if tenants + foreign > 0 {
         eprintln!("{tenants} other tenants, {foreign} objects of others");
-        recipe.run_for(crowd::tenants(plane, tenants)).await?;
+        crowd::tenants(plane, recipe, tenants).await?;
         crowd::foreign(plane, foreign).await?;
     }
     println!(
