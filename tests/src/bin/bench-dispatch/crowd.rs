@@ -43,11 +43,12 @@ const CHILDREN: [(&str, &str, &str); 8] = [
         "/apis/rbac.authorization.k8s.io/v1/clusterroles",
     ),
     (
-        "ClusterRoleBinding",
+        CLUSTER_BINDING,
         RBAC,
         "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
     ),
 ];
+const CLUSTER_BINDING: &str = "ClusterRoleBinding";
 const RBAC: &str = "rbac.authorization.k8s.io/v1";
 const TENANTS: &str = "/apis/cloister.dev/v1alpha1/tenants";
 
@@ -63,8 +64,11 @@ pub(crate) async fn tenants(
     }
     recipe.run_for(tenant(plane, 0)).await?;
     let model = Model::read(plane).await?;
-    stream::iter(1..count)
-        .map(|number| model.copy(number))
+    let copies = stream::iter(1..count).map(|number| model.copy(number));
+    let copies: Vec<(String, String)> = copies.buffer_unordered(PARALLEL).try_collect().await?;
+    // Last, for the API server reads each of these to answer any question of what the operator may do.
+    stream::iter(&copies)
+        .map(|copy| model.children(copy, |kind| kind == CLUSTER_BINDING))
         .buffer_unordered(PARALLEL)
         .try_collect::<Vec<_>>()
         .await?;
@@ -118,8 +122,8 @@ impl Model {
         })
     }
 
-    /// The Tenant, its finalizer, each child, its status.
-    async fn copy(&self, number: usize) -> Result<(), Anything> {
+    /// The Tenant, its finalizer, each child but one, its status. Gives its name and UID.
+    async fn copy(&self, number: usize) -> Result<(String, String), Anything> {
         let made = must(post(&self.admin, TENANTS, &object(number)).await)?;
         let (name, uid) = (
             name(number),
@@ -129,14 +133,8 @@ impl Model {
         let held = json!({"metadata": {"finalizers": ["cloister.dev/teardown"]}});
         let merge = "application/merge-patch+json";
         must(send(&self.operator, Method::PATCH, &path, merge, &held).await)?;
-        for child in &self.children {
-            let text = child.to_string();
-            let text = text.replace(&self.name, &name).replace(&self.uid, uid);
-            let child: Value = serde_json::from_str(&text)?;
-            let path = path_of(&child);
-            let (list, _) = path.rsplit_once('/').unwrap_or_default();
-            must(post(&self.operator, list, &child).await)?;
-        }
+        let copy = (name, uid.to_owned());
+        self.children(&copy, |kind| kind != CLUSTER_BINDING).await?;
         let status = json!({"apiVersion": "cloister.dev/v1alpha1", "kind": "Tenant",
             "metadata": {"uid": uid}, "status": self.status});
         let path = format!("{path}/status?fieldManager=cloister&force=true");
@@ -144,6 +142,24 @@ impl Model {
         must(send(&self.operator, Method::PATCH, &path, apply, &status).await)?;
         if number % 1000 == 999 {
             eprintln!("{} tenants", number + 1);
+        }
+        Ok(copy)
+    }
+
+    /// Those of its children that are of these kinds.
+    async fn children(
+        &self,
+        (name, uid): &(String, String),
+        are: impl Fn(&str) -> bool,
+    ) -> Result<(), Anything> {
+        let kind = |child: &&Value| are(child["kind"].as_str().unwrap_or_default());
+        for child in self.children.iter().filter(kind) {
+            let text = child.to_string();
+            let text = text.replace(&self.name, name).replace(&self.uid, uid);
+            let child: Value = serde_json::from_str(&text)?;
+            let path = path_of(&child);
+            let (list, _) = path.rsplit_once('/').unwrap_or_default();
+            must(post(&self.operator, list, &child).await)?;
         }
         Ok(())
     }
