@@ -84,7 +84,8 @@ impl Silence {
     }
 
     /// Whether a sandbox should have been heard by now, and its node has given no sign of life
-    /// since it was to come up, or is silent for another one's sake. One that has no node is nobody's fault, and one that cannot start says why.
+    /// since it was to come up, or is silent for another one's sake. One that has no node is nobody's
+    /// fault, and one that cannot start says why.
     pub fn is_late(&self, sandbox: &Sandbox, now: Timestamp) -> bool {
         let Some(node) = &sandbox.pod.node else {
             return false;

@@ -169,9 +169,14 @@ mod tests {
     }
 
     #[test]
-    fn a_report_reads_back() {
+    fn a_written_report_replaces_what_was_there_and_reads_back() {
+        let path = std::env::temp_dir().join(format!("cloister-report-{}", std::process::id()));
+        std::fs::write(&path, "x".repeat(5000)).unwrap();
         let wrote = report(&request(2), Saw::Silence, inside());
-        let read: ProbeReport = serde_json::from_str(&encode(&wrote).unwrap()).unwrap();
+        std::fs::write(&path, encode(&wrote).unwrap()).unwrap();
+        let read: ProbeReport =
+            serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        std::fs::remove_file(&path).unwrap();
         assert_eq!(read, wrote);
     }
 

@@ -173,6 +173,6 @@ fn the_largest_output_takes_less_than_half_of_a_status() {
     sim.end(&name, Cause::Completed, Exit::Code(3));
     assert!(sim.settle());
     let written = json!(output(&sim)).to_string().len();
-    assert!(written < 8 * 1024, "{written} bytes");
+    assert!(written < 7 * 1024, "{written} bytes");
     assert_eq!(output(&sim)["stdout"]["truncated"], json!(true));
 }

@@ -53,7 +53,7 @@ const RBAC: &str = "rbac.authorization.k8s.io/v1";
 const TENANTS: &str = "/apis/cloister.dev/v1alpha1/tenants";
 
 /// Makes so many tenants, each of them proven: the first by the operator, the others as copies of all
-/// there is to it, which a client writes that does nothing else. It takes a fifth of the time.
+/// there is to it, which a client writes that does nothing else.
 pub(crate) async fn tenants(
     plane: &ControlPlane,
     recipe: &Recipe,
