@@ -23,7 +23,7 @@ use http::{Method, Request};
 use kube::{Client, Config, config::AuthInfo};
 use serde_json::{Value, json};
 
-use self::programs::{ADMIN, NODE, OPERATOR};
+use self::programs::{ADMIN, NODE, OPERATOR, UNASKED};
 use crate::cluster;
 
 mod admission;
@@ -98,6 +98,12 @@ impl ControlPlane {
     /// As the operator: its service account, with the rights that the manifests give it.
     pub fn operator(&self) -> Client {
         connect(&self.server, OPERATOR)
+    }
+
+    /// As the operator, but with every right, so that nobody looks for a binding of its: for who fills a
+    /// server with what an operator would have made.
+    pub fn unasked_operator(&self) -> Client {
+        connect(&self.server, UNASKED)
     }
 
     /// As a node, for whoever stands for a kubelet.

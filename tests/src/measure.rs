@@ -1,12 +1,14 @@
 //! What benchmarks print: spreads of times, rates, ratios, writes by kind, and what a process uses.
 //!
 //! In: times in milliseconds, the API server's own metrics, files of `/proc`. Out: lines. Called by
-//! `bench-executions` and `bench-dispatch`. All is pure but [`Usage::of`], [`now`] and [`load`].
+//! the benchmarks. All is pure but [`Usage::of`], [`now`], [`load`]
+//! and [`crowd`].
 #![expect(
     clippy::cast_precision_loss,
     reason = "a benchmark's figures have three digits"
 )]
 
+pub mod crowd;
 pub mod load;
 pub mod loss;
 pub mod writes;

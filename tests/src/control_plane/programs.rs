@@ -21,6 +21,8 @@ pub const ADMIN: &str = "admin";
 pub const OPERATOR: &str = "operator";
 /// Whoever stands for a kubelet: it may do everything, and counts as a node where admission asks.
 pub const NODE: &str = "node";
+/// The operator by name, who may do everything.
+pub const UNASKED: &str = "unasked";
 /// File that makes a process of its own the operator.
 pub const OPERATOR_KUBECONFIG: &str = "operator.kubeconfig";
 /// The controllers.
@@ -106,12 +108,14 @@ pub fn fresh_directory() -> PathBuf {
 
 /// Everything that the programs read when they start.
 pub fn prepare(directory: &Path, port: u16) {
+    let operator = format!("system:serviceaccount:{SYSTEM_NAMESPACE}:{OPERATOR_SERVICE_ACCOUNT}");
     let tokens = format!(
         "{ADMIN},admin,1,\"system:masters\"\n\
          {CONTROLLERS},system:kube-controller-manager,2\n\
          {NODE},system:node:made-up,4,\"system:nodes,system:masters\"\n\
-         {OPERATOR},system:serviceaccount:{SYSTEM_NAMESPACE}:{OPERATOR_SERVICE_ACCOUNT},3,\
-         \"system:serviceaccounts,system:serviceaccounts:{SYSTEM_NAMESPACE}\"\n"
+         {OPERATOR},{operator},3,\
+         \"system:serviceaccounts,system:serviceaccounts:{SYSTEM_NAMESPACE}\"\n\
+         {UNASKED},{operator},5,\"system:masters\"\n"
     );
     let kubeconfig = |token: &str| {
         json!({

@@ -22,6 +22,7 @@ use kube::{
     api::DeleteParams,
     runtime::watcher::{self, watcher},
 };
+use tests::measure::crowd::Model;
 
 use self::server::{Anything, Bench, NETWORK_POLICY};
 
@@ -70,8 +71,8 @@ async fn measure(bench: &Bench, arguments: &Arguments) -> Result<(), Anything> {
     println!("memory   0 tenants: {}", bench.memory().await?);
     let template = format!("{}-template", bench.run);
     bench.bring(&template, 1).await?;
-    let model = floor::model(bench, &format!("{template}-0")).await?;
-    println!("objects  {} children a tenant", model.children.len());
+    let model = bench.model(&format!("{template}-0")).await?;
+    println!("objects  {} children a tenant", model.children());
     let mut have = 0;
     for goal in &arguments.tenants {
         let quarter = goal.saturating_sub(have) / 4;
@@ -91,12 +92,12 @@ async fn measure(bench: &Bench, arguments: &Arguments) -> Result<(), Anything> {
 async fn floor(
     bench: &Bench,
     arguments: &Arguments,
-    model: &floor::Model,
+    model: &Model,
     have: usize,
     count: usize,
 ) -> Result<Duration, Anything> {
     shell(&arguments.pause)?;
-    let took = floor::copies(bench, model, &format!("{}-{have}", bench.run), count).await?;
+    let took = floor::copies(model, &format!("{}-{have}", bench.run), count).await?;
     shell(&arguments.resume)?;
     let deadline = Instant::now() + Duration::from_mins(1);
     while bench.memory().await? == server::NO_LEADER && Instant::now() < deadline {

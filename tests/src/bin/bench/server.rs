@@ -14,6 +14,7 @@ use kube::{
     runtime::watcher::{self, watcher},
 };
 use serde_json::{Value, json};
+use tests::measure::crowd::Model;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Whatever goes wrong ends the benchmark.
@@ -34,12 +35,12 @@ const DEPLOYMENT: Kind = ("apps", "v1", "Deployment");
 /// Where the operator serves its metrics.
 const ADMIN_PORT: u16 = 8080;
 
-pub(crate) fn resource((group, version, kind): Kind) -> ApiResource {
+fn resource((group, version, kind): Kind) -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
 }
 
 /// A tenant with a member of each role.
-pub(crate) fn tenant(name: &str) -> Value {
+fn tenant(name: &str) -> Value {
     json!({
         "apiVersion": "cloister.dev/v1alpha1",
         "kind": "Tenant",
@@ -55,7 +56,7 @@ pub(crate) fn tenant(name: &str) -> Value {
     })
 }
 
-pub(crate) fn object(value: Value) -> Result<DynamicObject, Anything> {
+fn object(value: Value) -> Result<DynamicObject, Anything> {
     Ok(serde_json::from_value(value)?)
 }
 
@@ -90,17 +91,9 @@ impl Bench {
         Api::namespaced_with(self.client.clone(), namespace, &resource(kind))
     }
 
-    /// With the operator's own rights: tenants' namespaces take writes from nobody else.
-    pub(crate) fn as_operator(
-        &self,
-        resource: &ApiResource,
-        namespace: Option<&str>,
-    ) -> Api<DynamicObject> {
-        let client = self.as_operator.clone();
-        match namespace {
-            Some(namespace) => Api::namespaced_with(client, namespace, resource),
-            None => Api::all_with(client, resource),
-        }
+    /// A tenant of this name, to be copied.
+    pub(crate) async fn model(&self, name: &str) -> Result<Model, Anything> {
+        Model::read(self.client.clone(), self.as_operator.clone(), name).await
     }
 
     /// Creates tenants as fast as the server takes them; returns when all are Ready.
