@@ -22,6 +22,25 @@ pub fn number(value: &impl Serialize) -> u128 {
         })
 }
 
+/// A fingerprint as it is kept of what there is much of: in two halves, for a number of 128 bits wants a
+/// multiple of 16 bytes around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint(u64, u64);
+
+impl Fingerprint {
+    /// Of a value; see [`number`].
+    pub fn of(value: &impl Serialize) -> Self {
+        let (high, low) = halves(number(value));
+        Self(high, low)
+    }
+}
+
+/// Upper and lower half of a number.
+pub const fn halves(number: u128) -> (u64, u64) {
+    #[expect(clippy::cast_possible_truncation, reason = "that is what is asked for")]
+    ((number >> 64) as u64, number as u64)
+}
+
 /// The fingerprint as 32 hexadecimal digits.
 pub fn of(value: &impl Serialize) -> String {
     format!("{:032x}", number(value))

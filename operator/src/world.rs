@@ -6,7 +6,7 @@
 
 mod addresses;
 pub mod facts;
-mod pool;
+pub mod pool;
 pub mod sight;
 mod sorted;
 mod surroundings;
@@ -30,7 +30,8 @@ use tokio::sync::watch as told;
 pub use self::surroundings::Surroundings;
 use self::{
     addresses::Addresses,
-    facts::{Child, ChildKind, Cluster, LiveChild, Uid},
+    facts::{Child, ChildKind, Cluster, LiveChild, PolicyTerms, Uid},
+    pool::Pool,
     sight::Sight,
     wakes::Wakes,
 };
@@ -71,6 +72,10 @@ pub struct Index {
     probing: HashSet<(String, Box<str>)>,
     /// The tenant that a volume is kept with.
     volumes: HashMap<Box<str>, String>,
+    /// Names of children and of policies, of which most tenants have the same.
+    names: Pool<str>,
+    /// What policies say.
+    terms: Pool<PolicyTerms>,
     cluster: Arc<Cluster>,
     lost: Arc<Lost>,
     /// Endpoint slices, by namespace and name: what the shared addresses are made from.

@@ -21,6 +21,7 @@ use super::{
     turn::View,
 };
 use crate::{
+    digest::Fingerprint,
     egress::{self, Holder, Of},
     names,
     world::facts::{self, Child, Cluster, LivePolicy, Uid},
@@ -41,7 +42,7 @@ pub struct Standing {
     version: u64,
     generation: i64,
     /// What it says.
-    fingerprint: u128,
+    fingerprint: Fingerprint,
 }
 
 impl Standing {
@@ -85,7 +86,7 @@ pub enum Reach {
     /// No more than every sandbox.
     Closed,
     /// What the policy with this fingerprint opens.
-    Open(u128),
+    Open(Fingerprint),
 }
 
 /// Why nothing may start, by what a line asks for beside its tenant.

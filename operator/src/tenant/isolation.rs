@@ -22,7 +22,8 @@ use super::{
     validate,
 };
 use crate::{
-    digest, names,
+    digest::{self, Fingerprint},
+    names,
     probe::{
         self, judge,
         plan::{Situation, Step},
@@ -46,8 +47,8 @@ pub fn fingerprint(valid: &ValidTenant) -> String {
         .around
         .policies
         .iter()
-        .filter(|(_, held)| !held.fact.of_one_holder)
-        .map(|(name, held)| json!([name, held.fact.uid.to_string(), held.fact.generation]))
+        .filter(|(_, held)| !held.fact.says.of_one_holder)
+        .map(|(name, held)| json!([&**name, held.fact.uid.to_string(), held.fact.generation]))
         .collect();
     let whole = digest::of(&json!([
         policies,
@@ -168,13 +169,14 @@ pub fn step(valid: &ValidTenant, known: &IsolationStatus, under_way: bool) -> St
 /// Integrations and Workers, that each concerns nothing else than its pods.
 fn in_force(around: &Surroundings, desired: &Boundary) -> bool {
     let live = |kind: ChildKind, name: String| around.children.get(&(kind, name.into()));
-    let holds = |kind: ChildKind, name: String, fingerprint: u128| {
+    let holds = |kind: ChildKind, name: String, fingerprint: Fingerprint| {
         live(kind, name).is_some_and(|held| held.fact.fingerprint == fingerprint)
     };
     let namespace = &desired.namespace;
     let mut policies = around.policies.iter();
-    let astray = policies
-        .any(|(name, held)| egress::is_of_holder(name, &held.fact) && !held.fact.of_one_holder);
+    let astray = policies.any(|(name, held)| {
+        egress::is_of_holder(name, &held.fact) && !held.fact.says.of_one_holder
+    });
     !astray
         && holds(
             ChildKind::Namespace,
@@ -235,7 +237,7 @@ fn self_check(valid: &ValidTenant) -> Option<Said> {
     let widening: Vec<&str> = around
         .policies
         .iter()
-        .filter(|(_, policy)| policy.fact.opens)
+        .filter(|(_, policy)| policy.fact.says.opens)
         .map(|(name, _)| &**name)
         // An owner reference alone makes none of ours: anybody can write one.
         .filter(|name| !names::POLICIES.contains(name) || ours(name).is_none())

@@ -35,16 +35,17 @@ pub use self::{
     pod::{
         BOUNDARY_ANNOTATION, DECOYS_ANNOTATION, LivePod, LiveProbe, NODE_ANNOTATION, REQUEST_OPTION,
     },
-    policy::LivePolicy,
+    policy::{LivePolicy, PolicyTerms},
     storage::{LiveClass, LiveVolume, Reach},
     worker::{LiveReplica, LiveWorker, LiveWorkload, REVISION_LABEL, SUPERVISED, Trouble},
 };
-use crate::digest;
+use crate::digest::{self, Fingerprint};
 
-/// Identity of an object for ever: two objects never share one. A UUID, packed; never zero, so that
-/// an optional one takes no more memory.
+/// Identity of an object for ever: two objects never share one. A UUID, packed in two halves, of which
+/// the lower begins with its variant (RFC 9562, 4.1) and is never zero, so that an optional one takes no
+/// more memory.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Uid(NonZero<u128>);
+pub struct Uid(u64, NonZero<u64>);
 
 impl Uid {
     /// The UID of this object; objects of the API server always have one.
@@ -55,13 +56,15 @@ impl Uid {
     /// Reads a UUID. Any other text gets a fingerprint, so that it still equals only itself.
     pub fn parse(text: &str) -> Self {
         let digits: String = text.chars().filter(|c| *c != '-').collect();
+        let packed = |number| {
+            let (high, low) = digest::halves(number);
+            NonZero::new(low).map(|low| Self(high, low))
+        };
         let number = u128::from_str_radix(&digits, 16).ok();
-        let number = number.and_then(NonZero::new);
-        Self(
-            number.unwrap_or_else(|| {
-                NonZero::new(digest::number(&text)).unwrap_or(NonZero::<u128>::MAX)
-            }),
-        )
+        number
+            .and_then(packed)
+            .or_else(|| packed(digest::number(&text)))
+            .unwrap_or(Self(u64::MAX, NonZero::<u64>::MAX))
     }
 
     /// A number below `count` that is this object's for ever, evenly spread over objects.
@@ -73,7 +76,7 @@ impl Uid {
 
 impl fmt::Display for Uid {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hex = format!("{:032x}", self.0);
+        let hex = format!("{:016x}{:016x}", self.0, self.1);
         let groups = [
             &hex[..8],
             &hex[8..12],
@@ -162,7 +165,7 @@ pub trait Child:
     }
 
     /// Fingerprint of [`Child::governed`] and of the metadata that is Cloister's.
-    fn fingerprint(&self) -> u128 {
+    fn fingerprint(&self) -> Fingerprint {
         let meta = self.meta();
         let ours = |map: &Option<BTreeMap<String, String>>| -> BTreeMap<String, String> {
             map.iter()
@@ -171,7 +174,7 @@ pub trait Child:
                 .map(|(key, value)| (key.clone(), value.clone()))
                 .collect()
         };
-        digest::number(&json!({
+        Fingerprint::of(&json!({
             "labels": ours(&meta.labels),
             "annotations": ours(&meta.annotations),
             "owner": controller(meta).map(|uid| uid.to_string()),
@@ -276,7 +279,7 @@ pub struct LiveChild {
     /// Whose it is.
     pub owner: Option<Uid>,
     /// What it says; see [`Child::fingerprint`].
-    pub fingerprint: u128,
+    pub fingerprint: Fingerprint,
     /// It has a deletion timestamp.
     pub deleting: bool,
     /// It cannot be changed as it is; see [`Child::locked`].

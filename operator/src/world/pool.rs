@@ -1,10 +1,9 @@
-//! What many Tenants say alike, held once.
+//! What many say alike, held once.
 //!
-//! In: Tenants, as a watch brings them. Out: the same, with no copy of their own of what another one
-//! has said: what the newest probe looked at takes more memory than all the rest of a Tenant, and is
-//! much the same of all.
+//! In: what a watch brings. Out: the same, with no copy of its own of what another one has said. There may
+//! be ten thousand tenants, and what one holds of them ten thousand times is the memory that it needs.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use crds::{Tenant, tenant::CheckStatus};
 
@@ -12,27 +11,53 @@ use crds::{Tenant, tenant::CheckStatus};
 const FEW: usize = 64;
 
 /// All that is held.
-#[derive(Debug, Default)]
-pub struct Pool {
-    held: HashSet<Arc<[CheckStatus]>>,
+#[derive(Debug)]
+pub struct Pool<T: ?Sized> {
+    held: BTreeSet<Arc<T>>,
     /// What is left at the next look may be twice as much by the one after.
     most: usize,
 }
 
-impl Pool {
-    /// Lets a Tenant share what others have.
-    pub fn share(&mut self, tenant: &mut Tenant) {
-        let isolation = tenant.status.as_mut().map(|status| &mut status.isolation);
-        let Some(Some(known)) = isolation else { return };
-        if let Some(held) = self.held.get(&known.checks) {
-            known.checks = held.clone();
-            return;
+impl<T: ?Sized> Default for Pool<T> {
+    fn default() -> Self {
+        Self {
+            held: BTreeSet::new(),
+            most: FEW,
         }
-        if self.held.len() >= self.most.max(FEW) {
+    }
+}
+
+impl<T: Ord + ?Sized> Pool<T> {
+    /// The same, as another one has it.
+    pub fn share(&mut self, one: Arc<T>) -> Arc<T> {
+        if let Some(held) = self.held.get(&one) {
+            return held.clone();
+        }
+        if self.held.len() >= self.most {
             self.held.retain(|held| Arc::strong_count(held) > 1);
-            self.most = self.held.len() * 2;
+            self.most = (self.held.len() * 2).max(FEW);
         }
-        self.held.insert(known.checks.clone());
+        self.held.insert(one.clone());
+        one
+    }
+}
+
+impl Pool<[CheckStatus]> {
+    /// Lets a Tenant, as it is to be held, share what the newest probe looked at, which takes more memory
+    /// than all the rest of it, and gives back what is in nobody's use.
+    pub fn settle(&mut self, tenant: &mut Tenant) {
+        if let Some(finalizers) = &mut tenant.metadata.finalizers {
+            finalizers.shrink_to_fit();
+        }
+        tenant.spec.members.shrink_to_fit();
+        let Some(status) = &mut tenant.status else {
+            return;
+        };
+        status.conditions.shrink_to_fit();
+        if let Some(known) = &mut status.isolation {
+            known.evidence.shrink_to_fit();
+            known.checks = self.share(known.checks.clone());
+        }
     }
 }
 
@@ -64,7 +89,7 @@ mod tests {
         let mut all = ["shut", "shut", "open"].map(tenant);
         let before = all.clone();
         for tenant in &mut all {
-            pool.share(tenant);
+            pool.settle(tenant);
         }
         assert_eq!(all, before);
         assert!(Arc::ptr_eq(checks(&all[0]), checks(&all[1])));
@@ -75,9 +100,9 @@ mod tests {
     fn what_nobody_has_any_more_is_not_held() {
         let mut pool = Pool::default();
         let mut first = tenant("first");
-        pool.share(&mut first);
+        pool.settle(&mut first);
         for number in 0..10 * FEW {
-            pool.share(&mut tenant(&number.to_string()));
+            pool.settle(&mut tenant(&number.to_string()));
         }
         assert!(pool.held.len() <= FEW);
         assert!(pool.held.contains(checks(&first)));

@@ -6,17 +6,18 @@
 
 use std::borrow::Borrow;
 
-/// The map. Looked up in O(log n), changed in O(n).
+/// The map. Looked up in O(log n), changed in O(n). The first one that comes makes room for `FIRST`: what
+/// grows one by one in ten thousand maps leaves holes behind that are too small for the next size.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sorted<K, V>(Vec<(K, V)>);
+pub struct Sorted<K, V, const FIRST: usize = 1>(Vec<(K, V)>);
 
-impl<K, V> Default for Sorted<K, V> {
+impl<K, V, const FIRST: usize> Default for Sorted<K, V, FIRST> {
     fn default() -> Self {
         Self(Vec::new())
     }
 }
 
-impl<K: Ord, V> Sorted<K, V> {
+impl<K: Ord, V, const FIRST: usize> Sorted<K, V, FIRST> {
     /// Where the key is, or where it would be.
     fn place<Q: Ord + ?Sized>(&self, key: &Q) -> Result<usize, usize>
     where
@@ -61,7 +62,12 @@ impl<K: Ord, V> Sorted<K, V> {
             Err(place) => {
                 // By an eighth, where a vector would double.
                 if self.0.len() == self.0.capacity() {
-                    self.0.reserve_exact(self.0.len() / 8 + 1);
+                    let more = if self.0.is_empty() {
+                        FIRST
+                    } else {
+                        self.0.len() / 8 + 1
+                    };
+                    self.0.reserve_exact(more);
                 }
                 self.0.insert(place, (key, value));
                 None
@@ -127,7 +133,7 @@ mod tests {
 
     #[test]
     fn it_says_what_a_tree_would() {
-        let (mut sorted, mut tree) = (Sorted::default(), BTreeMap::new());
+        let (mut sorted, mut tree) = (Sorted::<_, _>::default(), BTreeMap::new());
         let mut number = 1_u32;
         for step in 0..2000 {
             number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -154,9 +160,15 @@ mod tests {
 
     #[test]
     fn it_holds_little_more_than_is_in_it() {
-        let mut sorted = Sorted::default();
+        let mut sorted = Sorted::<_, _, 16>::default();
+        assert_eq!(sorted.0.capacity(), 0);
+        for number in 0..16 {
+            sorted.insert(number, 0_u8);
+            assert_eq!(sorted.0.capacity(), 16);
+        }
+        let mut sorted = Sorted::<_, _>::default();
         for number in 0..14 {
-            sorted.insert(number, ());
+            sorted.insert(number, 0_u8);
         }
         assert_eq!(sorted.0.capacity(), 14);
         for number in 0..14 {

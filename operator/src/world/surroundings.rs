@@ -1,5 +1,7 @@
 //! What is known of one tenant's namespace.
 
+use std::sync::Arc;
+
 use super::{
     Stamped,
     facts::{
@@ -10,13 +12,14 @@ use super::{
 };
 
 /// Everything in and about one tenant's namespace. Exists also for a namespace that only
-/// looks like a tenant's, so that a name which is taken is seen before the first write.
+/// looks like a tenant's, so that a name which is taken is seen before the first write. Names that most
+/// tenants have are held once for all of them.
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
     /// Objects of the kinds that Cloister makes, ours or not.
-    pub children: Sorted<(ChildKind, Box<str>), Stamped<LiveChild>>,
+    pub children: Sorted<(ChildKind, Arc<str>), Stamped<LiveChild>, 16>,
     /// Network policies, ours or not.
-    pub policies: Sorted<Box<str>, Stamped<LivePolicy>>,
+    pub policies: Sorted<Arc<str>, Stamped<LivePolicy>, 4>,
     /// Pods, whoever made them.
     pub pods: Sorted<Box<str>, Stamped<LivePod>>,
     /// Integrations that ask for egress.

@@ -53,8 +53,8 @@ pub trait Observed: Resource<DynamicType = ()> + Sized {
 }
 
 /// Puts a fact in, unless a newer one is there. Says whether that changed anything.
-fn note<K: Ord, T: PartialEq>(
-    map: &mut Sorted<K, Stamped<T>>,
+fn note<K: Ord, T: PartialEq, const FIRST: usize>(
+    map: &mut Sorted<K, Stamped<T>, FIRST>,
     key: K,
     fact: T,
     (version, epoch): (u64, u32),
@@ -81,14 +81,18 @@ fn note<K: Ord, T: PartialEq>(
 }
 
 /// Takes a fact out, unless a newer one is there.
-fn forget<K: Ord, T>(map: &mut Sorted<K, Stamped<T>>, key: &K, version: u64) -> bool {
+fn forget<K: Ord, T, const FIRST: usize>(
+    map: &mut Sorted<K, Stamped<T>, FIRST>,
+    key: &K,
+    version: u64,
+) -> bool {
     let outdated = map.get(key).is_some_and(|held| held.version <= version);
     outdated && map.remove(key).is_some()
 }
 
 /// Keeps what the listing brought and what is not `of_this_kind`; says whether that was all.
-fn keep_listed<K: Ord, T>(
-    map: &mut Sorted<K, Stamped<T>>,
+fn keep_listed<K: Ord, T, const FIRST: usize>(
+    map: &mut Sorted<K, Stamped<T>, FIRST>,
     epoch: u32,
     of_this_kind: impl Fn(&K) -> bool,
 ) -> bool {
@@ -202,7 +206,7 @@ pub fn follow_tenants(
     let mut pool = Pool::default();
     watch.run(move |event| {
         let event = event.modify(|tenant| {
-            pool.share(tenant);
+            pool.settle(tenant);
         });
         writer.apply_watcher_event(&event);
         hear(&event);

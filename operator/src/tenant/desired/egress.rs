@@ -66,7 +66,7 @@ pub fn withdrawn(around: &Surroundings, kept: &[Opened]) -> Vec<(String, Uid)> {
 /// its owner.
 pub fn is_of_holder(name: &str, policy: &LivePolicy) -> bool {
     let prefixes = [names::EGRESS_PREFIX, names::WORKER_POLICY_PREFIX];
-    prefixes.iter().any(|prefix| name.starts_with(prefix)) && policy.of_holder
+    prefixes.iter().any(|prefix| name.starts_with(prefix)) && policy.says.of_holder
 }
 
 /// Whether a policy of this name stands exactly as one of these must.

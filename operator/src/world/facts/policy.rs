@@ -1,6 +1,6 @@
 //! What is kept of a network policy, anybody's, in a tenant's namespace.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crds::{
     Integration, Worker,
@@ -12,14 +12,13 @@ use k8s_openapi::{
 };
 use kube::{
     Resource,
-    core::{Selector, SelectorExt},
+    core::{Expression, Selector, SelectorExt},
 };
 
 use super::{Uid, controller};
 use crate::egress::Holder;
 
 /// A network policy.
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct LivePolicy {
     /// Its identity.
@@ -28,11 +27,19 @@ pub struct LivePolicy {
     pub generation: i64,
     /// Whose it is.
     pub owner: Option<Uid>,
-    /// That is an Integration or a Worker, or so it says.
+    /// What it says, which is the same in many tenants.
+    pub says: Arc<PolicyTerms>,
+}
+
+/// What a network policy says.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PolicyTerms {
+    /// The owner is an Integration or a Worker, or so it says.
     pub of_holder: bool,
-    /// Which pods it is about. None cannot be read, and selects nothing. Not as the API has it:
-    /// each map takes as much memory as eleven labels.
-    pub selector: Option<Selector>,
+    /// Which pods it is about: those for which each of these holds. None cannot be read, and selects
+    /// nothing.
+    pub selector: Option<Box<[Expression]>>,
     /// It is about incoming connections.
     pub ingress: bool,
     /// It is about outgoing connections.
@@ -64,31 +71,36 @@ impl LivePolicy {
             uid: Uid::of(&policy.metadata),
             generation: policy.metadata.generation.unwrap_or_default(),
             owner: controller(&policy.metadata),
-            of_holder: is_of_holder(&policy.metadata),
-            ingress,
-            egress,
-            opens: lets_in || opens,
-            of_one_holder: (of_one(Holder::Integration) || of_one(Holder::Worker))
-                && egress
-                && !lets_in,
-            selector: selector.try_into().ok(),
+            says: Arc::new(PolicyTerms {
+                of_holder: is_of_holder(&policy.metadata),
+                ingress,
+                egress,
+                opens: lets_in || opens,
+                of_one_holder: (of_one(Holder::Integration) || of_one(Holder::Worker))
+                    && egress
+                    && !lets_in,
+                selector: Selector::try_from(selector)
+                    .ok()
+                    .map(|selector| selector.into_iter().collect()),
+            }),
         }
     }
 
     /// Whether it shuts both directions to the pods that it is about, and opens nothing.
-    pub const fn denies(&self) -> bool {
-        self.ingress && self.egress && !self.opens
+    pub fn denies(&self) -> bool {
+        self.says.ingress && self.says.egress && !self.says.opens
     }
 
     /// Whether it is about every pod.
     pub fn selects_all(&self) -> bool {
-        self.selector.as_ref().is_some_and(Selector::selects_all)
+        let selector = self.says.selector.as_deref();
+        selector.is_some_and(<[_]>::is_empty)
     }
 
     /// Whether it selects a pod with these labels.
     pub fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
-        let selector = self.selector.as_ref();
-        selector.is_some_and(|selector| selector.matches(labels))
+        let selector = self.says.selector.as_deref();
+        selector.is_some_and(|all| all.iter().all(|one| one.matches(labels)))
     }
 }
 
@@ -134,14 +146,14 @@ mod tests {
         let labels = json!({"cloister.dev/role": "worker", "cloister.dev/worker": "poller"});
         let whole = json!({"podSelector": {"matchLabels": labels},
             "policyTypes": ["Ingress", "Egress"]});
-        assert!(of(&whole).of_one_holder);
+        assert!(of(&whole).says.of_one_holder);
         let mut open = whole.clone();
         open["ingress"] = json!([{}]);
-        assert!(!of(&open).of_one_holder);
+        assert!(!of(&open).says.of_one_holder);
         let mut mixed = whole;
         mixed["podSelector"]["matchLabels"] =
             json!({"cloister.dev/role": "sandbox", "cloister.dev/worker": "poller"});
-        assert!(!of(&mixed).of_one_holder);
+        assert!(!of(&mixed).says.of_one_holder);
     }
 
     #[test]
@@ -149,11 +161,11 @@ mod tests {
         let labels = json!({"cloister.dev/role": "sandbox", "cloister.dev/integration": "hello"});
         let whole = json!({"podSelector": {"matchLabels": labels}, "policyTypes": ["Egress"],
             "egress": [{}]});
-        assert!(of(&whole).of_one_holder);
+        assert!(of(&whole).says.of_one_holder);
         let with = |path: &str, value: Value| {
             let mut changed = whole.clone();
             *changed.pointer_mut(path).unwrap() = value;
-            of(&changed).of_one_holder
+            of(&changed).says.of_one_holder
         };
         assert!(!with("/policyTypes", json!(["Egress", "Ingress"])));
         assert!(!with("/policyTypes", json!(["Ingress"])));

@@ -72,7 +72,7 @@ pub(super) fn child_seen<K: Placed>(object: &K, index: &mut Index, epoch: u32) -
     let Some(tenant) = object.tenant() else {
         return Concerns::Nobody;
     };
-    let key = (K::KIND, object.name_any().into_boxed_str());
+    let key = (K::KIND, index.names.share(object.name_any().into()));
     let stamp = (facts::version(object.meta()), epoch);
     let children = &mut index.around(&tenant).children;
     concerns(note(children, key, LiveChild::of(object), stamp), tenant)
@@ -82,7 +82,7 @@ pub(super) fn child_gone<K: Placed>(object: &K, index: &mut Index) -> Concerns {
     let Some(tenant) = object.tenant() else {
         return Concerns::Nobody;
     };
-    let key = (K::KIND, object.name_any().into_boxed_str());
+    let key = (K::KIND, object.name_any().into());
     let version = facts::version(object.meta());
     let changed = forget(&mut index.around(&tenant).children, &key, version);
     index.forget_empty(&tenant);
@@ -126,10 +126,11 @@ impl Observed for NetworkPolicy {
             return Concerns::Nobody;
         };
         let as_child = child_seen(self, index, epoch);
-        let policies = &mut index.around(&tenant).policies;
         let stamp = (facts::version(&self.metadata), epoch);
-        let key = self.name_any().into_boxed_str();
-        let changed = note(policies, key, LivePolicy::of(self), stamp);
+        let key = index.names.share(self.name_any().into());
+        let mut policy = LivePolicy::of(self);
+        policy.says = index.terms.share(policy.says);
+        let changed = note(&mut index.around(&tenant).policies, key, policy, stamp);
         concerns(changed || as_child != Concerns::Nobody, tenant)
     }
 
@@ -137,10 +138,7 @@ impl Observed for NetworkPolicy {
         let Some(tenant) = self.tenant() else {
             return Concerns::Nobody;
         };
-        let (key, version) = (
-            self.name_any().into_boxed_str(),
-            facts::version(&self.metadata),
-        );
+        let (key, version) = (self.name_any().into(), facts::version(&self.metadata));
         let changed = forget(&mut index.around(&tenant).policies, &key, version);
         let as_child = child_gone(self, index);
         concerns(changed || as_child != Concerns::Nobody, tenant)
