@@ -34,7 +34,10 @@ use super::{
 use crate::{
     names,
     probe::{Confinement, decoys::Decoys},
-    world::facts::{Cluster, Uid},
+    world::{
+        facts::{Cluster, Uid},
+        pool::Pool,
+    },
 };
 
 /// How long after its creation a sandbox may not have had a session yet.
@@ -53,7 +56,9 @@ pub struct Book {
     pub(super) runs: HashMap<Uid, Run>,
     /// Executions that have.
     pub(super) ended: HashMap<Uid, Ended>,
-    /// The same by line, but for those that are being removed.
+    /// The lines that those name.
+    pub(super) named: Pool<Key>,
+    /// Those that have ended by line, but for those that are being removed.
     pub(super) shelf: HashMap<Key, Shelf>,
     /// Those that could not be removed.
     pub(super) unforgotten: Vec<Uid>,
@@ -110,6 +115,7 @@ impl Book {
             lines: HashMap::new(),
             runs: HashMap::new(),
             ended: HashMap::new(),
+            named: Pool::default(),
             shelf: HashMap::new(),
             unforgotten: Vec::new(),
             sandboxes: HashMap::new(),

@@ -137,7 +137,7 @@ impl Book {
         self.shelf.get_mut(key)?.remove(uid, ended);
         self.under_way.forgetting += 1;
         Some(Act::Forget {
-            key: ended.key.clone(),
+            key: ended.key(),
             run: uid,
         })
     }
@@ -172,7 +172,7 @@ impl Book {
             return;
         };
         ended.removing = false;
-        let (key, ended) = (ended.line.clone(), ended.clone());
+        let (key, ended) = (Key::clone(&ended.line), ended.clone());
         self.shelf
             .entry(key.clone())
             .or_default()
@@ -187,10 +187,9 @@ mod tests {
     use super::*;
 
     fn ended(second: i64, succeeded: bool) -> Ended {
-        let key = Key::new("tenant-acme", "one");
         Ended {
-            line: key.clone(),
-            key,
+            name: "one".into(),
+            line: Key::new("tenant-acme", "hello").into(),
             at: Timestamp::from_second(second).unwrap(),
             succeeded,
             idempotency_key: None,

@@ -45,12 +45,8 @@ impl Book {
         if let Some(key) = &ended.idempotency_key {
             line.keyed.entry(key.clone()).or_insert(uid);
         }
-        // Thousands name the same Integration in the same namespace: one text for all of them.
-        if let Some((line, _)) = self.lines.get_key_value(&ended.line) {
-            ended.key.namespace = line.namespace.clone();
-            ended.line = line.clone();
-        }
-        let kept = self.shelf.entry(ended.line.clone()).or_default();
+        ended.line = self.named.share(ended.line);
+        let kept = self.shelf.entry(Key::clone(&ended.line)).or_default();
         kept.insert(uid, &ended);
         self.touch(&ended.line);
         self.ended.insert(uid, ended);
@@ -184,8 +180,8 @@ impl Book {
         let name = match (self.runs.get(other), self.ended.get(other)) {
             // One that comes to nothing stands for nothing.
             (Some(run), _) if matches!(run.stage, Stage::Binding(_)) => return Twin::Undecided,
-            (Some(run), _) => &run.key.name,
-            (None, Some(ended)) => &ended.key.name,
+            (Some(run), _) => &*run.key.name,
+            (None, Some(ended)) => &ended.name,
             (None, None) => return Twin::None,
         };
         let message =

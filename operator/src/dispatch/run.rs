@@ -82,6 +82,16 @@ impl Run {
     }
 }
 
+impl Ended {
+    /// Its namespace and name.
+    pub fn key(&self) -> Key {
+        Key {
+            namespace: self.line.namespace.clone(),
+            name: (&*self.name).into(),
+        }
+    }
+}
+
 impl Stage {
     /// Whether it is this pod's, or is about to be.
     pub fn names(self, pod: Uid) -> bool {
@@ -100,10 +110,10 @@ impl Stage {
 /// What is kept of an Execution that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// Namespace and name.
-    pub key: Key,
-    /// Its Integration.
-    pub line: Key,
+    /// Its name.
+    pub name: Box<str>,
+    /// Its Integration, in the same namespace: one text for the thousands that name it.
+    pub line: Arc<Key>,
     /// When it ended.
     pub at: Timestamp,
     /// It went well.
@@ -180,8 +190,8 @@ pub fn of(object: &Execution, now: Timestamp) -> Progress {
     if is_over(&status) {
         let stands = may_have_begun(&status);
         return Progress::Over(Ended {
-            key,
-            line,
+            name: (&*key.name).into(),
+            line: Arc::new(line),
             at: status.times.ended.unwrap_or(created),
             succeeded: reason(&status) == Some(ExecutionReason::Completed.as_str()),
             idempotency_key: idempotency_key.filter(|_| stands),
