@@ -3,8 +3,31 @@
 //! In: the enums of a kind (`…Condition`, `…Reason`). Out: their strings, once, and the
 //! schema of a condition list (a map by `type`, so that server-side apply merges it).
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::{Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use crate::text::Text;
+
+/// `metav1.Condition`, with texts that others may hold as well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// When its status became what it is.
+    pub last_transition_time: Time,
+    /// For people.
+    pub message: Text,
+    /// Generation of the spec that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Why its status is what it is, in a word.
+    pub reason: Text,
+    /// `True`, `False` or `Unknown`.
+    pub status: Text,
+    /// What it is about.
+    #[serde(rename = "type")]
+    pub type_: Text,
+}
 
 /// Whether a condition holds. What nobody could look at is [`Verdict::Unknown`], never False.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,5 +113,7 @@ pub fn schema(_: &mut SchemaGenerator) -> Schema {
 
 /// The condition of this type, if the list has it.
 pub fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
-    conditions.iter().find(|condition| condition.type_ == type_)
+    conditions
+        .iter()
+        .find(|condition| condition.type_ == *type_)
 }

@@ -10,6 +10,7 @@ pub mod integration;
 pub mod reserved;
 pub mod scalar;
 pub mod tenant;
+pub mod text;
 pub mod well_known;
 pub mod worker;
 

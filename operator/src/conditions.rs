@@ -3,9 +3,9 @@
 //! Pure. A condition keeps its `lastTransitionTime` while its status stays; what no pass
 //! states any more disappears. Called by each room's `status.rs`.
 
-use crds::condition::{Finding, MAX_MESSAGE};
+use crds::condition::{Condition, Finding, MAX_MESSAGE};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 /// A finding whose enums have become the API's strings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,11 +67,11 @@ pub fn merge(
                 );
             Condition {
                 last_transition_time: since,
-                message,
+                message: message.into(),
                 observed_generation: generation,
-                reason: reason.to_owned(),
-                status: status.to_owned(),
-                type_: type_.to_owned(),
+                reason: reason.into(),
+                status: status.into(),
+                type_: type_.into(),
             }
         })
         .collect()

@@ -8,10 +8,10 @@ use std::{
 };
 
 use crds::{
-    Drill, DrillStatus, Tenant, TenantStatus, Worker, WorkerStatus, drill::DrillReason,
-    tenant::TenantCondition,
+    Drill, DrillStatus, Tenant, TenantStatus, Worker, WorkerStatus, condition::Condition,
+    drill::DrillReason, tenant::TenantCondition,
 };
-use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client, Resource, ResourceExt,
     runtime::events::{Event, EventType, Recorder, Reporter},
@@ -301,16 +301,16 @@ impl Report {
             );
             let event = Event {
                 type_,
-                reason: condition.reason.clone(),
+                reason: condition.reason.to_string(),
                 note: Some(note),
                 action: format!("Judge {}", condition.type_),
                 secondary: None,
             };
             let (status, reason) = (&condition.status, &condition.reason);
             tracing::info!(
-                condition = condition.type_,
-                status,
-                reason,
+                condition = %condition.type_,
+                %status,
+                %reason,
                 "{}",
                 condition.message
             );

@@ -1,10 +1,10 @@
 //! What Cloister answers about a Drill.
 
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{closed_list, integration::ScheduleStatus};
+use crate::{closed_list, condition::Condition, integration::ScheduleStatus};
 
 /// Most results that are kept.
 pub const MAX_RESULTS: usize = 10;

@@ -1,10 +1,10 @@
 //! What Cloister answers about an Execution.
 
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::closed_list;
+use crate::{closed_list, condition::Condition};
 
 /// How an Execution fares, and what came of it. A terminal reason never changes again.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -1,10 +1,10 @@
 //! What Cloister answers about an Integration.
 
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::closed_list;
+use crate::{closed_list, condition::Condition};
 
 /// What Cloister makes of an Integration.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

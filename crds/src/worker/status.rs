@@ -1,10 +1,9 @@
 //! What Cloister answers about a Worker.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::closed_list;
+use crate::{closed_list, condition::Condition};
 
 /// What Cloister last saw of a Worker.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

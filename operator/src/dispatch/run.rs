@@ -3,11 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use crds::{
-    Execution, ExecutionStatus, condition,
+    Execution, ExecutionStatus,
+    condition::{self, Condition},
     execution::{Cancel, ExecutionCondition, ExecutionReason},
 };
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::{line::Key, outcome::Outcome, output::Tail};
 use crate::world::facts::{self, Uid};

@@ -7,6 +7,7 @@ use crds::{
     condition::Verdict,
     execution::ExecutionReason,
     integration::{IntegrationCondition, IntegrationReason},
+    text::Text,
 };
 
 use jiff::Timestamp;
@@ -134,7 +135,7 @@ impl Book {
         };
         let timing = line.timer.record.clone();
         let status = status::integration(known, findings, timing, view.now);
-        let verdicts = |status: &IntegrationStatus| -> Vec<String> {
+        let verdicts = |status: &IntegrationStatus| -> Vec<Text> {
             let conditions = status.conditions.iter();
             conditions.map(|one| one.status.clone()).collect()
         };
@@ -312,5 +313,5 @@ fn word<'a>(run: &Run, blocked: &'a Outcome, now: Timestamp) -> Option<(Executio
 fn says(run: &Run, reason: ExecutionReason, message: &str) -> bool {
     let condition = run::succeeded(&run.status);
     let message = conditions::shortened(message.to_owned());
-    condition.is_some_and(|said| said.reason == reason.as_str() && said.message == message)
+    condition.is_some_and(|said| said.reason == reason.as_str() && *said.message == *message)
 }

@@ -2,12 +2,11 @@
 
 use crds::{
     ExecutionStatus, IntegrationStatus,
-    condition::{Finding, Verdict},
+    condition::{Condition, Finding, Verdict},
     execution::{Checks, ExecutionCondition, ExecutionReason, Sandbox as Place},
     integration::{IntegrationCondition, IntegrationReason, ScheduleStatus},
 };
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde::Serialize;
 
 use super::{
@@ -243,19 +242,24 @@ fn bound_size(status: &mut ExecutionStatus) {
     }
     let [message, fault] = MAX_WORDS;
     for condition in &mut status.conditions {
-        shorten(&mut condition.message, message);
+        if let Some(shorter) = shortened(&condition.message, message) {
+            condition.message = shorter.into();
+        }
     }
-    if let Some(proof) = &mut status.proof {
-        shorten(&mut proof.fault, fault);
+    if let Some(proof) = &mut status.proof
+        && let Some(shorter) = shortened(&proof.fault, fault)
+    {
+        proof.fault = shorter;
     }
 }
 
-fn shorten(text: &mut String, most: usize) {
-    if written(text) > most {
-        let mark = '\u{2026}';
-        text.truncate(prefix(text, most.saturating_sub(written(&mark))));
-        text.push(mark);
-    }
+/// The beginning of a text that is too long.
+fn shortened(text: &str, most: usize) -> Option<String> {
+    const MARK: char = '\u{2026}';
+    (written(text) > most).then(|| {
+        let end = prefix(text, most.saturating_sub(written(&MARK)));
+        format!("{}{MARK}", &text[..end])
+    })
 }
 
 /// Where the longest beginning of a text ends that is written in so many bytes.

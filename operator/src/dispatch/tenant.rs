@@ -107,5 +107,5 @@ fn unverified(object: &Tenant) -> Option<String> {
     if found.observed_generation != object.metadata.generation {
         return Some("the Tenant has just been changed".to_owned());
     }
-    (found.status != "True").then(|| found.message.clone())
+    (found.status != "True").then(|| found.message.to_string())
 }

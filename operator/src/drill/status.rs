@@ -4,11 +4,10 @@
 
 use crds::{
     Drill, DrillStatus,
-    condition::{Finding, Verdict},
+    condition::{Condition, Finding, Verdict},
     drill::{DrillCondition, DrillPhase, DrillReason, DrillRun},
 };
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::observe::Observed;
 use crate::{

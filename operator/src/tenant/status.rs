@@ -78,7 +78,7 @@ fn publish(
     previous: &TenantStatus,
     findings: Vec<Finding<TenantCondition, TenantReason>>,
     now: Timestamp,
-) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
+) -> Vec<crds::condition::Condition> {
     let spelled = findings
         .into_iter()
         .map(|finding| -> Stated { stated(finding, TenantCondition::as_str, TenantReason::as_str) })

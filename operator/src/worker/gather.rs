@@ -69,5 +69,5 @@ fn isolation(tenant: Option<&Tenant>) -> (Verdict, String) {
         "False" => Verdict::False,
         _ => Verdict::Unknown,
     };
-    (verdict, found.message.clone())
+    (verdict, found.message.to_string())
 }

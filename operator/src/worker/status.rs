@@ -5,11 +5,10 @@
 
 use crds::{
     Worker, WorkerStatus,
-    condition::{Finding, Verdict},
+    condition::{Condition, Finding, Verdict},
     worker::{WorkerCondition, WorkerReason},
 };
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
 use super::{desired::pod, observe::Observed, zones};

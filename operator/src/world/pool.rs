@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use crds::{Tenant, tenant::CheckStatus};
+use crds::{Tenant, condition::Condition, tenant::CheckStatus};
 
 /// How many may be held before it is looked which of them nobody has any more.
 const FEW: usize = 64;
@@ -42,9 +42,17 @@ impl<T: Ord + ?Sized> Pool<T> {
     }
 }
 
-impl Pool<[CheckStatus]> {
-    /// Lets a Tenant, as it is to be held, share what the newest probe looked at, which takes more memory
-    /// than all the rest of it, and gives back what is in nobody's use.
+/// What Tenants share, as they are held.
+#[derive(Debug, Default)]
+pub struct Tenants {
+    /// What their newest probes looked at, which takes more memory than all the rest.
+    checks: Pool<[CheckStatus]>,
+    /// Texts of their conditions.
+    texts: Pool<str>,
+}
+
+impl Tenants {
+    /// Lets a Tenant share what it can, and gives back what is in nobody's use.
     pub fn settle(&mut self, tenant: &mut Tenant) {
         if let Some(finalizers) = &mut tenant.metadata.finalizers {
             finalizers.shrink_to_fit();
@@ -54,9 +62,22 @@ impl Pool<[CheckStatus]> {
             return;
         };
         status.conditions.shrink_to_fit();
+        for condition in &mut status.conditions {
+            let Condition {
+                last_transition_time: _,
+                message,
+                observed_generation: _,
+                reason,
+                status,
+                type_,
+            } = condition;
+            for text in [message, reason, status, type_] {
+                text.0 = self.texts.share(text.0.clone());
+            }
+        }
         if let Some(known) = &mut status.isolation {
             known.evidence.shrink_to_fit();
-            known.checks = self.share(known.checks.clone());
+            known.checks = self.checks.share(known.checks.clone());
         }
     }
 }
@@ -73,9 +94,14 @@ mod tests {
         let isolation = json!({"boundary": "b", "evidence": [], "checks": [check]});
         serde_json::from_value(json!({
             "metadata": {"name": "acme"}, "spec": {"members": []},
-            "status": {"conditions": [], "isolation": isolation},
+            "status": {"isolation": isolation, "conditions": [{"type": "Ready", "status": "True",
+                "reason": saw, "message": saw, "lastTransitionTime": "2026-01-01T12:00:00Z"}]},
         }))
         .unwrap()
+    }
+
+    fn message(tenant: &Tenant) -> &Arc<str> {
+        &tenant.status.as_ref().unwrap().conditions[0].message.0
     }
 
     fn checks(tenant: &Tenant) -> &Arc<[CheckStatus]> {
@@ -85,7 +111,7 @@ mod tests {
 
     #[test]
     fn what_is_alike_is_held_once_and_says_the_same() {
-        let mut pool = Pool::default();
+        let mut pool = Tenants::default();
         let mut all = ["shut", "shut", "open"].map(tenant);
         let before = all.clone();
         for tenant in &mut all {
@@ -94,17 +120,20 @@ mod tests {
         assert_eq!(all, before);
         assert!(Arc::ptr_eq(checks(&all[0]), checks(&all[1])));
         assert!(!Arc::ptr_eq(checks(&all[0]), checks(&all[2])));
+        assert!(Arc::ptr_eq(message(&all[0]), message(&all[1])));
+        assert!(!Arc::ptr_eq(message(&all[0]), message(&all[2])));
     }
 
     #[test]
     fn what_nobody_has_any_more_is_not_held() {
-        let mut pool = Pool::default();
+        let mut pool = Tenants::default();
         let mut first = tenant("first");
         pool.settle(&mut first);
         for number in 0..10 * FEW {
             pool.settle(&mut tenant(&number.to_string()));
         }
-        assert!(pool.held.len() <= FEW);
-        assert!(pool.held.contains(checks(&first)));
+        assert!(pool.checks.held.len() <= FEW && pool.texts.held.len() <= FEW);
+        assert!(pool.checks.held.contains(checks(&first)));
+        assert!(pool.texts.held.contains(message(&first)));
     }
 }

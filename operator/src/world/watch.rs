@@ -29,7 +29,7 @@ use serde::de::DeserializeOwned;
 pub use self::slices::LiveSlice;
 use super::{
     Concerns, Index, Stamped, World,
-    pool::Pool,
+    pool::Tenants,
     sight::{Health, PATIENCE, Trouble},
     sorted::Sorted,
 };
@@ -203,7 +203,7 @@ pub fn follow_tenants(
     mut hear: impl FnMut(&watcher::Event<Tenant>),
 ) -> impl Future<Output = ()> {
     let watch = Watch::new(Api::<Tenant>::all(client), world.clone(), PATIENCE);
-    let mut pool = Pool::default();
+    let mut pool = Tenants::default();
     watch.run(move |event| {
         let event = event.modify(|tenant| {
             pool.settle(tenant);

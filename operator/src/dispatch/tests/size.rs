@@ -127,7 +127,7 @@ fn what_fits_is_whole_and_of_what_does_not_the_oldest_output_goes_first() {
         let outcome = left(&mut run, text);
         let ended = status::ended(&run, &outcome, Some(&pod), NOW);
         assert_eq!(ended.result, Some(text.repeat(4096 / text.len())));
-        assert_eq!(ended.conditions[0].message, outcome.message);
+        assert_eq!(*ended.conditions[0].message, *outcome.message);
         let output = ended.output.clone().unwrap();
         let both = output.stdout.tail + &output.stderr.tail;
         assert_eq!(both.len() >= 4096 - 4, whole, "{text:?}: {}", both.len());
