@@ -31,6 +31,8 @@ const PODS: &str = "/api/v1/namespaces/tenant-bench/pods";
 pub(crate) struct Model {
     /// With the rights of the operator.
     operator: Client,
+    /// As the operator, with every right.
+    filler: Client,
     /// With those of scheduler and user.
     admin: Client,
     /// With those of a kubelet.
@@ -60,6 +62,7 @@ impl Model {
             "annotations": pod["metadata"]["annotations"], "ownerReferences": owner});
         Ok(Self {
             operator: plane.operator(),
+            filler: plane.unasked_operator(),
             admin: plane.admin(),
             node: plane.node(),
             pod: json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}),
@@ -78,7 +81,7 @@ impl Model {
                     &execution(INTEGRATION, part, &name),
                 )
                 .await?;
-                say(&self.operator, &name, &self.status).await?;
+                say(&self.filler, &name, &self.status).await?;
                 if number % 5000 == 4999 {
                     eprintln!("  {} of {count} kept", number + 1);
                 }
