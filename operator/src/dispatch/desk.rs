@@ -7,7 +7,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use crds::{Execution, Integration, Tenant};
-use futures::{StreamExt, stream::FuturesUnordered};
+use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use k8s_openapi::api::{core::v1::Pod, networking::v1::NetworkPolicy};
 use kube::{Resource, runtime::watcher};
 use tokio::sync::{mpsc, oneshot};
@@ -140,8 +140,26 @@ impl Desk {
                 _ = moment.tick(), if self.book.rests() => {}
                 _ = tick.tick() => self.book.tick(lead.authority.bundle(), self.now()),
             }
-            while let Ok(event) = lead.sessions.try_recv() {
+            // Whatever else has come by now, some of each: none of these may keep the others from being heard.
+            for _ in 0..AT_ONCE {
+                let Some(Some(receipt)) = under_way.next().now_or_never() else {
+                    break;
+                };
+                self.book.receipt(receipt, self.now());
+            }
+            for _ in 0..AT_ONCE {
+                let Ok(event) = lead.sessions.try_recv() else {
+                    break;
+                };
                 self.session(event, &lead.authority);
+            }
+            for _ in 0..AT_ONCE {
+                let Ok(event) = events.try_recv() else { break };
+                let next = self.hear(event);
+                debug_assert!(next.is_none(), "two leads at once");
+            }
+            if tick.tick().now_or_never().is_some() {
+                self.book.tick(lead.authority.bundle(), self.now());
             }
             let (cluster, lost) = (self.look(), self.context.world.lost());
             let now = self.now();

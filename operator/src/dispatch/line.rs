@@ -318,6 +318,7 @@ impl Line {
         self.integration.is_none()
             && self.waiting.is_empty()
             && self.live.is_empty()
+            && self.closing.is_empty()
             && self.pods.is_empty()
             && self.policies.is_empty()
             && self.posting == 0

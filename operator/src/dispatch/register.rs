@@ -63,11 +63,13 @@ impl Book {
             next.not_before = held.not_before;
             let again = matches!(held.stage, Stage::Bound(_))
                 && (next.stage == Stage::Waiting || next.status.attempt != held.status.attempt);
+            // What it waited for in vain, it had not to wait for any more.
+            let bound = held.stage == Stage::Waiting && matches!(next.stage, Stage::Bound(_));
             if !again {
                 next.started = held.started.or(next.started);
                 next.said = held.said;
                 next.output = std::mem::take(&mut held.output);
-                next.outcome.clone_from(&held.outcome);
+                next.outcome = held.outcome.clone().filter(|_| !bound);
                 next.allowed = held.allowed;
                 next.told_to_end = held.told_to_end;
                 next.replaced = held.replaced;
@@ -142,7 +144,10 @@ impl Book {
         }
         match stage {
             Stage::Waiting => {
-                line.waiting.insert((since, uid));
+                // Thousands that only have to be closed are in nobody's way.
+                if !closes {
+                    line.waiting.insert((since, uid));
+                }
                 line.fresh.insert(uid);
                 // One that is to be tried again has begun.
                 if let Some(keyed) = keyed.filter(|_| begun) {
@@ -201,8 +206,10 @@ impl Book {
         } else {
             run.outcome.get_or_insert(outcome);
         }
-        let key = run.line.clone();
-        self.line_or_new(&key).closing.insert(uid);
+        let (key, since) = (run.line.clone(), run.since);
+        let line = self.line_or_new(&key);
+        line.waiting.remove(&(since, uid));
+        line.closing.insert(uid);
         self.touch(&key);
     }
 

@@ -134,11 +134,15 @@ impl Sandbox {
         !self.seat.as_ref().is_some_and(Seat::is_told)
     }
 
+    /// The run that it says it has been given: Execution and attempt.
+    pub fn given(&self) -> Option<(Uid, u32)> {
+        self.seat.as_ref()?.given
+    }
+
     /// Whether nobody has it, and nothing says that it is going.
     pub fn is_free(&self) -> bool {
-        let given = self.seat.as_ref().is_some_and(|seat| seat.given.is_some());
         self.claimed.is_none()
-            && !given
+            && self.given().is_none()
             && !self.removing
             && !self.pod.deleting
             && self.pod.end.is_none()

@@ -113,13 +113,12 @@ impl Book {
         if sandbox.pod.end.is_some() {
             return false;
         }
-        let seat = sandbox.seat.as_ref();
-        let given = seat.and_then(|seat| seat.given.map(|(run, _)| run));
+        let given = sandbox.given().map(|(run, _)| run);
         if let Some(run) = sandbox.claimed.or(given) {
             return !self.runs.contains_key(&run) && !self.ended.contains_key(&run);
         }
         let put_away = sandbox.removing && sandbox.pod.deleting;
-        seat.is_none() && (put_away || self.is_unheard(sandbox))
+        sandbox.seat.is_none() && (put_away || self.is_unheard(sandbox))
     }
 
     /// Whether nobody knows yet what a sandbox does that was there before this process led.
@@ -127,13 +126,28 @@ impl Book {
         sandbox.seat.is_none() && sandbox.heard <= self.led
     }
 
-    /// The same of one that goes, or of which nothing is known yet, for as long as it counts: where
-    /// nothing is heard of it, as long as of one whose Execution is there.
+    /// The same of one that has been given a run, goes, or of which nothing is known yet, for as long as it
+    /// counts: where nothing is heard of it, as long as of one whose Execution is there. That it goes is not
+    /// asked of who was given a run: its removal may have to wait for others, or have failed.
     pub(super) fn lingers(&self, sandbox: &Sandbox, now: Timestamp) -> bool {
         let patience = patience(sandbox.is_fenced());
         let counts = sandbox.seat.is_some() || sandbox.heard + patience >= now;
         let goes = sandbox.removing || sandbox.pod.deleting || self.is_unheard(sandbox);
-        goes && counts && self.is_adrift(sandbox)
+        let used = sandbox.claimed.is_some() || sandbox.given().is_some();
+        (goes || used) && counts && self.is_adrift(sandbox)
+    }
+
+    /// Whether a sandbox has an attempt that has not begun, as far as is known: a predecessor has begun it,
+    /// and the watch has not brought that yet.
+    pub(super) fn is_ahead(&self, sandbox: &Sandbox) -> bool {
+        let run = sandbox.given().and_then(|(run, attempt)| {
+            let run = self.runs.get(&run)?;
+            Some((run, i64::from(attempt)))
+        });
+        sandbox.pod.end.is_none()
+            && run.is_some_and(|(run, attempt)| {
+                run.stage == Stage::Waiting && attempt > i64::from(run.status.attempt)
+            })
     }
 
     /// Whether a sandbox has to go, broken ones aside.
@@ -143,8 +157,11 @@ impl Book {
             let stage = self.runs.get(&claimed).map(|run| run.stage);
             return stage != Some(Stage::Bound(pod.uid)) && stage != Some(Stage::Binding(pod.uid));
         }
-        // Of a run that is known, its status is about to say that this is its sandbox.
-        let given = sandbox.seat.as_ref().and_then(|seat| seat.given);
+        // Its status is about to say that this is its sandbox.
+        if self.is_ahead(sandbox) {
+            return false;
+        }
+        let given = sandbox.given();
         let given = given.is_some_and(|(run, _)| !self.runs.contains_key(&run));
         let heard = sandbox.heard.max(sandbox.begun());
         let unheard = sandbox.seat.is_none() && heard + UNHEARD < now;

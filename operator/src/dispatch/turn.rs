@@ -253,12 +253,12 @@ impl Book {
         }
     }
 
-    /// Sandboxes of a line that are at work, whether their Execution is still there or not.
+    /// Sandboxes of a line that are at work, whether their Execution is still there, or known to be, or not.
     pub(super) fn occupied(&self, line: &Line, now: Timestamp) -> usize {
         let sandboxes = line.pods.iter().filter_map(|uid| self.sandboxes.get(uid));
         line.live.len()
             + sandboxes
-                .filter(|sandbox| self.lingers(sandbox, now))
+                .filter(|sandbox| self.lingers(sandbox, now) || self.is_ahead(sandbox))
                 .count()
     }
 

@@ -89,6 +89,66 @@ fn what_may_still_run_counts_though_its_execution_is_deleted_while_nobody_leads(
 }
 
 #[test]
+fn what_may_still_run_counts_while_it_cannot_be_removed() {
+    for refused in [true, false] {
+        let (mut sim, _) = taken_over(&json!({"warm": {"min": 2}}));
+        assert!(sim.settle() && sim.pass(5));
+        if refused {
+            sim.refuse = Some("Remove");
+        } else {
+            // As many are being removed already as may be at once.
+            sim.book.under_way.sweeping = 1000;
+        }
+        sim.delete("runs");
+        assert!(sim.pass(3));
+        assert_eq!(sim.reason("waits"), "Queued", "refused: {refused}");
+        assert_eq!(sim.most_live, 1, "refused: {refused}");
+        sim.refuse = None;
+        sim.book.under_way.sweeping = 0;
+        assert!(sim.pass(30));
+        assert_eq!(sim.reason("waits"), "Running", "refused: {refused}");
+        assert_eq!(sim.most_live, 1, "refused: {refused}");
+    }
+}
+
+/// A new leader whose watch has not brought that one of the two has its sandbox.
+fn behind(extra: &serde_json::Value) -> Sim {
+    let (mut sim, _) = taken_over(extra);
+    assert!(sim.settle() && sim.pass(5));
+    let runs = sim.executions["runs"].clone();
+    let seen = sim.executions.get_mut("runs").unwrap();
+    seen["status"] = json!({});
+    seen["metadata"]["resourceVersion"] = json!("1");
+    sim.restart();
+    sim.executions.insert("runs".to_owned(), runs);
+    sim
+}
+
+#[test]
+fn what_a_predecessor_began_counts_before_the_watch_brings_it() {
+    let mut sim = behind(&json!({"warm": {"min": 2}}));
+    // Longer than a proof is good for, which its sandbox does not give any more.
+    assert!(sim.pass(150));
+    assert_eq!(sim.most_live, 1);
+    assert_eq!(sim.reason("waits"), "Queued");
+    sim.tell("runs");
+    assert!(sim.pass(5));
+    assert_eq!(sim.reason("runs"), "Running");
+    assert_eq!(sim.most_live, 1);
+    assert!(sim.started.values().all(|count| *count == 1));
+}
+
+#[test]
+fn what_a_predecessor_began_has_not_waited_in_vain() {
+    let mut sim = behind(&json!({"warm": {"min": 2}, "startDeadline": "10s"}));
+    assert!(sim.pass(15));
+    sim.tell("runs");
+    assert!(sim.pass(5));
+    assert_eq!(sim.reason("runs"), "Running");
+    assert!(sim.started.values().all(|count| *count == 1));
+}
+
+#[test]
 fn of_two_that_were_given_the_same_sandbox_the_first_one_keeps_it() {
     for restarts in [false, true] {
         let mut sim = warm(1);
