@@ -11,6 +11,7 @@
 
 pub mod canary;
 pub mod cli;
+pub mod clock;
 pub mod enforce;
 pub mod greeting;
 pub mod install;

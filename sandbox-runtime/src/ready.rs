@@ -5,6 +5,7 @@
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
+use crate::clock::since_start;
 use crate::work::name;
 use crate::work::title::Title;
 
@@ -15,7 +16,7 @@ pub fn run() -> (bool, String) {
         return (false, format!("not ready: failed to hide: {error}"));
     }
     match name::shown() {
-        Ok(shown) => answer(&shown, name::since_start().as_secs()),
+        Ok(shown) => answer(&shown, since_start().as_secs()),
         Err(error) => (
             false,
             format!("not ready: failed to read the name of process 1: {error}"),

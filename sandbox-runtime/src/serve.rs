@@ -7,6 +7,7 @@
 
 mod config;
 mod dial;
+mod fate;
 mod fence;
 mod looking;
 mod patience;
@@ -21,6 +22,7 @@ use tokio::sync::mpsc::unbounded_channel;
 
 pub use self::config::ConfigError;
 pub use self::dial::{DialError, DispatchError};
+use self::fate::Fate;
 use self::looking::Glance;
 use self::session::Desk;
 use self::story::Event;
@@ -30,9 +32,11 @@ use crate::sys::bell::Bell;
 use crate::sys::linux::Linux;
 use crate::sys::{News, Sys as _, limit};
 
-/// Who was asked to end while the command ran waits so long for the operator to hear how it
-/// ended: as long as the longest pause before a session, and a dial.
+/// Who is asked to end waits so long for a session in which to say how the command ended: as long as the
+/// longest pause before one, and a dial. A kubelet may kill sooner.
 const LINGER: Duration = Duration::from_secs(2);
+/// From when that is said to when it is on its way: for the connection to write it.
+const FLUSH: Duration = Duration::from_millis(100);
 
 /// Why the sandbox is over before its time.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +86,7 @@ pub fn run(config: &str) -> Result<(), ServeError> {
     let looking = looking::start(glance, config.interval, tell.clone());
     let (give, given) = mpsc::channel();
     let bell = Bell::new().map_err(ServeError::Start)?;
+    let fate = Fate::default();
     let desk = Desk {
         given: give,
         bell: bell.clone(),
@@ -93,6 +98,7 @@ pub fn run(config: &str) -> Result<(), ServeError> {
         events,
         outlet: outlet.clone(),
         fence: config.fence,
+        fate: fate.clone(),
     };
     session::start(config.dispatch, config.token.clone(), desk, told).map_err(ServeError::Start)?;
     let ready = Ready::look().map_err(ServeError::Ready)?;
@@ -107,11 +113,12 @@ pub fn run(config: &str) -> Result<(), ServeError> {
         token: &config.token,
     };
     let report = run::perform(&contract, &ready, session, &sys, started)?;
+    fate.end();
     let _ = tell.send(Event::Ended(serde_json::to_vec(&report)?));
     if let Some(remark) = run::remark(&report) {
         let _ = writeln!(io::stderr(), "cloister-sandbox: {remark}");
     }
-    wait_for_end(&sys, &bell).map_err(ServeError::Start)
+    wait_for_end(&sys, &bell, &fate).map_err(ServeError::Start)
 }
 
 /// The contract, or `None` if this process was asked to end first.
@@ -133,15 +140,24 @@ fn wait_for_run(
     }
 }
 
-/// The operator deletes the pod when it has heard the end. If that, or another's deletion, is
-/// what ended the run, no second SIGTERM comes.
-fn wait_for_end(sys: &Linux, bell: &Bell) -> io::Result<()> {
-    let deadline = sys.was_asked().then(|| Instant::now() + LINGER);
+/// The operator deletes the pod when it has heard the end. Anybody else, a drain for one, may do so before
+/// there is a session to say it in; who did so while the command ran does not ask again.
+fn wait_for_end(sys: &Linux, bell: &Bell, fate: &Fate) -> io::Result<()> {
+    let mut asked = sys.was_asked().then(Instant::now);
     loop {
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        if asks_for_end(&sys.wait(bell, left)?) || left == Some(Duration::ZERO) {
+        let last = asked.map(|asked| {
+            let said = fate.told().map(|told| told + FLUSH);
+            said.unwrap_or(asked + LINGER).min(asked + LINGER)
+        });
+        let left = last.map(|last| last.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
             return Ok(());
         }
+        if asks_for_end(&sys.wait(bell, left)?) {
+            asked.get_or_insert_with(Instant::now);
+        }
+        // Rung when the end has been said.
+        bell.heard();
     }
 }
 

@@ -28,7 +28,7 @@ pub use self::config::ConfigError;
 use self::course::{Course, Next};
 use self::end::End;
 use self::looking::{Looker, Order, Seen};
-use self::name::since_start;
+use crate::clock::since_start;
 use crate::run::{self, NotRun, Ready, RunError};
 use crate::sys::bell::Bell;
 use crate::sys::linux::Linux;

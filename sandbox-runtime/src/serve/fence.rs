@@ -2,12 +2,16 @@
 //! begin elsewhere. Pure but for its clock.
 //!
 //! The operator gives a silent sandbox up later than this, by as long as either end may take to
-//! find a session dead. A process that was frozen has heard nobody either: its own ticks tell.
+//! find a session dead. A process that was frozen has heard nobody either: its own ticks tell, by a clock
+//! that goes on while the node sleeps.
 
 use std::time::Duration;
 
 use tokio::sync::watch::Receiver;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::fate::Fate;
+use crate::clock::since_start;
 
 /// Between two looks at the clock, at most.
 const TICK: Duration = Duration::from_secs(1);
@@ -24,14 +28,14 @@ pub struct Standing {
 #[derive(Debug)]
 struct Fence {
     limit: Duration,
-    /// When the operator was last known to be there, or nothing ran.
-    well: Instant,
+    /// When the operator was last known to be there, or nothing ran; see [`since_start`].
+    well: Duration,
 }
 
 impl Fence {
     /// Takes a look; gives whether all has to end.
-    fn look(&mut self, now: Instant, standing: Standing) -> bool {
-        if standing.runs && now.saturating_duration_since(self.well) >= self.limit {
+    fn look(&mut self, now: Duration, standing: Standing) -> bool {
+        if standing.runs && now.saturating_sub(self.well) >= self.limit {
             return true;
         }
         if standing.heard || !standing.runs {
@@ -42,15 +46,21 @@ impl Fence {
 }
 
 /// Comes back when all has to end: never, without a limit.
-pub async fn watch(limit: Option<Duration>, standing: Receiver<Standing>) {
+pub async fn watch(limit: Option<Duration>, standing: Receiver<Standing>, fate: Fate) {
     let Some(limit) = limit else {
         return std::future::pending().await;
     };
-    let well = Instant::now();
+    let well = since_start();
     let mut fence = Fence { limit, well };
     let mut ticks = interval(TICK.min(limit / 4));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while !fence.look(Instant::now(), *standing.borrow()) {
+    loop {
+        // It may be over, and the session not know yet.
+        let runs = standing.borrow().runs && !fate.is_over();
+        let heard = standing.borrow().heard;
+        if fence.look(since_start(), Standing { runs, heard }) {
+            return;
+        }
         ticks.tick().await;
     }
 }
@@ -74,7 +84,7 @@ mod tests {
 
     /// Looks at these seconds; gives the one at which all ends.
     fn ends(looks: &[(u64, Standing)]) -> Option<u64> {
-        let begin = Instant::now();
+        let begin = Duration::from_secs(1000);
         let limit = Duration::from_secs(25);
         let mut fence = Fence { limit, well: begin };
         let mut at = looks.iter();

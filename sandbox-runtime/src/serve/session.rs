@@ -21,6 +21,7 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Request, Streaming};
 
 use super::dial::{DialError, Dispatch};
+use super::fate::Fate;
 use super::fence::{self, Standing};
 use super::looking::Looking;
 use super::patience::Patience;
@@ -37,6 +38,8 @@ const WELCOME: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(200);
 /// One who waits for a name, and some for those who were given up on and still wait.
 const RESOLVERS: usize = 6;
+/// How long one of these stays when there is nothing to do: a month, for no command runs longer.
+const KEPT: Duration = Duration::from_hours(31 * 24);
 /// For [`crate::names::lookup`], whose answer of 1,232 bytes is on the stack: generous.
 const RESOLVER_STACK: usize = 512 * 1024;
 
@@ -81,6 +84,8 @@ pub struct Told {
     pub outlet: Outlet,
     /// How long a run may go on without the operator.
     pub fence: Option<Duration>,
+    /// How far its end has come.
+    pub fate: Fate,
 }
 
 /// Starts the session's thread. It lives as long as the process.
@@ -92,12 +97,15 @@ pub fn start(
         events,
         outlet,
         fence,
+        fate,
     }: Told,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .max_blocking_threads(RESOLVERS)
+        // The first one is there before there is a command, which may leave no process for another.
+        .thread_keep_alive(KEPT)
         .thread_stack_size(RESOLVER_STACK)
         .build()?;
     let (standing, seen) = watch::channel(Standing::default());
@@ -109,6 +117,7 @@ pub fn start(
         story: Story::new(outlet.clone()),
         outlet,
         standing,
+        fate: fate.clone(),
         has_complained: false,
     };
     let thread = thread::Builder::new().name("session".to_owned());
@@ -117,7 +126,7 @@ pub fn start(
             tokio::select! {
                 () = talk.go_on() => {}
                 // The kernel ends with process 1 whatever is left, at once.
-                () = fence::watch(fence, seen) => std::process::exit(EXIT_CUT_OFF.into()),
+                () = fence::watch(fence, seen, fate) => std::process::exit(EXIT_CUT_OFF.into()),
             }
         });
     })?;
@@ -132,6 +141,7 @@ struct Talk {
     outlet: Outlet,
     story: Story,
     standing: watch::Sender<Standing>,
+    fate: Fate,
     has_complained: bool,
 }
 
@@ -218,9 +228,12 @@ impl Talk {
         }
     }
 
-    /// Says where it stands to who watches over that.
+    /// Says where it stands to who watches over that, and to who waits until the end is said.
     fn stand(&self) {
         self.standing.send_replace(self.story.standing());
+        if self.fate.tell(self.story.has_told_end()) {
+            self.desk.bell.ring();
+        }
     }
 
     fn obey(&mut self, order: Order, say: &UnboundedSender<Report>) -> Result<(), Unexpected> {

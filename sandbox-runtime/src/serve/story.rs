@@ -108,6 +108,11 @@ impl Story {
         self.given.is_some()
     }
 
+    /// Whether the end is part of what the present session was told.
+    pub fn has_told_end(&self) -> bool {
+        self.is_welcome && self.given.as_ref().is_some_and(|run| run.ended.is_some())
+    }
+
     /// What there is to lose, and to whom it can be told.
     pub fn standing(&self) -> Standing {
         Standing {

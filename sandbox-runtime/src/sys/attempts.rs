@@ -107,6 +107,8 @@ attempts! {
     tkill("to stop") => [NONE, 19],
     tgkill("of process 1") => [1, 1, 0],
     rt_sigqueueinfo("of process 1") => [1, 0, NULL],
+    rt_sigqueueinfo("to stop") => [NOBODY, 19, NULL],
+    kill("to stop") => [NOBODY, 19],
     rt_tgsigqueueinfo("of process 1") => [1, 1, 0, NULL],
     pidfd_open("of process 1") => [1, NONE],
     fcntl("F_SETSIG") => [NONE, 10, 0],

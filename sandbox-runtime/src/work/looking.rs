@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use contract::judge::{Judged, Verdict, Wanted, judge};
 
-use super::name::since_start;
+use crate::clock::since_start;
 use crate::probe::{self, Checked};
 use crate::sys::bell::Bell;
 use crate::with_causes;

@@ -247,6 +247,58 @@ fn a_run_outlives_its_session_and_its_end_is_said_to_the_next_operator() {
     assert_eq!(hear_ending(&session, &which).exit, Exit::Code(3));
 }
 
+/// Whoever deletes it, it is not the operator, which has not heard the end: a drain, for one.
+#[test]
+fn an_end_that_nobody_has_heard_is_said_before_a_sandbox_that_is_deleted_goes() {
+    let authority = Authority::new();
+    let operator = Operator::start(&authority);
+    let run = Run::shell("while [ ! -e go ]; do sleep 0.01; done; : > gone; exit 3");
+    let (contract, go) = (run.contract.to_string(), run.directory.join("work/go"));
+    let sandbox = Sandbox::start(run, &operator, &authority);
+    let session = welcome(&operator);
+    let which = which("a");
+    session.assign(&which, &contract);
+    hear_started(&session, &which);
+    let address = operator.address;
+    drop((session, operator));
+    fs::write(go, "").unwrap();
+    sandbox.wait_for("gone");
+    std::thread::sleep(Duration::from_millis(200));
+    sandbox.terminate();
+    let operator = Operator::at(address, &authority);
+    let session = operator.session();
+    assert_eq!(hello(&session).run.as_ref(), Some(&which));
+    session.welcome(b"resume-2");
+    hear_started(&session, &which);
+    assert_eq!(hear_ending(&session, &which).exit, Exit::Code(3));
+    assert_eq!(sandbox.end().0, Some(0));
+}
+
+/// What it takes to dial is there before the command, which leaves nothing.
+#[test]
+fn a_sandbox_whose_command_takes_every_process_still_dials() {
+    let authority = Authority::new();
+    let operator = Operator::start(&authority);
+    let mut run = Run::shell("");
+    let inside = run.path("bin/probe-inside");
+    let script = format!("{inside} processes 1000; : > full; exec sleep 60");
+    run.contract["arguments"] = json!(["-c", script]);
+    let contract = run.contract.to_string();
+    let few = json!({ "processes": 60 });
+    let mut sandbox = Sandbox::told(run, &operator, &authority, &few);
+    let session = welcome(&operator);
+    let which = which("a");
+    session.assign(&which, &contract);
+    hear_started(&session, &which);
+    sandbox.wait_for("full");
+    // Longer than a thread stays that has nothing to do, where nobody says how long.
+    std::thread::sleep(Duration::from_secs(11));
+    drop(session);
+    let session = operator.session();
+    assert_eq!(hello(&session).run.as_ref(), Some(&which));
+    assert!(sandbox.child.try_wait().unwrap().is_none());
+}
+
 #[test]
 fn a_cancel_ends_the_run_and_not_the_sandbox() {
     let authority = Authority::new();

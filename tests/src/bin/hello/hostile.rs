@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::dial::{parse, reach};
 use rustix::fs::OFlags;
-use rustix::process::{Pid, test_kill_process};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 /// How long somebody may take to answer.
 const PATIENCE: Duration = Duration::from_millis(400);
@@ -123,7 +123,13 @@ pub fn run(addresses: &[&str]) -> ExitCode {
         }
     }
     tries.tell("signal the supervisor", signal(1), false);
-    tries.tell("signal a thread of the supervisor", signal_thread(), false);
+    tries.tell(
+        "signal a thread of the supervisor",
+        to_thread(signal),
+        false,
+    );
+    // Whoever could, would never tell.
+    tries.tell("stop a thread of the supervisor", to_thread(stop), false);
     let root = rustix::thread::set_thread_uid(rustix::fs::Uid::ROOT);
     tries.tell("become root", root.map_err(Into::into), false);
 
@@ -198,15 +204,21 @@ fn signal(number: i32) -> io::Result<()> {
     Ok(test_kill_process(process)?)
 }
 
-/// Signals a thread of process 1 by its own number: one that `/proc` tells, or a guess. Nobody else
+/// SIGSTOP.
+fn stop(number: i32) -> io::Result<()> {
+    let process = Pid::from_raw(number).ok_or_else(|| io::Error::other("no such process"))?;
+    Ok(kill_process(process, Signal::STOP)?)
+}
+
+/// Does this to a thread of process 1 by its own number: one that `/proc` tells, or a guess. Nobody else
 /// but this process is in the sandbox.
-fn signal_thread() -> io::Result<()> {
+fn to_thread(send: fn(i32) -> io::Result<()>) -> io::Result<()> {
     let own = tasks("self");
     let all = tasks("1").into_iter().chain(THREADS.map(u32::cast_signed));
     let others = all.filter(|number| *number != 1 && !own.contains(number));
     let mut outcome = Err(io::Error::from(rustix::io::Errno::SRCH));
     for number in others {
-        match signal(number) {
+        match send(number) {
             Ok(()) => return Ok(()),
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::PERM.raw_os_error()) => {
                 outcome = Err(error);
