@@ -97,8 +97,9 @@ impl Desk {
             tokio::select! {
                 event = events.recv() => {
                     let Some(event) = event else { return };
-                    if let Some(lead) = self.hear(event) {
-                        self.lead(lead, &mut events).await;
+                    let mut next = self.hear(event);
+                    while let Some(lead) = next {
+                        next = self.lead(lead, &mut events).await;
                     }
                 }
                 _ = tick.tick() => self.book.idle(self.now()),
@@ -114,8 +115,12 @@ impl Desk {
         cluster
     }
 
-    /// Acts until told to stop; what is under way then is finished.
-    async fn lead(&mut self, mut lead: Lead, events: &mut mpsc::UnboundedReceiver<Event>) {
+    /// Acts until told to stop, or to lead anew, which is given back; what is under way then is finished.
+    async fn lead(
+        &mut self,
+        mut lead: Lead,
+        events: &mut mpsc::UnboundedReceiver<Event>,
+    ) -> Option<Lead> {
         let workshop = workshop(&self.context, lead.authority.bundle());
         self.look();
         self.book.lead(workshop, self.now());
@@ -124,19 +129,14 @@ impl Desk {
         let mut moment = tokio::time::interval(MOMENT);
         moment.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut inbox = Vec::with_capacity(AT_ONCE);
+        let mut next = None;
         loop {
             tokio::select! {
                 biased;
                 _ = &mut lead.stop => break,
                 Some(receipt) = under_way.next() => self.book.receipt(receipt, self.now()),
                 Some(event) = lead.sessions.recv() => self.session(event, &lead.authority),
-                _ = events.recv_many(&mut inbox, AT_ONCE) => {
-                    for event in inbox.drain(..) {
-                        // Whoever sends the next one has dropped the sender of this one's end.
-                        let next = self.hear(event);
-                        debug_assert!(next.is_none(), "two leads at once");
-                    }
-                }
+                _ = events.recv_many(&mut inbox, AT_ONCE) => {}
                 _ = moment.tick(), if self.book.rests() => {}
                 _ = tick.tick() => self.book.tick(lead.authority.bundle(), self.now()),
             }
@@ -153,10 +153,10 @@ impl Desk {
                 };
                 self.session(event, &lead.authority);
             }
-            for _ in 0..AT_ONCE {
-                let Ok(event) = events.try_recv() else { break };
-                let next = self.hear(event);
-                debug_assert!(next.is_none(), "two leads at once");
+            next = self.hear_all(&mut inbox, events);
+            // Whoever sends the next one has dropped the sender of this one's end.
+            if next.is_some() {
+                break;
             }
             if tick.tick().now_or_never().is_some() {
                 self.book.tick(lead.authority.bundle(), self.now());
@@ -176,6 +176,7 @@ impl Desk {
         while let Some(receipt) = under_way.next().await {
             self.book.receipt(receipt, self.now());
         }
+        next
     }
 
     fn now(&self) -> jiff::Timestamp {
@@ -209,6 +210,21 @@ impl Desk {
             }
             session::Event::Closed { pod, session } => self.book.closed(pod, session, now),
         }
+    }
+
+    /// Takes note of what has come, in bounds. Gives back what begins to lead.
+    fn hear_all(
+        &mut self,
+        inbox: &mut Vec<Event>,
+        events: &mut mpsc::UnboundedReceiver<Event>,
+    ) -> Option<Lead> {
+        while inbox.len() < AT_ONCE
+            && let Ok(event) = events.try_recv()
+        {
+            inbox.push(event);
+        }
+        let heard = inbox.drain(..).filter_map(|event| self.hear(event));
+        heard.last()
     }
 
     /// Takes note. Gives back what begins to lead.

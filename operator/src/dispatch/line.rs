@@ -237,7 +237,8 @@ pub struct Trouble {
 pub struct Line {
     /// The object, unless there is none.
     pub integration: Option<Known>,
-    /// Who waits, by since when, and by UID. A retry waits from a moment to come.
+    /// Who waits, by since when, and by UID. A retry waits from a moment to come; who only has to be closed
+    /// does not wait.
     pub waiting: BTreeSet<(Timestamp, Uid)>,
     /// Those of them that nobody has looked at yet.
     pub fresh: BTreeSet<Uid>,

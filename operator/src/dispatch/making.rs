@@ -14,7 +14,7 @@ use super::{
     pod::{self, Mold},
     turn::View,
 };
-use crate::{probe::targets, supervised::HOST_ADDRESS, world::facts::Uid};
+use crate::{probe::targets, supervised::HOST_ADDRESS};
 
 /// Pods being posted at once, over all tenants: refilling must not keep statuses waiting.
 const POSTING: usize = 8;
@@ -84,8 +84,7 @@ impl Book {
         };
         let due = line.waiting.iter().take_while(|(since, _)| *since <= now);
         let room = terms.limit.saturating_sub(self.occupied(line, now));
-        let open = |uid: &Uid| self.runs.get(uid).is_some_and(|run| run.outcome.is_none());
-        let waiting = due.filter(|(_, uid)| open(uid)).take(room).count();
+        let waiting = due.take(room).count();
         waiting.max(line.ready(now))
     }
 

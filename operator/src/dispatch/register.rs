@@ -8,6 +8,7 @@ use super::{
     line::Key,
     outcome::Outcome,
     run::{self, Ended, Progress, Run, Stage},
+    sandbox::Sandbox,
 };
 use crate::world::facts::Uid;
 
@@ -54,6 +55,7 @@ impl Book {
 
     fn open(&mut self, mut next: Run, now: Timestamp) {
         let uid = next.uid;
+        let mut unheard = None;
         if let Some(held) = self.runs.get_mut(&uid) {
             if held.version >= next.version {
                 return;
@@ -65,6 +67,9 @@ impl Book {
                 && (next.stage == Stage::Waiting || next.status.attempt != held.status.attempt);
             // What it waited for in vain, it had not to wait for any more.
             let bound = held.stage == Stage::Waiting && matches!(next.stage, Stage::Bound(_));
+            if bound {
+                unheard = next.stage.pod();
+            }
             if !again {
                 next.started = held.started.or(next.started);
                 next.said = held.said;
@@ -84,6 +89,7 @@ impl Book {
                 _ => {}
             }
         }
+        self.hear_again(uid, unheard);
         next.silent_since = self.silent_since(uid, next.stage, now);
         if next.outcome.is_none() {
             next.outcome = fault_of_input(next.input.as_deref());
@@ -91,6 +97,15 @@ impl Book {
         self.delist(uid);
         self.runs.insert(uid, next);
         self.enlist(uid);
+    }
+
+    /// What a sandbox has said of its run so far was said to nobody. In its next session it says all of it.
+    fn hear_again(&mut self, run: Uid, pod: Option<Uid>) {
+        let sandbox = pod.and_then(|pod| self.sandboxes.get_mut(&pod));
+        let of_run = |sandbox: &&mut Sandbox| sandbox.given.is_some_and(|(given, _)| given == run);
+        if let Some(sandbox) = sandbox.filter(of_run) {
+            sandbox.seat = None;
+        }
     }
 
     /// Since when a run at this stage has been without word of its sandbox: since it is known to

@@ -21,6 +21,8 @@ pub struct Sandbox {
     pub pod: Facts,
     /// What it says itself.
     pub seat: Option<Seat>,
+    /// The run that it has said it was given, in whichever session: Execution and attempt.
+    pub given: Option<(Uid, u32)>,
     /// What it has last seen from inside.
     pub proof: Proof,
     /// What it saw and when, while it is not known yet what it was asked.
@@ -51,7 +53,7 @@ pub struct Seat {
     pub since: Timestamp,
     /// What is sent there, it is told.
     pub orders: UnboundedSender<Order>,
-    /// The run that it says it has been given: Execution and attempt.
+    /// The run that it says in this session it has been given: Execution and attempt.
     pub given: Option<(Uid, u32)>,
     /// When it was told in this session what to run.
     pub assigned: Option<Timestamp>,
@@ -102,6 +104,7 @@ impl Sandbox {
         Self {
             pod,
             seat: None,
+            given: None,
             proof: Proof::Pending,
             unjudged: None,
             heard: now,
@@ -134,15 +137,10 @@ impl Sandbox {
         !self.seat.as_ref().is_some_and(Seat::is_told)
     }
 
-    /// The run that it says it has been given: Execution and attempt.
-    pub fn given(&self) -> Option<(Uid, u32)> {
-        self.seat.as_ref()?.given
-    }
-
     /// Whether nobody has it, and nothing says that it is going.
     pub fn is_free(&self) -> bool {
         self.claimed.is_none()
-            && self.given().is_none()
+            && self.given.is_none()
             && !self.removing
             && !self.pod.deleting
             && self.pod.end.is_none()

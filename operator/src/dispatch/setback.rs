@@ -30,6 +30,11 @@ impl Setback {
         self.until.max(self.yields).is_some_and(|until| now < until)
     }
 
+    /// The same, for one that came to nothing.
+    pub fn waits(&self, now: Timestamp) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+
     /// Why the last one did not come about.
     pub const fn trouble(&self) -> Option<&Trouble> {
         self.trouble.as_ref()
@@ -45,7 +50,7 @@ impl Setback {
     pub fn wait(&mut self, trouble: Trouble, longest: Duration, now: Timestamp) {
         self.fail(trouble);
         let began = match self.began {
-            Some(began) if self.until.is_some_and(|until| now < until) => began,
+            Some(began) if self.waits(now) => began,
             Some(_) | None => {
                 self.pauses = self.pauses.saturating_add(1);
                 now

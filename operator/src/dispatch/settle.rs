@@ -253,11 +253,7 @@ impl Book {
         if run.cancel {
             return Some(Outcome::new(ExecutionReason::Canceled, NEVER_STARTED));
         }
-        let ahead = |(_, other): &&(Timestamp, Uid)| {
-            let other = self.runs.get(other);
-            other.is_some_and(|other| other.outcome.is_none())
-        };
-        let ahead = line.waiting.range(..(run.since, uid)).filter(ahead);
+        let ahead = line.waiting.range(..(run.since, uid));
         let crowded = line.terms().is_some_and(|terms| {
             let full = || line.live.len() + ahead.take(terms.limit).count() >= terms.limit;
             terms.policy == ConcurrencyPolicy::Skip && run.status.attempt == 0 && full()

@@ -113,7 +113,7 @@ impl Book {
         if sandbox.pod.end.is_some() {
             return false;
         }
-        let given = sandbox.given().map(|(run, _)| run);
+        let given = sandbox.given.map(|(run, _)| run);
         if let Some(run) = sandbox.claimed.or(given) {
             return !self.runs.contains_key(&run) && !self.ended.contains_key(&run);
         }
@@ -133,14 +133,14 @@ impl Book {
         let patience = patience(sandbox.is_fenced());
         let counts = sandbox.seat.is_some() || sandbox.heard + patience >= now;
         let goes = sandbox.removing || sandbox.pod.deleting || self.is_unheard(sandbox);
-        let used = sandbox.claimed.is_some() || sandbox.given().is_some();
+        let used = sandbox.claimed.is_some() || sandbox.given.is_some();
         (goes || used) && counts && self.is_adrift(sandbox)
     }
 
     /// Whether a sandbox has an attempt that has not begun, as far as is known: a predecessor has begun it,
     /// and the watch has not brought that yet.
     pub(super) fn is_ahead(&self, sandbox: &Sandbox) -> bool {
-        let run = sandbox.given().and_then(|(run, attempt)| {
+        let run = sandbox.given.and_then(|(run, attempt)| {
             let run = self.runs.get(&run)?;
             Some((run, i64::from(attempt)))
         });
@@ -161,7 +161,7 @@ impl Book {
         if self.is_ahead(sandbox) {
             return false;
         }
-        let given = sandbox.given();
+        let given = sandbox.given;
         let given = given.is_some_and(|(run, _)| !self.runs.contains_key(&run));
         let heard = sandbox.heard.max(sandbox.begun());
         let unheard = sandbox.seat.is_none() && heard + UNHEARD < now;
@@ -198,7 +198,9 @@ impl Book {
     /// ends with the reason, if it is about the sandbox itself.
     fn none_came(&mut self, key: &Key, trouble: Trouble, now: Timestamp) {
         if trouble.reason == ExecutionReason::SandboxUnproven {
+            // Those of one moment are broken by the same: only the first ends anybody.
             let line = self.lines.get(key);
+            let line = line.filter(|line| !line.setback.waits(now));
             let first = line
                 .and_then(|line| line.waiting.first())
                 .map(|(_, uid)| *uid);

@@ -69,6 +69,7 @@ impl Book {
         if session.orders.send(welcome).is_err() {
             return;
         }
+        sandbox.given = given.or(sandbox.given);
         sandbox.seat = Some(Seat {
             session: session.id,
             since: now,
@@ -155,6 +156,7 @@ impl Book {
         };
         let Some(run) = run else { return };
         let given = (Uid::parse(&run.execution), run.attempt);
+        sandbox.given = Some(given);
         if let Some(seat) = &mut sandbox.seat {
             seat.given = Some(given);
         }

@@ -174,7 +174,7 @@ impl Book {
         let due = line.waiting.iter().take_while(|(since, _)| *since <= now);
         // Of one whose twin is being bound it is known in a moment whether it is needed.
         let undecided = |run: &Run| matches!(self.twin(&run.line, run.uid), Twin::Undecided);
-        let free = |run: &Run| run.is_writable(now) && run.outcome.is_none() && !undecided(run);
+        let free = |run: &Run| run.is_writable(now) && !undecided(run);
         let mut due = due.map(|(_, uid)| *uid);
         due.find(|uid| self.runs.get(uid).is_some_and(free))
     }

@@ -104,7 +104,8 @@ pub fn start(
         .enable_io()
         .enable_time()
         .max_blocking_threads(RESOLVERS)
-        // The first one is there before there is a command, which may leave no process for another.
+        // The first one is there before there is a command, which may leave no process for another. Those
+        // that a slow answer brought about stay, too, and count as the sandbox's processes.
         .thread_keep_alive(KEPT)
         .thread_stack_size(RESOLVER_STACK)
         .build()?;

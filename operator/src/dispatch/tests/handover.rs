@@ -77,6 +77,8 @@ fn what_may_still_run_counts_though_its_execution_is_deleted_while_nobody_leads(
     let (mut sim, name) = taken_over(&json!({"warm": {"min": 2}}));
     assert!(sim.settle() && sim.pass(5));
     assert_eq!(sim.boxes.len(), 3, "two stand ready beside it");
+    // A node of which nothing is heard ends no pod either.
+    sim.slow_kubelet = true;
     sim.delete("runs");
     sim.restart();
     sim.silence(&name);
@@ -135,6 +137,22 @@ fn what_a_predecessor_began_counts_before_the_watch_brings_it() {
     assert!(sim.pass(5));
     assert_eq!(sim.reason("runs"), "Running");
     assert_eq!(sim.most_live, 1);
+    assert!(sim.started.values().all(|count| *count == 1));
+}
+
+#[test]
+fn what_a_predecessor_began_ends_as_it_said_before_the_watch_brings_it() {
+    let mut sim = behind(&json!({"warm": {"min": 2}}));
+    let name = sim.executions["runs"]["status"]["sandbox"]["pod"].clone();
+    let name = name.as_str().unwrap().to_owned();
+    sim.end(&name, Cause::Completed, Exit::Code(0));
+    assert!(sim.pass(3));
+    sim.tell("runs");
+    // Its session is over, so that it says all of it in the next one.
+    assert!(sim.boxes[&name].orders.as_ref().unwrap().is_closed());
+    sim.dial(&name);
+    assert!(sim.pass(5));
+    assert_eq!(sim.reason("runs"), "Completed");
     assert!(sim.started.values().all(|count| *count == 1));
 }
 
