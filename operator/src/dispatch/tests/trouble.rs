@@ -536,3 +536,20 @@ fn an_end_that_comes_while_a_word_is_written_is_written_right_after() {
     assert!(sim.end_turn() && sim.settle());
     assert_eq!(sim.reason("one"), "Completed");
 }
+
+#[test]
+fn sandboxes_that_break_in_one_moment_end_one_that_waits() {
+    let mut sim = warm(0);
+    sim.integration(NAMESPACE, "hello", &json!({"concurrency": {"limit": 5}}));
+    sim.fault = Some(|seen| seen.root_read_only = false);
+    let names = ["a", "b", "c", "d", "e"];
+    for name in names {
+        sim.execution(NAMESPACE, name, &json!({}));
+    }
+    assert!(sim.settle());
+    let ended = names
+        .iter()
+        .filter(|name| sim.reason(name) == "SandboxUnproven");
+    assert_eq!(ended.count(), 1);
+    assert!(sim.started.is_empty());
+}
