@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::harness::{Run, alive};
 use crate::operator::{Authority, Operator, Session};
-use crate::serve::{Sandbox, hear_started, hello, welcome, which};
+use crate::serve::{Sandbox, begun, hear_started, hello, which};
 
 const FENCE: Duration = Duration::from_millis(1500);
 
@@ -23,17 +23,12 @@ fn asleep(
 ) -> (Sandbox, Session) {
     let script = format!("trap '' TERM; while :; do sleep {name}; done");
     let run = Run::shell(&script);
-    let contract = run.contract.to_string();
     let fields = if fence {
         json!({ "fenceMs": u32::try_from(FENCE.as_millis()).unwrap() })
     } else {
         json!({})
     };
-    let sandbox = Sandbox::told(run, operator, authority, &fields);
-    let session = welcome(operator);
-    session.assign(&which("a"), &contract);
-    hear_started(&session, &which("a"));
-    (sandbox, session)
+    begun(run, operator, authority, &fields)
 }
 
 #[test]

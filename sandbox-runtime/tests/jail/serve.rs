@@ -128,6 +128,21 @@ pub fn hear_started(session: &Session, run: &Which) {
     }
 }
 
+/// A sandbox with these fields in its configuration, whose run `a` has started.
+pub fn begun(
+    run: Run,
+    operator: &Operator,
+    authority: &Authority,
+    fields: &Value,
+) -> (Sandbox, Session) {
+    let contract = run.contract.to_string();
+    let sandbox = Sandbox::told(run, operator, authority, fields);
+    let session = welcome(operator);
+    session.assign(&which("a"), &contract);
+    hear_started(&session, &which("a"));
+    (sandbox, session)
+}
+
 fn hear_outcome(session: &Session, run: &Which) -> Outcome {
     match session.hear_of_run() {
         report::Kind::Ended(ended) => {
@@ -214,12 +229,9 @@ fn a_run_outlives_its_session_and_its_end_is_said_to_the_next_operator() {
     let authority = Authority::new();
     let operator = Operator::start(&authority);
     let run = Run::shell(": > ready; while [ ! -e go ]; do sleep 0.01; done; exit 3");
-    let (contract, go) = (run.contract.to_string(), run.directory.join("work/go"));
-    let sandbox = Sandbox::start(run, &operator, &authority);
-    let session = welcome(&operator);
+    let go = run.directory.join("work/go");
+    let (sandbox, session) = begun(run, &operator, &authority, &json!({}));
     let which = which("a");
-    session.assign(&which, &contract);
-    hear_started(&session, &which);
     sandbox.wait_for("ready");
 
     // Closed in order, and opened again within a moment.
@@ -253,12 +265,9 @@ fn an_end_that_nobody_has_heard_is_said_before_a_sandbox_that_is_deleted_goes() 
     let authority = Authority::new();
     let operator = Operator::start(&authority);
     let run = Run::shell("while [ ! -e go ]; do sleep 0.01; done; : > gone; exit 3");
-    let (contract, go) = (run.contract.to_string(), run.directory.join("work/go"));
-    let sandbox = Sandbox::start(run, &operator, &authority);
-    let session = welcome(&operator);
+    let go = run.directory.join("work/go");
+    let (sandbox, session) = begun(run, &operator, &authority, &json!({}));
     let which = which("a");
-    session.assign(&which, &contract);
-    hear_started(&session, &which);
     let address = operator.address;
     drop((session, operator));
     fs::write(go, "").unwrap();
@@ -283,13 +292,9 @@ fn a_sandbox_whose_command_takes_every_process_still_dials() {
     let inside = run.path("bin/probe-inside");
     let script = format!("{inside} processes 1000; : > full; exec sleep 60");
     run.contract["arguments"] = json!(["-c", script]);
-    let contract = run.contract.to_string();
     let few = json!({ "processes": 60 });
-    let mut sandbox = Sandbox::told(run, &operator, &authority, &few);
-    let session = welcome(&operator);
+    let (mut sandbox, session) = begun(run, &operator, &authority, &few);
     let which = which("a");
-    session.assign(&which, &contract);
-    hear_started(&session, &which);
     sandbox.wait_for("full");
     // Longer than a thread stays that has nothing to do, where nobody says how long.
     std::thread::sleep(Duration::from_secs(11));
