@@ -171,11 +171,12 @@ impl<'a> Writer<'a> {
     where
         K: Child + Observed + Resource<Scope: ScopeApi<K>>,
     {
+        let since = self.world.swept::<K>();
         let mut answer = self.patch(desired, uid).await?;
         if answer.fingerprint() != desired.fingerprint() {
             answer = self.strip(desired, &answer).await?;
         }
-        self.world.record(&answer);
+        self.world.record(&answer, since);
         Ok(answer)
     }
 
@@ -224,9 +225,10 @@ impl<'a> Writer<'a> {
     where
         K: Child + Observed + Resource<Scope: ScopeApi<K>>,
     {
+        let since = self.world.swept::<K>();
         let made = object::create(self.client, desired).await?;
         if let Some(made) = &made {
-            self.world.record(made);
+            self.world.record(made, since);
         }
         Ok(made)
     }
@@ -296,8 +298,9 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// [`Error::Write`] if the server refuses.
     pub async fn pod(&self, desired: &Pod) -> Result<(), Error> {
+        let since = self.world.swept::<Pod>();
         if let Some(made) = object::create(self.client, desired).await? {
-            self.world.record_pod(&made);
+            self.world.record_pod(&made, since);
         }
         Ok(())
     }

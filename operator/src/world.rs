@@ -7,6 +7,7 @@
 mod addresses;
 pub mod facts;
 pub mod pool;
+mod progress;
 pub mod sight;
 mod sorted;
 mod surroundings;
@@ -20,21 +21,22 @@ use std::{
 };
 
 use crds::{Drill, Tenant, Worker};
-use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Resource, ResourceExt,
     runtime::reflector::{self, Store},
 };
 use tokio::sync::watch as told;
 
-pub use self::surroundings::Surroundings;
 use self::{
     addresses::Addresses,
     facts::{Child, ChildKind, Cluster, LiveChild, PolicyTerms, Uid},
     pool::Pool,
+    progress::Progress,
     sight::Sight,
     wakes::Wakes,
 };
+pub use self::{progress::Swept, surroundings::Surroundings};
 use crate::names;
 
 /// A fact, how new it is, and the listing in which it was last seen: a new listing
@@ -88,21 +90,6 @@ pub struct Index {
     listed: HashMap<(String, String), u32>,
     /// By kind.
     progress: HashMap<String, Progress>,
-}
-
-/// How far the watch of a kind has come.
-#[derive(Clone, Copy, Debug, Default)]
-struct Progress {
-    /// The listing that it follows.
-    epoch: u32,
-    /// The newest version it has brought.
-    horizon: u64,
-}
-
-impl Progress {
-    fn pass(&mut self, meta: &ObjectMeta) {
-        self.horizon = self.horizon.max(facts::version(meta));
-    }
 }
 
 /// The cluster in memory.
@@ -221,14 +208,21 @@ impl World {
         Some(stamped.fact.clone())
     }
 
-    /// Takes note of what the server answered to a write of ours, ahead of the watch.
-    pub fn record<K: Child + watch::Observed>(&self, object: &K) {
-        self.change(|index| index.own_write(object));
+    /// How many listings of a kind have swept: asked before a write whose answer is to be noted.
+    pub fn swept<K: watch::Observed>(&self) -> Swept {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        index.swept::<K>()
+    }
+
+    /// Takes note of what the server answered to a write of ours that began `since`, ahead of the
+    /// watch.
+    pub fn record<K: Child + watch::Observed>(&self, object: &K, since: Swept) {
+        self.change(|index| index.own_write(object, since));
     }
 
     /// The same for a pod.
-    pub fn record_pod(&self, pod: &Pod) {
-        self.change(|index| index.own_write(pod));
+    pub fn record_pod(&self, pod: &Pod, since: Swept) {
+        self.change(|index| index.own_write(pod, since));
     }
 
     /// Takes note that a policy of ours is deleted, ahead of the watch: what is on its way out
@@ -346,21 +340,6 @@ impl Index {
         self.listed.remove(&key);
     }
 
-    /// How far the watch of a kind has come.
-    fn progress<K: Resource<DynamicType = ()>>(&mut self) -> &mut Progress {
-        self.progress.entry(K::kind(&()).into_owned()).or_default()
-    }
-
-    /// Takes note of an answer to a write of ours, unless the watch is past it already:
-    /// then it may tell of an object that is gone by now, and would never be told so again.
-    fn own_write<K: watch::Observed>(&mut self, object: &K) -> Concerns {
-        let Progress { epoch, horizon } = *self.progress::<K>();
-        if facts::version(object.meta()) <= horizon {
-            return Concerns::Nobody;
-        }
-        object.seen(self, epoch)
-    }
-
     /// Shared objects of a kind that the listing `epoch` has not brought; forgets them.
     fn unlisted<K: Resource<DynamicType = ()>>(&mut self, epoch: u32) -> Vec<String> {
         let kind = K::kind(&());
@@ -419,16 +398,32 @@ mod tests {
         index
             .progress::<ServiceAccount>()
             .pass(&account(8).metadata);
-        index.own_write(&account(7));
+        index.own_write(&account(7), Swept::default());
         assert!(!known(&index));
-        index.own_write(&account(9));
+        index.own_write(&account(9), Swept::default());
         assert!(known(&index));
+    }
+
+    #[test]
+    fn an_answer_that_comes_in_or_after_a_listing_that_began_later_brings_nothing_back() {
+        let (store, _) = reflector::store();
+        let world = World::new(store);
+        let known = || !world.surroundings("a").children.is_empty();
+        let before = world.swept::<ServiceAccount>();
+        world.change(|index| index.list::<ServiceAccount>(1));
+        world.record(&account(9), before);
+        assert!(!known(), "the listing may have been read after its end");
+        world.change(|index| index.sweep_listed::<ServiceAccount>(1, None));
+        world.record(&account(9), before);
+        assert!(!known(), "the listing did not bring it");
+        world.record(&account(9), world.swept::<ServiceAccount>());
+        assert!(known());
     }
 
     #[test]
     fn what_we_wrote_goes_when_a_later_listing_does_not_bring_it() {
         let mut index = Index::default();
-        index.own_write(&account(9));
+        index.own_write(&account(9), Swept::default());
         ServiceAccount::swept(&mut index, 1, None);
         assert!(!known(&index));
         let (store, _) = reflector::store();

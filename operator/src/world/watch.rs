@@ -156,10 +156,7 @@ where
         match event {
             watcher::Event::Init => {
                 epoch += 1;
-                world.change(|index| {
-                    index.progress::<K>().epoch = epoch;
-                    Concerns::Nobody
-                });
+                world.change(|index| index.list::<K>(epoch));
             }
             watcher::Event::Apply(object) | watcher::Event::InitApply(object) => {
                 world.change(|index| {
@@ -172,7 +169,7 @@ where
                 object.gone(index)
             }),
             watcher::Event::InitDone => {
-                world.change(|index| K::swept(index, epoch, within.as_deref()));
+                world.change(|index| index.sweep_listed::<K>(epoch, within.as_deref()));
             }
         }
     })
