@@ -19,7 +19,7 @@ use super::{
     line::{Key, Known, Line},
     outcome::Outcome,
     pod::Workshop,
-    queue::Queue,
+    queue::{Held, Queue},
     reach::{Reach, Standing},
     run::{Ended, Run, Stage},
     sandbox::{Facts, Proof, Sandbox},
@@ -76,8 +76,8 @@ pub struct Book {
     pub(super) strangers: HashMap<Uid, (Opening, Timestamp)>,
     /// Lines to be looked at.
     pub(super) dirty: BTreeSet<Key>,
-    /// Those of them for which there are too many writes under way; looked at again when one ends.
-    pub(super) held: BTreeSet<Key>,
+    /// Those for which too many writes of a kind are under way.
+    pub(super) held: Held,
     /// Lines that have ends to write: a tenant's thousands must not keep those of another waiting.
     pub(super) to_close: Queue,
     /// Lines whose Executions may have to be told what goes on.
@@ -125,7 +125,7 @@ impl Book {
             gone: HashMap::new(),
             strangers: HashMap::new(),
             dirty: BTreeSet::new(),
-            held: BTreeSet::new(),
+            held: Held::default(),
             to_close: Queue::default(),
             to_tell: Queue::default(),
             workshop,

@@ -106,6 +106,14 @@ impl Book {
         (expected, all)
     }
 
+    /// How many pods more may be posted, for who waits or ahead.
+    pub(super) fn makeable(&self, ahead: bool) -> usize {
+        if ahead && self.under_way.binding > 0 {
+            return 0;
+        }
+        POSTING.saturating_sub(self.under_way.posting)
+    }
+
     /// Makes a sandbox, if one is missing.
     pub(super) fn make(&mut self, key: &Key, view: View<'_>) -> Option<Act> {
         let wanted = self.wanted(key, view.now);
@@ -124,8 +132,14 @@ impl Book {
         }
         // What is made ahead waits for what somebody waits for: both are the API server's work.
         let ahead = self.first_waiting(self.lines.get(key)?, view.now).is_none();
-        if self.under_way.posting >= POSTING || ahead && self.under_way.binding > 0 {
-            self.held.insert(key.clone());
+        if self.makeable(ahead) == 0 {
+            let held = &mut self.held;
+            let queue = if ahead {
+                &mut held.make_ahead
+            } else {
+                &mut held.make
+            };
+            queue.hold(key);
             return None;
         }
         if ahead && self.is_calm(view.now) {

@@ -22,7 +22,25 @@ pub struct Queue {
     last: Option<Arc<str>>,
 }
 
+/// Lines for which too many writes are under way, by what they would do.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// Give an Execution its sandbox.
+    pub bind: Queue,
+    /// Make a sandbox for who waits.
+    pub make: Queue,
+    /// Make one ahead.
+    pub make_ahead: Queue,
+    /// Remove one.
+    pub remove: Queue,
+}
+
 impl Queue {
+    /// So many, or all.
+    pub fn take(&mut self, count: usize) -> impl Iterator<Item = Key> {
+        std::iter::from_fn(|| self.next()).take(count)
+    }
+
     /// One has to wait. Once is enough.
     pub fn hold(&mut self, key: &Key) {
         if !self.waiting.contains(key) {

@@ -41,9 +41,6 @@ impl Book {
                     }
                     Purpose::Say => under_way::end(&mut self.under_way.telling),
                 }
-                if purpose != Purpose::Say {
-                    self.dirty.append(&mut self.held);
-                }
                 match result {
                     Ok(object) => {
                         if let Some(run) = self.runs.get_mut(&run) {
@@ -134,7 +131,6 @@ impl Book {
 
     fn removed(&mut self, pod: Uid, failed: bool, now: Timestamp) {
         under_way::end(&mut self.under_way.sweeping);
-        self.dirty.append(&mut self.held);
         let Some(sandbox) = self.sandboxes.get_mut(&pod) else {
             return;
         };
@@ -151,7 +147,6 @@ impl Book {
         now: Timestamp,
     ) {
         under_way::end(&mut self.under_way.posting);
-        self.dirty.append(&mut self.held);
         let Some(line) = self.lines.get_mut(key) else {
             return;
         };

@@ -20,7 +20,7 @@ use crate::world::facts::Uid;
 /// How long a sandbox that nobody has may be without a session.
 const UNHEARD: Duration = Duration::from_mins(1);
 /// Removals under way at once, over all tenants: a new release outdates every sandbox there is.
-const REMOVING: usize = 16;
+pub(super) const REMOVING: usize = 16;
 /// The longest pause between two sandboxes that do not come about.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -75,7 +75,7 @@ impl Book {
             let (broken, name) = (trouble_of(sandbox, free), sandbox.pod.key.clone());
             if due || broken.is_some() || free && !spared {
                 if self.under_way.sweeping >= REMOVING {
-                    self.held.insert(key.clone());
+                    self.held.remove.hold(key);
                     return;
                 }
                 if let Some(trouble) = broken {

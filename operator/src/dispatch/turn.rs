@@ -15,11 +15,13 @@ use super::{
     line::{Key, Line},
     outcome::Outcome,
     pod::PROOF_INTERVAL_MS,
+    queue::Held,
     reach::{NOT_IN_FORCE, Unmet},
     register::Twin,
     run::{Run, Stage},
     sandbox::{Sandbox, Seat},
     status,
+    sweep::REMOVING,
     tenant::Shut,
 };
 use crate::{
@@ -84,10 +86,31 @@ impl Book {
             let rested = std::iter::from_fn(|| self.resting.pop_first());
             self.dirty.extend(rested.take(ROUSED));
         }
-        while !self.dirty.is_empty() {
+        loop {
+            self.rouse();
+            if self.dirty.is_empty() {
+                return acts;
+            }
             self.turn(view, &mut acts);
         }
-        acts
+    }
+
+    /// Has as many of the lines that are held looked at as writes may begin. Each that is held again has
+    /// found them begun.
+    fn rouse(&mut self) {
+        let binding = BINDING.saturating_sub(self.under_way.binding);
+        let removing = REMOVING.saturating_sub(self.under_way.sweeping);
+        let (making, ahead) = (self.makeable(false), self.makeable(true));
+        let Held {
+            bind,
+            make,
+            make_ahead,
+            remove,
+        } = &mut self.held;
+        self.dirty.extend(bind.take(binding));
+        self.dirty.extend(make.take(making));
+        self.dirty.extend(make_ahead.take(ahead));
+        self.dirty.extend(remove.take(removing));
     }
 
     fn turn(&mut self, view: View<'_>, acts: &mut Vec<Act>) {
@@ -164,7 +187,7 @@ impl Book {
             return None;
         }
         if self.under_way.binding >= BINDING {
-            self.held.insert(key.clone());
+            self.held.bind.hold(key);
             return None;
         }
         self.bind(uid, pod, view)

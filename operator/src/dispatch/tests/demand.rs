@@ -77,3 +77,25 @@ fn who_waits_comes_before_what_is_made_ahead() {
     assert!(sim.pass(1));
     assert_eq!(sim.boxes.len(), 14, "then the pool is full again");
 }
+
+#[test]
+fn however_many_are_outdated_each_write_that_ends_has_few_lines_looked_at() {
+    const LINES: usize = 150;
+    let mut sim = Sim::new();
+    let apply = |sim: &mut Sim, image: &str| {
+        for number in 0..LINES {
+            let spec = json!({"image": image, "warm": {"min": 1, "max": 1}});
+            sim.integration(NAMESPACE, &format!("line-{number}"), &spec);
+        }
+        sim.most_touched = 0;
+        assert!(sim.settle());
+    };
+    apply(&mut sim, "before");
+    assert_eq!(sim.boxes.len(), LINES);
+    let before: Vec<String> = sim.boxes.keys().cloned().collect();
+    apply(&mut sim, "after");
+    assert_eq!(sim.boxes.len(), LINES);
+    let outdated = before.iter().filter(|name| sim.boxes.contains_key(*name));
+    assert_eq!(outdated.count(), 0, "all have been replaced");
+    assert!(sim.most_touched < LINES / 3, "{}", sim.most_touched);
+}
