@@ -76,6 +76,7 @@ impl Book {
                 next.output = std::mem::take(&mut held.output);
                 next.outcome = held.outcome.clone().filter(|_| !bound);
                 next.allowed = held.allowed;
+                next.terms = held.terms.take();
                 next.told_to_end = held.told_to_end;
                 next.replaced = held.replaced;
                 next.cancel |= held.replaced;

@@ -9,7 +9,11 @@ use crds::{
 };
 use jiff::Timestamp;
 
-use super::{line::Key, outcome::Outcome, output::Tail};
+use super::{
+    line::{Key, Terms},
+    outcome::Outcome,
+    output::Tail,
+};
 use crate::world::facts::{self, Uid};
 
 /// What is kept of an Execution that has not ended.
@@ -50,6 +54,9 @@ pub struct Run {
     pub output: Tail,
     /// What came of it, once that is known and until it is written.
     pub outcome: Option<Outcome>,
+    /// What its Integration said when it was given its sandbox, which is made for that. Not known by a
+    /// leader that came after.
+    pub terms: Option<Arc<Terms>>,
     /// What its attempt was given, from its start to its kill, as far as that is known.
     pub allowed: Option<Duration>,
     /// Since when its sandbox has had no session.
@@ -230,6 +237,7 @@ pub fn of(object: &Execution, now: Timestamp) -> Progress {
         started,
         output: Tail::default(),
         outcome: None,
+        terms: None,
         allowed: None,
         silent_since: None,
         told_to_end: false,

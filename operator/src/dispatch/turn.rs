@@ -222,10 +222,14 @@ impl Book {
         let run = self.runs.get(&uid)?;
         let status = status::bound(run, &sandbox.pod, &sandbox.proof, zone, view.now);
         let act = write(run, status, Purpose::Bind);
+        let terms = self.lines.get(&run.line).and_then(Line::terms).cloned();
         let silent_since = self.silent_since(uid, Stage::Binding(pod), view.now);
         self.delist(uid);
         let run = self.runs.get_mut(&uid)?;
-        run.stage = Stage::Binding(pod);
+        // The same again is of the same terms.
+        if run.stage != Stage::Binding(pod) {
+            (run.stage, run.terms) = (Stage::Binding(pod), terms);
+        }
         run.writing = true;
         run.silent_since = silent_since;
         self.under_way.binding += 1;
@@ -254,6 +258,8 @@ impl Book {
             return;
         }
         let terms = self.lines.get(&run.line).and_then(Line::terms);
+        // The sandbox has the image of then, and so the command is that of then.
+        let terms = run.terms.as_ref().or(terms);
         let (Some(terms), Some(confinement)) = (terms, self.confinement(&run.line)) else {
             return;
         };

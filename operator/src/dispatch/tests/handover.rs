@@ -501,3 +501,26 @@ fn thousands_of_ends_of_one_tenant_do_not_keep_those_of_another_waiting() {
     assert_eq!(ended.count(), 2001);
     assert!(place.unwrap() < 40, "it came as number {place:?}");
 }
+
+#[test]
+fn one_that_has_its_sandbox_runs_what_that_was_made_for() {
+    let mut sim = Sim::new();
+    let apply = |sim: &mut Sim, image: &str, timeout: &str| {
+        let spec = json!({"image": image, "timeout": timeout, "gracePeriod": "0s",
+            "warm": {"min": 1, "max": 1}});
+        sim.integration(NAMESPACE, "hello", &spec);
+    };
+    apply(&mut sim, "old", "10s");
+    assert!(sim.settle());
+    let name = sim.boxes.keys().next().unwrap().clone();
+    sim.command = Command::Waits;
+    sim.execution(NAMESPACE, "one", &json!({}));
+    sim.begin_turn();
+    apply(&mut sim, "new", "20s");
+    assert!(sim.end_turn());
+    assert_eq!(sim.boxes[&name].allowed_ms, 10_000);
+    sim.execution(NAMESPACE, "two", &json!({}));
+    assert!(sim.settle());
+    let mut others = sim.boxes.iter().filter(|(other, _)| **other != name);
+    assert!(others.any(|(_, one)| one.allowed_ms == 20_000));
+}
