@@ -146,6 +146,11 @@ impl Book {
             self.resting.insert(key.clone());
             return None;
         }
+        self.post(key, view)
+    }
+
+    /// Has a pod posted for a line, if it is known whom it is to dial.
+    fn post(&mut self, key: &Key, view: View<'_>) -> Option<Act> {
         let mold = self.mold(key)?;
         let landlord = self.tenants.get(&key.namespace)?;
         let uid = self.lines.get(key)?.integration.as_ref()?.uid;

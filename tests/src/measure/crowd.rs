@@ -1,12 +1,14 @@
 //! Many tenants, as copies of one that the operator has made, by a client that does nothing else: the very
 //! same writes, in the same order.
 //!
-//! In: two clients, the name of the one, names of others. Out: each with all its children and its status.
+//! In: two clients, the name of the one, names of others. Out: each with all its children and its status,
+//! which takes the one's proof for its own: nothing has looked at it.
 #![expect(
     clippy::disallowed_methods,
     reason = "it stands for the operator, and shares nothing with it"
 )]
 
+use crds::tenant::Runtime;
 use kube::{
     Api, Client, ResourceExt,
     api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams},
@@ -24,7 +26,7 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 /// Kinds of a tenant's children, in the order of writing: group, kind, whether they lie in its namespace.
 const CHILDREN: [(&str, &str, bool); 8] = [
     ("", "Namespace", false),
-    ("networking.k8s.io", "NetworkPolicy", true),
+    ("networking.k8s.io", POLICY, true),
     ("", "ResourceQuota", true),
     ("", "LimitRange", true),
     ("", "ServiceAccount", true),
@@ -32,6 +34,9 @@ const CHILDREN: [(&str, &str, bool); 8] = [
     (RBAC, "ClusterRole", false),
     (RBAC, CLUSTER_BINDING, false),
 ];
+const POLICY: &str = "NetworkPolicy";
+const FNV_BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+const FNV_PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
 /// Whose the operator's writes are.
 const MANAGER: &str = "cloister";
 
@@ -45,6 +50,8 @@ pub struct Model {
     uid: String,
     spec: Value,
     status: Value,
+    /// Kernel boundary, and whether in a user namespace, of which its proof is, if it has one.
+    confinement: Option<(Runtime, bool)>,
     children: Vec<Child>,
 }
 
@@ -61,18 +68,45 @@ pub struct Copy {
     uid: String,
 }
 
+/// What tells a policy from the same one at another time: name, identity, generation.
+type Standing = (String, String, i64);
+
+fn standing(policy: &DynamicObject) -> Standing {
+    let generation = policy.metadata.generation.unwrap_or_default();
+    (
+        policy.name_any(),
+        policy.uid().unwrap_or_default(),
+        generation,
+    )
+}
+
+/// What the operator calls these policies in a proof.
+fn boundary(mut policies: Vec<Standing>, (runtime, user_namespaces): (Runtime, bool)) -> String {
+    policies.sort();
+    let whole = json!([policies, runtime.as_str(), user_namespaces]);
+    // FNV-1a with 128 bits (IETF draft-eastlake-fnv), its upper half.
+    let digest = whole
+        .to_string()
+        .bytes()
+        .fold(FNV_BASIS, |state: u128, byte| {
+            (state ^ u128::from(byte)).wrapping_mul(FNV_PRIME)
+        });
+    format!("{:016x}", digest >> 64)
+}
+
 impl Model {
     /// Reads a Tenant, and what was made for it.
     ///
     /// # Errors
-    /// The API server does not answer.
+    /// The API server does not answer; or it has a proof, and what of is not understood.
     pub async fn read(people: Client, operator: Client, name: &str) -> Result<Self, Anything> {
-        let mut children = Vec::new();
+        let (mut children, mut policies) = (Vec::new(), Vec::new());
         for (group, kind, namespaced) in CHILDREN {
             let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1", kind));
             let api = place(&people, &resource, namespaced.then_some(name));
             let ours = ListParams::default().labels(&format!("cloister.dev/tenant={name}"));
             for mut child in api.list(&ours).await? {
+                policies.extend((kind == POLICY).then(|| standing(&child)));
                 child.types = Some(TypeMeta {
                     api_version: resource.api_version.clone(),
                     kind: resource.kind.clone(),
@@ -91,7 +125,17 @@ impl Model {
             }
         }
         let object = tenants(&people).get(name).await?;
+        let proven = object.data["status"]["isolation"]["boundary"].as_str();
+        let mut confinements = [Runtime::Hardened, Runtime::GVisor]
+            .into_iter()
+            .flat_map(|runtime| [(runtime, false), (runtime, true)]);
+        let confinement = proven.map(|proven| {
+            confinements
+                .find(|one| boundary(policies.clone(), *one) == proven)
+                .ok_or_else(|| format!("{name}: copies would not count as proven"))
+        });
         Ok(Self {
+            confinement: confinement.transpose()?,
             people,
             operator,
             name: name.to_owned(),
@@ -124,11 +168,14 @@ impl Model {
             .patch(&name, &PatchParams::default(), &Patch::Merge(finalizers))
             .await?;
         let copy = Copy { name, uid };
-        self.furnish(&copy, now).await?;
-        let status = json!({
+        let policies = self.furnish(&copy, now).await?;
+        let mut status = json!({
             "apiVersion": "cloister.dev/v1alpha1", "kind": "Tenant",
             "metadata": {"uid": copy.uid}, "status": self.status,
         });
+        if let Some(confinement) = self.confinement {
+            status["status"]["isolation"]["boundary"] = json!(boundary(policies, confinement));
+        }
         let params = PatchParams::apply(MANAGER).force();
         tenants
             .patch_status(&copy.name, &params, &Patch::Apply(status))
@@ -136,7 +183,7 @@ impl Model {
         Ok(copy)
     }
 
-    /// Gives a copy those of its children that are of these kinds.
+    /// Gives a copy those of its children that are of these kinds; returns its new policies.
     ///
     /// # Errors
     /// The API server's refusal of one of these.
@@ -144,7 +191,8 @@ impl Model {
         &self,
         Copy { name, uid }: &Copy,
         are: impl Fn(&str) -> bool,
-    ) -> Result<(), Anything> {
+    ) -> Result<Vec<Standing>, Anything> {
+        let mut policies = Vec::new();
         let params = PostParams {
             field_manager: Some(MANAGER.to_owned()),
             ..PostParams::default()
@@ -162,9 +210,10 @@ impl Model {
                 &child.resource,
                 child.namespaced.then_some(name),
             );
-            api.create(&params, &object).await?;
+            let made = api.create(&params, &object).await?;
+            policies.extend((child.resource.kind == POLICY).then(|| standing(&made)));
         }
-        Ok(())
+        Ok(policies)
     }
 }
 
