@@ -34,6 +34,7 @@ pub const MAX_INPUT_BYTES: usize = 8192;
     status = "ExecutionStatus",
     derive = "PartialEq",
     doc = "One run of an Integration. What it says never changes, but for cancel.",
+    selectable = ".spec.integration",
     printcolumn(
         name = "Integration",
         type_ = "string",

@@ -154,6 +154,14 @@ impl Stage<'_> {
             .await;
     }
 
+    /// How many Executions name this Integration, as the API server selects them.
+    async fn of_integration(&self, name: &str) -> usize {
+        let namespace = "/apis/cloister.dev/v1alpha1/namespaces/tenant-runs";
+        let path = format!("{namespace}/executions?fieldSelector=spec.integration%3D{name}");
+        let list = self.plane.get(&path).await.unwrap();
+        list["items"].as_array().map_or(0, Vec::len)
+    }
+
     async fn gone(&self, path: &str) {
         eventually(LIMIT, async || match self.plane.get(path).await {
             Err(refusal) if refusal.code == 404 => Ok(()),
@@ -167,6 +175,9 @@ impl Stage<'_> {
     async fn run(&self, story: &Story) -> (State, Option<String>) {
         let made = self.plane.create(&story.execution()).await.unwrap();
         let uid = made["metadata"]["uid"].as_str().unwrap();
+        for (name, count) in [(story.name, 1), ("another", 0)] {
+            assert_eq!(self.of_integration(name).await, count, "of {name}");
+        }
         if story.canceled {
             eventually(LIMIT, async || match self.started.of(uid) {
                 0 => Err("nothing has begun".to_owned()),
