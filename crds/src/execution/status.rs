@@ -226,5 +226,7 @@ closed_list! {
         Proven,
         /// No sandbox has reported yet.
         ProofPending,
+        /// It ended before it had a sandbox.
+        NoSandbox,
     }
 }

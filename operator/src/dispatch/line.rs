@@ -266,6 +266,8 @@ pub struct Line {
     pub arrivals: Arrivals,
     /// Since when there have been fewer good sandboxes than are kept ready.
     pub deficit: Option<Timestamp>,
+    /// Since when nothing of it may start.
+    pub shut: Option<Timestamp>,
     /// A status of the Integration is being written.
     pub writing: bool,
     /// None is written before.

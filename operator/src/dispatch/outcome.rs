@@ -6,7 +6,7 @@ use contract::run::{
 };
 use crds::execution::ExecutionReason;
 
-use super::status::written;
+use super::{settle::DELETED, status::written};
 
 /// Most bytes of a result as the API server writes it: half of what a status may have.
 const MAX_RESULT_WRITTEN: usize = 8 * 1024;
@@ -32,6 +32,9 @@ pub struct Outcome {
     pub adrift: bool,
 }
 
+/// Where to look for why a command failed.
+const LOOK: &str = "; look at status.output";
+
 impl Outcome {
     /// One without a command that ended.
     pub fn new(reason: ExecutionReason, message: impl Into<String>) -> Self {
@@ -51,6 +54,27 @@ impl Outcome {
             adrift: true,
             ..Self::new(reason, message)
         }
+    }
+
+    /// Says why it came to that, where that is known: it had to make room for another one, or its
+    /// Integration is gone, with all its sandboxes.
+    pub fn explain(&mut self, replaced: bool, orphaned: bool, integration: &str) {
+        let deleted = self.reason == ExecutionReason::Evicted || self.message == DELETED;
+        if replaced && self.reason == ExecutionReason::Canceled {
+            self.message.push_str(
+                "; it made room for another one, as spec.concurrency.policy of the Integration is Replace",
+            );
+        } else if orphaned && deleted {
+            self.message = format!(
+                "Integration {integration} was deleted, and its sandboxes with it; the command may have run"
+            );
+        }
+    }
+
+    /// The same of a command of which no word was heard.
+    pub fn without_output(mut self) -> Self {
+        self.message = self.message.replacen(LOOK, "", 1);
+        self
     }
 
     /// What a sandbox's report says.
@@ -144,14 +168,8 @@ fn of_ending(ending: Ending) -> Outcome {
 /// How a command failed. That some of its processes were killed for want of memory need not be why.
 fn failure(exit: Exit, kills: u64) -> String {
     let (how, look) = match exit {
-        Exit::Code(code) => (
-            format!("the command ended with code {code}"),
-            "; look at status.output",
-        ),
-        Exit::Signal(signal) => (
-            format!("the command was ended by signal {signal}"),
-            "; look at status.output",
-        ),
+        Exit::Code(code) => (format!("the command ended with code {code}"), LOOK),
+        Exit::Signal(signal) => (format!("the command was ended by signal {signal}"), LOOK),
         Exit::Unknown => ("it is not known how the command ended".to_owned(), ""),
     };
     if kills == 0 {
@@ -159,8 +177,8 @@ fn failure(exit: Exit, kills: u64) -> String {
     }
     let processes = if kills == 1 { "process" } else { "processes" };
     format!(
-        "{how}, and the kernel killed {kills} {processes} of it for want of memory{look}, or raise \
-         spec.resources.memory of the Integration"
+        "{how}, and the kernel killed {kills} {processes} of it for want of memory; raise \
+         spec.resources.memory of the Integration{look}"
     )
 }
 

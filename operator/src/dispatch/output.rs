@@ -59,9 +59,14 @@ impl Tail {
         }
     }
 
+    /// Whether nothing was said.
+    pub const fn is_empty(&self) -> bool {
+        self.stdout.bytes == 0 && self.stderr.bytes == 0
+    }
+
     /// What status says of it; nothing of a command that said nothing.
     pub fn status(&self) -> Option<Output> {
-        if self.stdout.bytes == 0 && self.stderr.bytes == 0 {
+        if self.is_empty() {
             return None;
         }
         let (stdout, stderr) = (self.stdout.text(), self.stderr.text());

@@ -212,10 +212,17 @@ impl Book {
 
     /// It is known what became of an Execution. What was known first, stands; but one that was
     /// taken for lost, and speaks before that is written, was not.
-    pub(super) fn conclude(&mut self, uid: Uid, outcome: Outcome) {
+    pub(super) fn conclude(&mut self, uid: Uid, mut outcome: Outcome) {
         let Some(run) = self.runs.get_mut(&uid) else {
             return;
         };
+        let line = self.lines.get(&run.line);
+        let known = line.and_then(|line| line.integration.as_ref());
+        outcome.explain(
+            run.replaced,
+            known.is_none_or(|known| known.deleting),
+            &run.line.name,
+        );
         let lost = |outcome: &Outcome| outcome.reason == ExecutionReason::NodeLost;
         if run.outcome.as_ref().is_some_and(lost) && !run.writing {
             run.outcome = Some(outcome);

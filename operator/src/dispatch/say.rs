@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crds::{
     IntegrationStatus,
-    condition::Verdict,
+    condition::{Condition, Verdict},
     execution::ExecutionReason,
     integration::{IntegrationCondition, IntegrationReason},
     text::Text,
@@ -40,6 +40,11 @@ const SAYING: usize = 32;
 pub const PAUSE: Duration = Duration::from_secs(5);
 /// How long sandboxes may be missing before the status says so: refilling is no news.
 const DEFICIT: Duration = Duration::from_secs(10);
+/// How long the tenant's isolation may be in doubt before the status says so: that its Tenant has just been
+/// changed is no news, though nothing starts meanwhile.
+const DOUBT: Duration = Duration::from_secs(2);
+/// How soon another reason for the same verdict is said.
+const ANOTHER_REASON: Duration = Duration::from_secs(3);
 
 impl Book {
     /// Says what goes on where that takes long, one of a tenant after one of another.
@@ -135,17 +140,11 @@ impl Book {
         };
         let timing = line.timer.record.clone();
         let status = status::integration(known, findings, timing, view.now);
-        let verdicts = |status: &IntegrationStatus| -> Vec<Text> {
-            let conditions = status.conditions.iter();
-            conditions.map(|one| one.status.clone()).collect()
-        };
-        let words_alone = known.status.observed_generation == status.observed_generation
-            && known.status.schedule == status.schedule
-            && verdicts(&known.status) == verdicts(&status);
-        let just_said = line.said.is_some_and(|at| at + SAY_AGAIN > view.now);
+        let pause = news(&known.status, &status);
+        let just_said = line.said.is_some_and(|at| at + pause > view.now);
         let waits =
             line.not_said_before.is_some_and(|at| at > view.now) || self.under_way.saying >= SAYING;
-        if known.deleting || waits || status == known.status || words_alone && just_said {
+        if known.deleting || waits || status == known.status || just_said {
             return;
         }
         self.under_way.saying += 1;
@@ -168,6 +167,7 @@ impl Book {
         let missing = line.terms().is_some_and(|terms| good.count() < terms.warm);
         let line = self.lines.get_mut(key)?;
         line.deficit = missing.then(|| line.deficit.unwrap_or(view.now));
+        line.shut = shut.is_some().then(|| line.shut.unwrap_or(view.now));
         let known = line.integration.as_ref()?;
         let closed = (!open).then(|| match &shut {
             Some(outcome) if !known.suspend => why_shut(outcome.reason, false, unmet.as_ref()),
@@ -180,7 +180,11 @@ impl Book {
                 IntegrationReason::InvalidSpec,
                 fault.clone(),
             ),
-            (Ok(_), None) => {
+            (Ok(_), Some(outcome)) if !is_passing(line, known, &outcome, view.now) => {
+                let reason = why_shut(outcome.reason, known.suspend, unmet.as_ref());
+                (Verdict::False, reason, outcome.message)
+            }
+            (Ok(_), _) => {
                 let message = "Executions of it can start";
                 (
                     Verdict::True,
@@ -188,12 +192,9 @@ impl Book {
                     message.to_owned(),
                 )
             }
-            (Ok(_), Some(outcome)) => {
-                let reason = why_shut(outcome.reason, known.suspend, unmet.as_ref());
-                (Verdict::False, reason, outcome.message)
-            }
         };
-        let warm = warmth(line, known, view.now);
+        let shut = (ready.0 == Verdict::False).then_some(ready.1);
+        let warm = warmth(line, known, shut, view.now);
         Some(Findings {
             ready,
             warm,
@@ -202,19 +203,57 @@ impl Book {
     }
 }
 
+/// How long after the last status this one is no news: another verdict is at once, other words are later.
+fn news(before: &IntegrationStatus, status: &IntegrationStatus) -> Duration {
+    let all = |of: fn(&Condition) -> &Text| {
+        let [before, now] = [before, status].map(|status| status.conditions.iter().map(of));
+        before.eq(now)
+    };
+    let anew = before.observed_generation != status.observed_generation
+        || before.schedule != status.schedule
+        || !all(|condition| &condition.status);
+    if anew {
+        Duration::ZERO
+    } else if all(|condition| &condition.reason) {
+        SAY_AGAIN
+    } else {
+        ANOTHER_REASON
+    }
+}
+
+/// Whether an Integration whose status says that it is ready may go on saying so for a moment.
+fn is_passing(line: &Line, known: &Known, shut: &Outcome, now: Timestamp) -> bool {
+    let brief = line.shut.is_some_and(|since| since + DOUBT > now);
+    brief
+        && shut.reason == ExecutionReason::IsolationUnverified
+        && said(known, IntegrationCondition::Ready)
+}
+
+/// Whether the status says of the spec of today that a condition is true.
+fn said(known: &Known, condition: IntegrationCondition) -> bool {
+    let before = crds::condition::find(&known.status.conditions, condition.as_str());
+    known.status.observed_generation == known.generation
+        && before.is_some_and(|said| said.status == "True")
+}
+
 /// Whether as many sandboxes stand ready as are asked for. A few that are being replaced are no
-/// news; that the first ones are not there yet is.
-fn warmth(line: &Line, known: &Known, now: Timestamp) -> (Verdict, IntegrationReason, String) {
+/// news; that the first ones are not there yet is, and that none are kept because nothing may start.
+fn warmth(
+    line: &Line,
+    known: &Known,
+    shut: Option<IntegrationReason>,
+    now: Timestamp,
+) -> (Verdict, IntegrationReason, String) {
     let say = |verdict, reason, message: &str| (verdict, reason, message.to_owned());
     if line.terms().is_none_or(|terms| terms.warm == 0) {
         let message = "spec.warm.min is 0; each Execution waits for its sandbox";
         return say(Verdict::True, IntegrationReason::NotRequested, message);
     }
-    let before = crds::condition::find(
-        &known.status.conditions,
-        IntegrationCondition::Warm.as_str(),
-    );
-    let was = before.is_some_and(|said| said.status == "True");
+    if let Some(reason) = shut.filter(|_| line.deficit.is_some()) {
+        let message = "none is made while Ready is False";
+        return say(Verdict::False, reason, message);
+    }
+    let was = said(known, IntegrationCondition::Warm);
     let lasts = |since: Timestamp| !was || since + DEFICIT < now;
     match (line.deficit.is_some_and(lasts), line.setback.trouble()) {
         (false, _) => {

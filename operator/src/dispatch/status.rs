@@ -155,59 +155,57 @@ fn conditions(
     proof: Option<&Proof>,
     now: Timestamp,
 ) {
-    let (verdict, reason, message) = succeeded;
-    let finding = |condition, verdict, reason, message| {
-        stated(
-            Finding {
-                condition,
-                verdict,
-                reason,
-                message,
-            },
-            ExecutionCondition::as_str,
-            ExecutionReason::as_str,
-        )
-    };
-    let mut next = vec![finding(
-        ExecutionCondition::Succeeded,
-        verdict,
-        reason,
-        message,
-    )];
+    let is_final = succeeded.0 != Verdict::Unknown;
     let verified = ExecutionCondition::SandboxVerified;
     let before = crds::condition::find(&status.conditions, verified.as_str()).cloned();
-    match (proof, &before) {
-        (None, Some(_)) => {}
-        (None | Some(Proof::Pending), _) => next.push(finding(
-            verified,
-            Verdict::Unknown,
-            ExecutionReason::ProofPending,
-            "no sandbox has reported for it yet".to_owned(),
-        )),
-        (Some(Proof::Proven { .. }), _) => next.push(finding(
-            verified,
-            Verdict::True,
-            ExecutionReason::Proven,
-            "the sandbox saw itself and the network from inside as they must be".to_owned(),
-        )),
-        (Some(Proof::Doubtful { fault }), _) => next.push(finding(
-            verified,
-            Verdict::Unknown,
-            ExecutionReason::SandboxUnproven,
-            fault.clone(),
-        )),
-        (Some(Proof::Broken { fault }), _) => next.push(finding(
-            verified,
-            Verdict::False,
-            ExecutionReason::SandboxUnproven,
-            fault.clone(),
-        )),
-    }
+    let mut next = vec![finding(ExecutionCondition::Succeeded, succeeded)];
+    let of_sandbox = of_sandbox(proof, before.as_ref(), is_final);
+    next.extend(of_sandbox.map(|word| finding(verified, word)));
     let said_before = next.len() == 1;
     status.observed_generation = run.generation;
     status.conditions = merge(&status.conditions, next, run.generation, now);
     status.conditions.extend(before.filter(|_| said_before));
     bound_size(status);
+}
+
+fn finding(condition: ExecutionCondition, (verdict, reason, message): Word) -> Stated {
+    stated(
+        Finding {
+            condition,
+            verdict,
+            reason,
+            message,
+        },
+        ExecutionCondition::as_str,
+        ExecutionReason::as_str,
+    )
+}
+
+/// What there is to say of the sandbox, if that is new.
+fn of_sandbox(proof: Option<&Proof>, before: Option<&Condition>, is_final: bool) -> Option<Word> {
+    use ExecutionReason::{NoSandbox, ProofPending, Proven, SandboxUnproven};
+    let say = |verdict, reason, message: &str| Some((verdict, reason, message.to_owned()));
+    let pending = |said: &Condition| said.reason == ProofPending.as_str();
+    match proof {
+        None if is_final && before.is_none_or(pending) => say(
+            Verdict::Unknown,
+            NoSandbox,
+            "it ended before it had a sandbox",
+        ),
+        None if before.is_some() => None,
+        None | Some(Proof::Pending) => say(
+            Verdict::Unknown,
+            ProofPending,
+            "no sandbox has reported for it yet",
+        ),
+        Some(Proof::Proven { .. }) => say(
+            Verdict::True,
+            Proven,
+            "the sandbox saw itself and the network from inside as they must be",
+        ),
+        Some(Proof::Doubtful { fault }) => say(Verdict::Unknown, SandboxUnproven, fault),
+        Some(Proof::Broken { fault }) => say(Verdict::False, SandboxUnproven, fault),
+    }
 }
 
 /// Bytes of a value in the API server's JSON: that (Go's `encoding/json`) also escapes what HTML and

@@ -334,6 +334,7 @@ fn policies_skip_and_replace_do_what_they_say() {
         (&*sim.reason("a"), &*sim.reason("c")),
         ("Canceled", "Running")
     );
+    assert!(sim.message("a").contains("it made room for another one"));
 }
 
 #[test]

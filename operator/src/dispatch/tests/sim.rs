@@ -243,6 +243,14 @@ impl Sim {
         self.book.integration(&parsed);
     }
 
+    /// Somebody deletes an Integration.
+    pub fn delete_integration(&mut self, name: &str) {
+        let key = format!("{NAMESPACE}/{name}");
+        self.integrations.remove(&key);
+        let uid = Uid::parse(&uid(&key));
+        self.book.integration_gone(&Key::new(NAMESPACE, name), uid);
+    }
+
     /// An Execution that has ended, well or not, so many seconds ago.
     pub fn ended(&mut self, name: &str, well: bool, ago: i64) {
         self.ended_of("hello", name, well, ago);

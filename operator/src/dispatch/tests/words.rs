@@ -1,6 +1,9 @@
 //! What is told of Executions, how fast, and what a replica keeps that does not lead.
 
-use contract::run::{Cause, Exit};
+use contract::{
+    dispatch::Stream,
+    run::{Cause, Exit},
+};
 use jiff::SignedDuration;
 use serde_json::json;
 
@@ -182,4 +185,117 @@ fn who_does_not_lead_keeps_nothing_of_what_is_gone() {
     assert_eq!(sim.book.gone.len(), 0);
     assert_eq!(sim.book.lines.len(), 1);
     assert_eq!(sim.book.dirty.len(), 0);
+}
+
+#[test]
+fn where_none_may_start_none_are_said_to_stand_ready() {
+    let mut sim = warm(2);
+    assert!(sim.pass(1));
+    assert_eq!(sim.condition("Warm")[..2], ["True", "Filled"]);
+    sim.integration(
+        NAMESPACE,
+        "hello",
+        &json!({"warm": {"min": 2}, "suspend": true}),
+    );
+    assert!(sim.settle());
+    assert_eq!(sim.boxes.len(), 0);
+    assert_eq!(sim.condition("Warm")[..2], ["False", "Suspended"]);
+    sim.integration(NAMESPACE, "hello", &json!({"warm": {"min": 2}}));
+    assert!(sim.settle());
+    assert_eq!(sim.condition("Warm")[..2], ["True", "Filled"]);
+    sim.state("acme", "Suspended");
+    assert!(sim.pass(1));
+    assert_eq!(sim.condition("Warm")[..2], ["False", "Suspended"]);
+}
+
+#[test]
+fn another_spec_is_filled_once_its_own_sandboxes_stand() {
+    let mut sim = warm(2);
+    assert!(sim.pass(1));
+    sim.refuse_pods = Some("no room");
+    sim.integration(
+        NAMESPACE,
+        "hello",
+        &json!({"image": "another", "warm": {"min": 2}}),
+    );
+    assert!(sim.settle());
+    assert_eq!(sim.condition("Warm")[0], "False");
+    assert!(sim.pass(5));
+    assert_eq!(
+        sim.condition("Warm")[1],
+        "Blocked",
+        "within 5 s of the first refusal"
+    );
+    assert!(sim.condition("Warm")[2].contains("no room"));
+    sim.refuse_pods = None;
+    assert!(sim.pass(6));
+    assert_eq!(sim.condition("Warm")[..2], ["True", "Filled"]);
+}
+
+#[test]
+fn a_tenant_that_is_looked_at_anew_for_a_moment_is_no_news() {
+    let mut sim = warm(1);
+    assert!(sim.pass(1));
+    sim.writes.clear();
+    let said = |sim: &Sim| {
+        let said = sim.writes.iter();
+        said.filter(|write| write.starts_with("Line")).count()
+    };
+    sim.tenant("acme", "Unknown");
+    assert!(sim.settle());
+    sim.execution(NAMESPACE, "one", &json!({}));
+    assert!(sim.settle());
+    assert_eq!(sim.reason("one"), "", "nothing starts meanwhile");
+    sim.tenant("acme", "True");
+    assert!(sim.settle());
+    assert_eq!(sim.reason("one"), "Completed");
+    assert_eq!(said(&sim), 0, "{:?}", sim.writes);
+    sim.tenant("acme", "Unknown");
+    assert!(sim.pass(3));
+    assert_eq!(
+        sim.condition("Ready")[..2],
+        ["False", "IsolationUnverified"]
+    );
+}
+
+#[test]
+fn an_end_says_why_it_came_to_that() {
+    let mut sim = warm(1);
+    sim.command = Command::Waits;
+    sim.execution(NAMESPACE, "orphan", &json!({}));
+    sim.execution(NAMESPACE, "nowhere", &json!({"integration": "nowhere"}));
+    assert!(sim.settle());
+    let name = at_work(&sim);
+    sim.delete_integration("hello");
+    sim.end(&name, Cause::Canceled, Exit::Signal(15));
+    assert!(sim.settle() && sim.pass(301));
+    assert_eq!(sim.reason("orphan"), "Evicted");
+    assert!(
+        sim.message("orphan")
+            .starts_with("Integration hello was deleted")
+    );
+    let verified = &sim.executions["nowhere"]["status"]["conditions"][1];
+    assert_eq!(verified["reason"], "NoSandbox", "{verified}");
+    let verified = &sim.executions["orphan"]["status"]["conditions"][1];
+    assert_eq!(verified["reason"], "Proven", "{verified}");
+}
+
+#[test]
+fn who_said_nothing_has_no_output_to_look_at() {
+    for (speaks, ends) in [
+        (true, "; look at status.output"),
+        (false, "ended with code 3"),
+    ] {
+        let mut sim = warm(1);
+        sim.command = Command::Waits;
+        sim.execution(NAMESPACE, "one", &json!({}));
+        assert!(sim.settle());
+        let name = at_work(&sim);
+        if speaks {
+            sim.say(&name, Stream::Stderr, (0, 0), "no\n");
+        }
+        sim.end(&name, Cause::Completed, Exit::Code(3));
+        assert!(sim.settle());
+        assert!(sim.message("one").ends_with(ends), "{}", sim.message("one"));
+    }
 }
