@@ -169,9 +169,10 @@ impl Model {
             .await?;
         let copy = Copy { name, uid };
         let policies = self.furnish(&copy, now).await?;
+        let said = self.status.to_string().replace(&self.name, &copy.name);
         let mut status = json!({
             "apiVersion": "cloister.dev/v1alpha1", "kind": "Tenant",
-            "metadata": {"uid": copy.uid}, "status": self.status,
+            "metadata": {"uid": copy.uid}, "status": serde_json::from_str::<Value>(&said)?,
         });
         if let Some(confinement) = self.confinement {
             status["status"]["isolation"]["boundary"] = json!(boundary(policies, confinement));
