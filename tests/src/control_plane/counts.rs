@@ -7,8 +7,11 @@ use serde_json::{Value, json};
 
 use super::{Answer, ControlPlane, eventually, pause};
 
-/// For a controller to write the status of a quota for the first time.
-const LIMIT: Duration = Duration::from_secs(30);
+/// For a controller that has just been started to write the status of a quota for the first time, as long as
+/// an API server has for its own start: beside other work some take half a minute.
+const STARTS: Duration = Duration::from_secs(90);
+/// For Kubernetes to learn of a kind.
+const LEARNS: Duration = Duration::from_mins(1);
 
 /// Asks again while Kubernetes has yet to learn of the kind, which it looks for every half minute.
 pub(super) async fn known<F: AsyncFnMut() -> Answer>(mut ask: F) -> Answer {
@@ -17,7 +20,7 @@ pub(super) async fn known<F: AsyncFnMut() -> Answer>(mut ask: F) -> Answer {
         match ask().await {
             Err(refusal)
                 if refusal.message.contains("status unknown for quota")
-                    && begun.elapsed() < 2 * LIMIT =>
+                    && begun.elapsed() < LEARNS =>
             {
                 pause(200).await;
             }
@@ -43,7 +46,7 @@ impl ControlPlane {
         made.unwrap_or_else(|refusal| panic!("{}", refusal.message));
         let path = format!("/api/v1/namespaces/{SYSTEM_NAMESPACE}/resourcequotas/{COUNTS}");
         // The controller writes once, what it knows, and would write over this.
-        eventually(LIMIT, async || {
+        eventually(STARTS, async || {
             let found = self.get(&path).await.map_err(|refusal| refusal.message)?;
             let status = &found["status"]["hard"];
             status
