@@ -158,9 +158,13 @@ fn conditions(
     let is_final = succeeded.0 != Verdict::Unknown;
     let verified = ExecutionCondition::SandboxVerified;
     let before = crds::condition::find(&status.conditions, verified.as_str()).cloned();
-    let mut next = vec![finding(ExecutionCondition::Succeeded, succeeded)];
+    let spell = |condition, word| {
+        let finding = finding(condition, word);
+        stated(finding, ExecutionCondition::as_str, ExecutionReason::as_str)
+    };
+    let mut next = vec![spell(ExecutionCondition::Succeeded, succeeded)];
     let of_sandbox = of_sandbox(proof, before.as_ref(), is_final);
-    next.extend(of_sandbox.map(|word| finding(verified, word)));
+    next.extend(of_sandbox.map(|word| spell(verified, word)));
     let said_before = next.len() == 1;
     status.observed_generation = run.generation;
     status.conditions = merge(&status.conditions, next, run.generation, now);
@@ -168,17 +172,14 @@ fn conditions(
     bound_size(status);
 }
 
-fn finding(condition: ExecutionCondition, (verdict, reason, message): Word) -> Stated {
-    stated(
-        Finding {
-            condition,
-            verdict,
-            reason,
-            message,
-        },
-        ExecutionCondition::as_str,
-        ExecutionReason::as_str,
-    )
+/// A condition, and what is said of it.
+fn finding<C, R>(condition: C, (verdict, reason, message): (Verdict, R, String)) -> Finding<C, R> {
+    Finding {
+        condition,
+        verdict,
+        reason,
+        message,
+    }
 }
 
 /// What there is to say of the sandbox, if that is new.
@@ -300,14 +301,10 @@ pub fn integration(
         (IntegrationCondition::Warm, warm),
         (IntegrationCondition::Scheduled, scheduled),
     ];
-    let spelled = spelled.map(|(condition, (verdict, reason, message))| -> Stated {
+    let spelled = spelled.map(|(condition, word)| -> Stated {
+        let finding = finding(condition, word);
         stated(
-            Finding {
-                condition,
-                verdict,
-                reason,
-                message,
-            },
+            finding,
             IntegrationCondition::as_str,
             IntegrationReason::as_str,
         )
