@@ -4,6 +4,7 @@
 //! [`all`], from which the CRD files are rendered. No client, no clock, no I/O.
 
 pub mod condition;
+pub mod digest;
 pub mod drill;
 pub mod execution;
 pub mod integration;

@@ -11,7 +11,6 @@ pub mod cli;
 pub mod conditions;
 pub mod counts;
 pub mod deadline;
-pub mod digest;
 pub mod dispatch;
 pub mod drill;
 pub mod egress;

@@ -69,27 +69,27 @@ pub fn tenant_of_cluster_role(name: &str) -> Option<&str> {
 /// Name of a probe pod. The same tenant, node and instant give the same name, so that a
 /// second attempt after a crash finds the first one's pod instead of making another.
 pub fn probe(tenant_uid: &str, node: &str, slot: i64) -> String {
-    let tag = crate::digest::of(&(tenant_uid, node, slot));
+    let tag = crds::digest::of(&(tenant_uid, node, slot));
     format!("{PROBE_PREFIX}{}", &tag[..12])
 }
 
 /// Name of an Execution that a schedule creates. The same Integration and time, in seconds since
 /// 1970, give the same name: a second attempt after a crash meets the first one's.
 pub fn scheduled(integration: &str, integration_uid: &str, second: i64) -> String {
-    let tag = crate::digest::of(&(integration_uid, second));
+    let tag = crds::digest::of(&(integration_uid, second));
     format!("{integration}-{}", &tag[..12])
 }
 
 /// Name of the policy of an Integration. Another Integration of the same name has another one,
 /// so that the old one may still be on its way out.
 pub fn egress(integration: &str, integration_uid: &str) -> String {
-    let tag = crate::digest::of(&integration_uid);
+    let tag = crds::digest::of(&integration_uid);
     format!("{EGRESS_PREFIX}{integration}-{}", &tag[..8])
 }
 
 /// Name of the policy of a Worker, another one for another Worker of the same name.
 pub fn worker_egress(worker: &str, worker_uid: &str) -> String {
-    let tag = crate::digest::of(&worker_uid);
+    let tag = crds::digest::of(&worker_uid);
     format!("{WORKER_POLICY_PREFIX}{worker}-{}", &tag[..8])
 }
 
@@ -100,6 +100,6 @@ pub fn worker(worker: &str) -> String {
 
 /// Name of a sandbox. The same Integration and tag give the same name.
 pub fn sandbox(integration_uid: &str, tag: &str) -> String {
-    let tag = crate::digest::of(&(integration_uid, tag));
+    let tag = crds::digest::of(&(integration_uid, tag));
     format!("{SANDBOX_PREFIX}{}", &tag[..16])
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::digest;
+use crds::digest;
 
 /// The first pause before what may help by itself, before jitter. Each one after it is
 /// twice as long.

@@ -10,7 +10,7 @@ use contract::{
     serve::{SERVE_VERSION, ServeConfig},
 };
 use crds::{
-    Integration,
+    Integration, digest,
     scalar::Amount,
     tenant::{Residency, Runtime},
     well_known::{
@@ -33,7 +33,6 @@ use super::{
     sandbox::MOLD_ANNOTATION,
 };
 use crate::{
-    digest,
     meta::{self, Owner},
     names,
     probe::{

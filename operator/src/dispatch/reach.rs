@@ -10,7 +10,7 @@
 use std::net::SocketAddr;
 
 use contract::{Check, ProbeRequest};
-use crds::well_known::INTEGRATION_LABEL;
+use crds::{digest::Fingerprint, well_known::INTEGRATION_LABEL};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::{ResourceExt, runtime::watcher};
 
@@ -21,7 +21,6 @@ use super::{
     turn::View,
 };
 use crate::{
-    digest::Fingerprint,
     egress::{self, Holder, Of},
     names,
     world::facts::{self, Child, Cluster, LivePolicy, Uid},

@@ -213,7 +213,7 @@ fn see(world: &World, object: &Value) {
         metadata["namespace"] = json!("tenant-acme");
     }
     if metadata["uid"].is_null() {
-        let digest = crate::digest::of(&*metadata);
+        let digest = crds::digest::of(&*metadata);
         metadata["uid"] = json!(format!("00000000-0000-4000-8000-{}", &digest[..12]));
     }
     match kind.as_str() {
@@ -229,7 +229,7 @@ fn see(world: &World, object: &Value) {
 
 /// What an Integration asks for, at a moment of its own.
 fn ask(world: &World, name: &str, egress: &Value, moment: u32) {
-    let digest = crate::digest::of(&name);
+    let digest = crds::digest::of(&name);
     let object = json!({
         "metadata": {"name": name, "namespace": "tenant-acme", "resourceVersion": moment.to_string(),
             "uid": format!("00000000-0000-4000-8000-{}", &digest[..12])},

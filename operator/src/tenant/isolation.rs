@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use crds::{
     condition::{Finding, Verdict},
+    digest::{self, Fingerprint},
     tenant::{Evidence, IsolationStatus, Outcome, Runtime, TenantCondition, TenantReason},
 };
 use k8s_openapi::api::core::v1::Pod;
@@ -22,7 +23,6 @@ use super::{
     validate,
 };
 use crate::{
-    digest::{self, Fingerprint},
     names,
     probe::{
         self, judge,

@@ -15,7 +15,10 @@ mod workload;
 
 use std::{collections::BTreeMap, fmt, net::IpAddr, net::SocketAddr, num::NonZero};
 
-use crds::well_known::MANAGER;
+use crds::{
+    digest::{self, Fingerprint},
+    well_known::MANAGER,
+};
 use k8s_openapi::{
     api::{
         core::v1::{LimitRange, Namespace, ResourceQuota, ServiceAccount},
@@ -39,7 +42,6 @@ pub use self::{
     storage::{LiveClass, LiveVolume, Reach},
     worker::{LiveReplica, LiveWorker, LiveWorkload, REVISION_LABEL, SUPERVISED, Trouble},
 };
-use crate::digest::{self, Fingerprint};
 
 /// Identity of an object for ever: two objects never share one. A UUID, packed in two halves, of which
 /// the lower begins with its variant (RFC 9562, 4.1) and is never zero, so that an optional one takes no

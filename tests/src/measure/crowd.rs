@@ -8,7 +8,7 @@
     reason = "it stands for the operator, and shares nothing with it"
 )]
 
-use crds::tenant::Runtime;
+use crds::{digest, tenant::Runtime};
 use kube::{
     Api, Client, ResourceExt,
     api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams},
@@ -35,8 +35,6 @@ const CHILDREN: [(&str, &str, bool); 8] = [
     (RBAC, CLUSTER_BINDING, false),
 ];
 const POLICY: &str = "NetworkPolicy";
-const FNV_BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
-const FNV_PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
 /// Whose the operator's writes are.
 const MANAGER: &str = "cloister";
 
@@ -84,14 +82,7 @@ fn standing(policy: &DynamicObject) -> Standing {
 fn boundary(mut policies: Vec<Standing>, (runtime, user_namespaces): (Runtime, bool)) -> String {
     policies.sort();
     let whole = json!([policies, runtime.as_str(), user_namespaces]);
-    // FNV-1a with 128 bits (IETF draft-eastlake-fnv), its upper half.
-    let digest = whole
-        .to_string()
-        .bytes()
-        .fold(FNV_BASIS, |state: u128, byte| {
-            (state ^ u128::from(byte)).wrapping_mul(FNV_PRIME)
-        });
-    format!("{:016x}", digest >> 64)
+    digest::of(&whole)[..16].to_owned()
 }
 
 impl Model {

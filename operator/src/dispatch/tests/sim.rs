@@ -746,7 +746,7 @@ impl Sim {
 
 /// A UUID of its own for each text.
 fn uid(text: &str) -> String {
-    Uid::parse(&format!("{:032x}", crate::digest::number(&text))).to_string()
+    Uid::parse(&format!("{:032x}", crds::digest::number(&text))).to_string()
 }
 
 fn merge(base: &mut Value, extra: &Value) {

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use crds::{
-    Worker,
+    Worker, digest,
     scalar::Amount,
     tenant::Runtime,
     well_known::{
@@ -26,7 +26,7 @@ use k8s_openapi::{
 
 use super::config::{self, ENTRYPOINT, SUPERVISOR};
 use crate::{
-    digest, meta, names,
+    meta, names,
     probe::pod::{NOBODY, as_nobody, confined},
     supervised::{
         self, CONFIG_OPTION, TMP, WORK, bringer, host_address, in_memory, mount, resources,

@@ -4,18 +4,15 @@
 
 use std::net::SocketAddr;
 
-use crds::well_known;
+use crds::{digest, well_known};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 
 use super::Observed;
-use crate::{
-    digest,
-    world::{
-        Concerns, Index,
-        facts::{self, Cluster},
-        watch::kinds::shared,
-    },
+use crate::world::{
+    Concerns, Index,
+    facts::{self, Cluster},
+    watch::kinds::shared,
 };
 
 /// Services whose endpoints matter.

@@ -1,4 +1,5 @@
-//! Fingerprints: short, stable across processes and releases, not for secrecy.
+//! Fingerprints, by which statuses, names and annotations tell one version of something from another:
+//! short, stable across processes and releases, not for secrecy.
 //!
 //! FNV-1a over the canonical JSON (object keys sorted, as `serde_json` does by default).
 //! Two boundaries that differ by accident must not look alike; someone who may write a
