@@ -6,7 +6,7 @@ use contract::run::{
 };
 use crds::execution::ExecutionReason;
 
-use super::{settle::DELETED, status::written};
+use super::status::written;
 
 /// Most bytes of a result as the API server writes it: half of what a status may have.
 const MAX_RESULT_WRITTEN: usize = 8 * 1024;
@@ -57,9 +57,13 @@ impl Outcome {
     }
 
     /// Says why it came to that, where that is known: it had to make room for another one, or its
-    /// Integration is gone, with all its sandboxes.
-    pub fn explain(&mut self, replaced: bool, orphaned: bool, integration: &str) {
-        let deleted = self.reason == ExecutionReason::Evicted || self.message == DELETED;
+    /// Integration is gone, with all its sandboxes. `taken` says that its pod is no more.
+    pub fn explain(&mut self, replaced: bool, taken: bool, orphaned: bool, integration: &str) {
+        let deleted = match self.reason {
+            ExecutionReason::Evicted => true,
+            ExecutionReason::NodeLost => taken,
+            _ => false,
+        };
         if replaced && self.reason == ExecutionReason::Canceled {
             self.message.push_str(
                 "; it made room for another one, as spec.concurrency.policy of the Integration is Replace",
@@ -71,17 +75,11 @@ impl Outcome {
         }
     }
 
-    /// The same of a command of which no word was heard.
-    pub fn without_output(mut self) -> Self {
-        self.message = self.message.replacen(LOOK, "", 1);
-        self
-    }
-
-    /// What a sandbox's report says.
-    pub fn of_report(text: &[u8]) -> Self {
+    /// What a sandbox's report says, of a command that was `heard` to write something, or was not.
+    pub fn of_report(text: &[u8], heard: bool) -> Self {
         match serde_json::from_slice::<RunReport>(text) {
             Ok(report) if report.version == RUN_VERSION => match report.outcome {
-                Told::Ended(ending) => of_ending(ending),
+                Told::Ended(ending) => of_ending(ending, heard),
                 Told::Refused(refusal) => Self::new(of_refusal(refusal.reason), refusal.message),
             },
             Ok(report) => Self::new(
@@ -121,7 +119,7 @@ const fn of_refusal(reason: RefusalReason) -> ExecutionReason {
     }
 }
 
-fn of_ending(ending: Ending) -> Outcome {
+fn of_ending(ending: Ending, heard: bool) -> Outcome {
     let kills = ending.oom_kills.unwrap_or_default();
     let (reason, message) = match (ending.cause, ending.exit) {
         (Cause::TimedOut, _) => (
@@ -142,7 +140,7 @@ fn of_ending(ending: Ending) -> Outcome {
              Integration"
                 .to_owned(),
         ),
-        (Cause::Completed, exit) => (ExecutionReason::Failed, failure(exit, kills)),
+        (Cause::Completed, exit) => (ExecutionReason::Failed, failure(exit, kills, heard)),
     };
     let (exit_code, signal) = match ending.exit {
         Exit::Code(code) => (Some(code.into()), None),
@@ -166,10 +164,11 @@ fn of_ending(ending: Ending) -> Outcome {
 }
 
 /// How a command failed. That some of its processes were killed for want of memory need not be why.
-fn failure(exit: Exit, kills: u64) -> String {
+fn failure(exit: Exit, kills: u64, heard: bool) -> String {
+    let look = if heard { LOOK } else { "" };
     let (how, look) = match exit {
-        Exit::Code(code) => (format!("the command ended with code {code}"), LOOK),
-        Exit::Signal(signal) => (format!("the command was ended by signal {signal}"), LOOK),
+        Exit::Code(code) => (format!("the command ended with code {code}"), look),
+        Exit::Signal(signal) => (format!("the command was ended by signal {signal}"), look),
         Exit::Unknown => ("it is not known how the command ended".to_owned(), ""),
     };
     if kills == 0 {
@@ -232,7 +231,7 @@ mod tests {
     fn reason(outcome: Told) -> ExecutionReason {
         let version = RUN_VERSION;
         let report = serde_json::to_vec(&RunReport { version, outcome }).unwrap();
-        Outcome::of_report(&report).reason
+        Outcome::of_report(&report, true).reason
     }
 
     #[test]
@@ -268,7 +267,7 @@ mod tests {
                 left_behind,
                 ..ending(Cause::Completed, Exit::Code(3), None)
             };
-            let outcome = of_ending(ending);
+            let outcome = of_ending(ending, true);
             assert_eq!(outcome.may_be_retried(), !left_behind);
             assert_eq!(outcome.message.contains("did not end when"), left_behind);
         }
@@ -276,7 +275,8 @@ mod tests {
 
     #[test]
     fn processes_killed_for_memory_are_named_whatever_the_command_made_of_it() {
-        let message = |exit, kills| of_ending(ending(Cause::Completed, exit, Some(kills))).message;
+        let message =
+            |exit, kills| of_ending(ending(Cause::Completed, exit, Some(kills)), true).message;
         for (exit, kills, words) in [
             (
                 Exit::Code(3),
@@ -313,7 +313,7 @@ mod tests {
                 result,
                 message,
                 ..
-            } = of_ending(ending);
+            } = of_ending(ending, true);
             assert_eq!(reason, ExecutionReason::Completed);
             (result, message)
         };
@@ -360,7 +360,7 @@ mod tests {
 
     #[test]
     fn a_report_that_makes_no_sense_leaves_the_outcome_unknown() {
-        let outcome = Outcome::of_report(b"{");
+        let outcome = Outcome::of_report(b"{", true);
         assert_eq!(outcome.reason, ExecutionReason::NodeLost);
         assert!(outcome.message.contains("cannot be read"));
     }

@@ -250,10 +250,7 @@ impl Book {
 /// What became of a run by its sandbox's report. A request to end that came from outside the
 /// pod, and not from us, was the node's or somebody's who deleted the pod.
 fn outcome(run: &Run, report: &[u8]) -> Outcome {
-    let mut outcome = Outcome::of_report(report);
-    if run.output.is_empty() {
-        outcome = outcome.without_output();
-    }
+    let mut outcome = Outcome::of_report(report, !run.output.is_empty());
     if outcome.reason == ExecutionReason::Canceled && !run.told_to_end {
         outcome.reason = ExecutionReason::Evicted;
         "the pod was asked to end: evicted, drained or deleted".clone_into(&mut outcome.message);
