@@ -10,8 +10,9 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use tests::{
-    control_plane::{ControlPlane, pause},
+    control_plane::{ControlPlane, documents, pause},
     stand_in::NOBODY,
 };
 use tokio::{
@@ -32,6 +33,7 @@ pub(crate) struct Recipe {
     program: PathBuf,
     kubeconfig: PathBuf,
     log: PathBuf,
+    env: Vec<(String, String)>,
     admin: SocketAddr,
     /// Where sandboxes dial it.
     pub(crate) dispatch: SocketAddr,
@@ -55,6 +57,7 @@ impl Recipe {
             program,
             kubeconfig: plane.operator_kubeconfig(),
             log: plane.audit_log().with_file_name("operator.log"),
+            env: shipped(),
             admin,
             dispatch,
         })
@@ -77,6 +80,7 @@ impl Recipe {
             .args(["operator", "--name", "operator-0", "--admin", &admin])
             .args(["--dispatch", &dispatch, "--probe-interval", "24h"])
             .args(["--image-volumes", "false", "--pod-ip", NOBODY])
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
             .env("KUBECONFIG", &self.kubeconfig)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -117,6 +121,20 @@ impl Recipe {
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(12)..].join("\n")
     }
+}
+
+/// What the manifests set in an operator's environment, but for what is set otherwise in ours.
+fn shipped() -> Vec<(String, String)> {
+    let manifest = include_str!("../../../../manifests/install/operator.yaml");
+    let text = |value: &Value| value.as_str().map(ToOwned::to_owned);
+    documents(manifest)
+        .iter()
+        .filter_map(|object| object.pointer("/spec/template/spec/containers/0/env"))
+        .filter_map(Value::as_array)
+        .flatten()
+        .filter_map(|one| Some((text(&one["name"])?, text(&one["value"])?)))
+        .filter(|(name, _)| std::env::var_os(name).is_none())
+        .collect()
 }
 
 /// Two that are free now, held at once so that they differ.
