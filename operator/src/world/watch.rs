@@ -37,6 +37,9 @@ use super::{
 /// Objects of ours in one answer of a listing, which is read whole: even of the largest that tenants may
 /// make, a fraction of what the operator has.
 const PAGE: u32 = 50;
+/// The same of other kinds. At the start all kinds are listed at once, and what is kept of them comes to
+/// lie between what is not.
+const PAGE_OF_OTHERS: u32 = 100;
 /// How long one request watches, in seconds; the next one goes on where it ended. A stream
 /// that falls silent is noticed 5 s after its end, by kube; when nobody answers the next
 /// request either, that is a failure, by [`deadline`](crate::deadline).
@@ -310,10 +313,12 @@ where
 
     async fn run(mut self, mut take: impl FnMut(watcher::Event<K>)) {
         'listing: loop {
-            let mut config = watcher::Config::default().timeout(OPEN);
-            if K::group(&()) == GROUP {
-                config = config.page_size(PAGE);
-            }
+            let page = if K::group(&()) == GROUP {
+                PAGE
+            } else {
+                PAGE_OF_OTHERS
+            };
+            let mut config = watcher::Config::default().timeout(OPEN).page_size(page);
             config.label_selector.clone_from(&self.labels);
             let mut events = std::pin::pin!(watcher(self.api.clone(), config).default_backoff());
             while let Some(event) = events.next().await {
