@@ -48,8 +48,8 @@ const REMEMBERED: Duration = Duration::from_mins(2);
 /// The state.
 #[derive(Debug)]
 pub struct Book {
-    /// By namespace.
-    pub(super) tenants: HashMap<Arc<str>, Landlord>,
+    /// By namespace. Boxed: a third of a map's places are empty.
+    pub(super) tenants: HashMap<Arc<str>, Box<Landlord>>,
     /// Integrations, and what Executions name as one.
     pub(super) lines: HashMap<Key, Line>,
     /// Executions that have not ended.
@@ -237,7 +237,7 @@ impl Book {
     /// A Tenant, as it is now.
     pub fn tenant(&mut self, tenant: &Tenant) {
         let namespace: Arc<str> = names::namespace(&tenant.name_any()).into();
-        let landlord = Landlord::of(tenant);
+        let landlord = Box::new(Landlord::of(tenant));
         if self.tenants.get(&namespace) == Some(&landlord) {
             return;
         }
@@ -247,7 +247,17 @@ impl Book {
             (line.reach, line.mold) = (Reach::Unweighed, None);
             self.dirty.insert(key.clone());
         }
-        self.tenants.insert(namespace, landlord);
+        self.tenants.insert(self.shared(&namespace), landlord);
+    }
+
+    /// The name of a namespace, as it is held already: two maps have all tenants' names.
+    pub(super) fn shared(&self, namespace: &Arc<str>) -> Arc<str> {
+        let tenant = self.tenants.get_key_value(namespace);
+        let denied = self.denied.get_key_value(namespace);
+        let held = tenant.map(|(name, _)| name);
+        held.or(denied.map(|(name, _)| name))
+            .unwrap_or(namespace)
+            .clone()
     }
 
     /// A Tenant that is gone.

@@ -118,7 +118,7 @@ impl Book {
     /// nothing while it is not, long before the Tenant says so: that is written once it is repaired.
     fn denies(&mut self, key: &Key, policy: Option<Uid>) {
         let before = match policy {
-            Some(uid) => self.denied.insert(key.namespace.clone(), uid),
+            Some(uid) => self.denied.insert(self.shared(&key.namespace), uid),
             None => self.denied.remove(&key.namespace),
         };
         if before.is_some() != policy.is_some() {

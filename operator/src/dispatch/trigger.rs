@@ -20,7 +20,7 @@ use super::{
     book::Book,
     line::{Key, Line},
     schedule::Step,
-    tenant::{Landlord, Shut},
+    tenant::Shut,
     turn::View,
     under_way,
 };
@@ -122,10 +122,10 @@ impl Book {
     /// may: what is created waits for that, and says so.
     pub(super) fn may_create(&self, key: &Key) -> bool {
         let landlord = self.tenants.get(&key.namespace);
-        let let_to = |landlord: &Landlord| landlord.shut != Some(Shut::Suspended);
+        let open = landlord.is_some_and(|landlord| landlord.shut != Some(Shut::Suspended));
         let line = self.lines.get(key);
         let known = line.and_then(|line| line.integration.as_ref());
-        landlord.is_some_and(let_to) && known.is_some_and(|known| !known.suspend && !known.deleting)
+        open && known.is_some_and(|known| !known.suspend && !known.deleting)
     }
 
     /// Creates what is due.
