@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crds::{Integration, Tenant, execution::ExecutionReason};
+use crds::{Integration, Tenant};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
@@ -24,7 +24,6 @@ use super::{
     run::{Ended, Run, Stage},
     sandbox::{Facts, Proof, Sandbox},
     setback::Setback,
-    settle::DELETED,
     silence::Silence,
     talk::Opening,
     tenant::Landlord,
@@ -237,8 +236,9 @@ impl Book {
     /// A Tenant, as it is now.
     pub fn tenant(&mut self, tenant: &Tenant) {
         let namespace: Arc<str> = names::namespace(&tenant.name_any()).into();
-        let landlord = Box::new(Landlord::of(tenant));
-        if self.tenants.get(&namespace) == Some(&landlord) {
+        let landlord = Landlord::of(tenant);
+        let held = self.tenants.get(&namespace);
+        if held.is_some_and(|held| **held == landlord) {
             return;
         }
         let here = self.lines.iter_mut();
@@ -247,17 +247,15 @@ impl Book {
             (line.reach, line.mold) = (Reach::Unweighed, None);
             self.dirty.insert(key.clone());
         }
-        self.tenants.insert(self.shared(&namespace), landlord);
+        let namespace = self.shared(&namespace);
+        self.tenants.insert(namespace, Box::new(landlord));
     }
 
     /// The name of a namespace, as it is held already: two maps have all tenants' names.
     pub(super) fn shared(&self, namespace: &Arc<str>) -> Arc<str> {
-        let tenant = self.tenants.get_key_value(namespace);
-        let denied = self.denied.get_key_value(namespace);
-        let held = tenant.map(|(name, _)| name);
-        held.or(denied.map(|(name, _)| name))
-            .unwrap_or(namespace)
-            .clone()
+        let tenant = self.tenants.get_key_value(namespace).map(|held| held.0);
+        let denied = || self.denied.get_key_value(namespace).map(|held| held.0);
+        tenant.or_else(denied).unwrap_or(namespace).clone()
     }
 
     /// A Tenant that is gone.
@@ -379,7 +377,7 @@ impl Book {
                 Some(end) => (run.uid, Outcome::new(end.reason, end.message)),
                 // Its command may go on where no kubelet is heard, until it ends itself.
                 None if fenced => return,
-                None => (run.uid, Outcome::adrift(ExecutionReason::NodeLost, DELETED)),
+                None => (run.uid, Outcome::taken(true)),
             };
             self.conclude(run, outcome);
         }

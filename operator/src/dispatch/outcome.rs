@@ -30,8 +30,13 @@ pub struct Outcome {
     pub result: Option<String>,
     /// The command may still be running where nobody sees it.
     pub adrift: bool,
+    /// Its pod was taken away, and nothing else is known of its end.
+    pub taken: bool,
 }
 
+/// Of a run whose pod somebody took away.
+const DELETED: &str =
+    "the pod was deleted; the command may have run, and nothing is known of its end";
 /// Where to look for why a command failed.
 const LOOK: &str = "; look at status.output";
 
@@ -45,6 +50,7 @@ impl Outcome {
             signal: None,
             result: None,
             adrift: false,
+            taken: false,
         }
     }
 
@@ -56,14 +62,19 @@ impl Outcome {
         }
     }
 
+    /// One whose pod was taken away; `adrift` as in [`Outcome::adrift`].
+    pub fn taken(adrift: bool) -> Self {
+        Self {
+            adrift,
+            taken: true,
+            ..Self::new(ExecutionReason::NodeLost, DELETED)
+        }
+    }
+
     /// Says why it came to that, where that is known: it had to make room for another one, or its
-    /// Integration is gone, with all its sandboxes. `taken` says that its pod is no more.
-    pub fn explain(&mut self, replaced: bool, taken: bool, orphaned: bool, integration: &str) {
-        let deleted = match self.reason {
-            ExecutionReason::Evicted => true,
-            ExecutionReason::NodeLost => taken,
-            _ => false,
-        };
+    /// Integration is gone, with all its sandboxes.
+    pub fn explain(&mut self, replaced: bool, orphaned: bool, integration: &str) {
+        let deleted = self.reason == ExecutionReason::Evicted || self.taken;
         if replaced && self.reason == ExecutionReason::Canceled {
             self.message.push_str(
                 "; it made room for another one, as spec.concurrency.policy of the Integration is Replace",
@@ -160,6 +171,7 @@ fn of_ending(ending: Ending, heard: bool) -> Outcome {
         signal,
         result,
         adrift: ending.left_behind,
+        taken: false,
     }
 }
 
@@ -339,6 +351,19 @@ mod tests {
                 "{message}"
             );
             assert!(message.contains("was not kept"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_node_that_was_lost_stays_the_reason_though_the_integration_is_gone() {
+        let explained = |mut outcome: Outcome| {
+            outcome.explain(false, true, "hello");
+            outcome.message
+        };
+        let lost = Outcome::new(ExecutionReason::NodeLost, "its node is gone");
+        assert_eq!(explained(lost), "its node is gone");
+        for adrift in [false, true] {
+            assert!(explained(Outcome::taken(adrift)).starts_with("Integration hello was deleted"));
         }
     }
 

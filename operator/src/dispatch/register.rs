@@ -218,10 +218,8 @@ impl Book {
         };
         let line = self.lines.get(&run.line);
         let known = line.and_then(|line| line.integration.as_ref());
-        let pod = run.stage.pod();
         outcome.explain(
             run.replaced,
-            pod.is_some_and(|pod| !self.sandboxes.contains_key(&pod)),
             known.is_none_or(|known| known.deleting),
             &run.line.name,
         );

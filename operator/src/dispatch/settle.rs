@@ -30,9 +30,6 @@ const OVERTIME: Duration = Duration::from_secs(20);
 const OPENING: Duration = Duration::from_secs(5);
 /// What is shut for less than this keeps nobody from the sandbox that was just given to it.
 const SETTLING: Duration = Duration::from_secs(10);
-/// Of a run whose pod somebody took away.
-pub(super) const DELETED: &str =
-    "the pod was deleted; the command may have run, and nothing is known of its end";
 /// Of a run that nothing was begun of.
 const NEVER_STARTED: &str = "canceled before it started";
 /// Start deadline without one.
@@ -333,14 +330,12 @@ fn lost(run: &Run, sandbox: Option<&Sandbox>, now: Timestamp) -> Option<Outcome>
     if run.silent_since.is_none_or(|since| since + limit >= now) {
         return None;
     }
-    let message = match sandbox {
-        None => DELETED.to_owned(),
-        Some(sandbox) => {
-            let node = sandbox.pod.node.as_deref().unwrap_or("its node");
-            let seconds = limit.as_secs();
-            format!("no word from the sandbox on {node} for {seconds} s; {unknown}")
-        }
+    let Some(sandbox) = sandbox else {
+        return Some(Outcome::taken(!fenced));
     };
+    let node = sandbox.pod.node.as_deref().unwrap_or("its node");
+    let seconds = limit.as_secs();
+    let message = format!("no word from the sandbox on {node} for {seconds} s; {unknown}");
     Some(if fenced {
         Outcome::new(ExecutionReason::NodeLost, message)
     } else {

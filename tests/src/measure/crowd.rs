@@ -5,7 +5,7 @@
 //! which takes the one's proof for its own: nothing has looked at it.
 #![expect(
     clippy::disallowed_methods,
-    reason = "it stands for the operator, and shares nothing with it"
+    reason = "it stands for the operator, whose writes it makes"
 )]
 
 use crds::{digest, tenant::Runtime};
