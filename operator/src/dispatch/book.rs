@@ -5,7 +5,7 @@
 //! only writes under way are counted, which a new lead begins without.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -49,8 +49,8 @@ const REMEMBERED: Duration = Duration::from_mins(2);
 pub struct Book {
     /// By namespace. Boxed: a third of a map's places are empty.
     pub(super) tenants: HashMap<Arc<str>, Box<Landlord>>,
-    /// Integrations, and what Executions name as one.
-    pub(super) lines: HashMap<Key, Line>,
+    /// Integrations, and what Executions name as one; those of a tenant side by side.
+    pub(super) lines: BTreeMap<Key, Line>,
     /// Executions that have not ended.
     pub(super) runs: HashMap<Uid, Run>,
     /// Executions that have.
@@ -111,7 +111,7 @@ impl Book {
     pub fn new(workshop: Workshop) -> Self {
         Self {
             tenants: HashMap::new(),
-            lines: HashMap::new(),
+            lines: BTreeMap::new(),
             runs: HashMap::new(),
             ended: HashMap::new(),
             named: Pool::default(),
@@ -153,7 +153,7 @@ impl Book {
     pub fn lead(&mut self, workshop: Workshop, now: Timestamp) {
         self.workshop = workshop;
         self.led = now;
-        self.forget_molds(|_| true);
+        self.forget_molds();
         let binding = self.runs.values();
         let binding = binding.filter(|run| matches!(run.stage, Stage::Binding(_)));
         for uid in binding.map(|run| run.uid).collect::<Vec<_>>() {
@@ -193,7 +193,7 @@ impl Book {
     pub fn tick(&mut self, authorities: String, now: Timestamp) {
         if self.workshop.authorities != authorities {
             self.workshop.authorities = authorities;
-            self.forget_molds(|_| true);
+            self.forget_molds();
         }
         self.silence.look(self.sandboxes.values(), now);
         self.keep_again();
@@ -241,9 +241,7 @@ impl Book {
         if held.is_some_and(|held| **held == landlord) {
             return;
         }
-        let here = self.lines.iter_mut();
-        let here = here.filter(|(key, _)| key.namespace == namespace);
-        for (key, line) in here {
+        for (key, line) in self.lines.range_mut(Key::all_of(&namespace)) {
             (line.reach, line.mold) = (Reach::Unweighed, None);
             self.dirty.insert(key.clone());
         }
@@ -261,7 +259,8 @@ impl Book {
     /// A Tenant that is gone.
     pub fn tenant_gone(&mut self, name: &str) {
         let namespace = names::namespace(name);
-        self.forget_molds(|key| *key.namespace == *namespace);
+        let here = self.lines.range_mut(Key::all_of(&namespace));
+        here.for_each(|(_, line)| line.mold = None);
         self.tenants.remove(namespace.as_str());
     }
 
@@ -295,10 +294,9 @@ impl Book {
         self.touch(key);
     }
 
-    /// What sandboxes of these lines are made from has changed, or may have.
-    fn forget_molds(&mut self, which: impl Fn(&Key) -> bool) {
-        let lines = self.lines.iter_mut().filter(|(key, _)| which(key));
-        lines.for_each(|(_, line)| line.mold = None);
+    /// What sandboxes are made from has changed, or may have.
+    fn forget_molds(&mut self) {
+        self.lines.values_mut().for_each(|line| line.mold = None);
     }
 
     /// Every Integration that is known.

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    ops::RangeInclusive,
+    ops::{Range, RangeInclusive},
     sync::Arc,
     time::Duration,
 };
@@ -57,6 +57,11 @@ impl Key {
     /// The key of a namespaced object.
     pub fn of(object: &impl ResourceExt) -> Self {
         Self::new(&object.namespace().unwrap_or_default(), &object.name_any())
+    }
+
+    /// All keys of a namespace, whose name has no zero byte in it.
+    pub fn all_of(namespace: &str) -> Range<Self> {
+        Self::new(namespace, "")..Self::new(&format!("{namespace}\0"), "")
     }
 }
 

@@ -122,9 +122,8 @@ impl Book {
             None => self.denied.remove(&key.namespace),
         };
         if before.is_some() != policy.is_some() {
-            let here = self.lines.keys();
-            let here = here.filter(|line| line.namespace == key.namespace);
-            self.dirty.extend(here.cloned());
+            let here = self.lines.range(Key::all_of(&key.namespace));
+            self.dirty.extend(here.map(|(line, _)| line.clone()));
         }
     }
 

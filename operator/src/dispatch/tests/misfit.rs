@@ -89,3 +89,22 @@ fn a_boundary_that_the_cluster_does_not_have_is_refused_until_it_does() {
     assert!(sim.pass(1));
     assert_eq!(sim.condition("Ready")[..2], ["True", "Accepted"]);
 }
+
+#[test]
+fn a_tenants_change_is_no_matter_of_those_whose_names_are_like_its_own() {
+    let mut sim = Sim::new();
+    for neighbour in ["acm", "acme-2", "acmes"] {
+        sim.tenant(neighbour, "True");
+        let namespace = crate::names::namespace(neighbour);
+        sim.integration(&namespace, "hello", &json!({}));
+    }
+    for own in ["a", "hello", "z"] {
+        sim.integration(NAMESPACE, own, &json!({}));
+    }
+    assert!(sim.settle());
+    assert!(sim.book.dirty.is_empty());
+    tenant(&mut sim, "GVisor", "True");
+    let looked_at = sim.book.dirty.iter();
+    let looked_at: Vec<_> = looked_at.map(|key| (&*key.namespace, &*key.name)).collect();
+    assert_eq!(looked_at, ["a", "hello", "z"].map(|own| (NAMESPACE, own)));
+}
