@@ -157,7 +157,7 @@ pub async fn allow_lease(plane: &ControlPlane, tenant: &str) {
 }
 
 /// Stands for the scheduler and the kubelet where a probe is concerned: each probe ends at
-/// once and says that all is as it must be. Nothing is looked at.
+/// once and says that all is as it must be, and one that is to go goes. Nothing is looked at.
 pub fn pretend_probes(plane: &ControlPlane) -> Task<()> {
     let admin = plane.admin();
     Task::start(async move {
@@ -166,13 +166,30 @@ pub fn pretend_probes(plane: &ControlPlane) -> Task<()> {
             let nothing = Value::Null;
             let pods = send(&admin, Method::GET, path, "application/json", &nothing).await;
             for pod in pods.unwrap()["items"].as_array().into_iter().flatten() {
-                if pod["status"]["phase"] == "Pending" {
+                // A server whose client is killed in the middle of a deletion leaves a pod that is
+                // marked, and a kubelet removes it.
+                if pod["metadata"]["deletionTimestamp"].is_string() {
+                    remove(&admin, pod).await;
+                } else if pod["status"]["phase"] == "Pending" {
                     finish(&admin, pod).await;
                 }
             }
             pause(50).await;
         }
     })
+}
+
+async fn remove(admin: &Client, pod: &Value) {
+    let metadata = &pod["metadata"];
+    let text = |key: &str| metadata[key].as_str().unwrap();
+    let path = format!(
+        "/api/v1/namespaces/{}/pods/{}",
+        text("namespace"),
+        text("name")
+    );
+    let body = json!({"gracePeriodSeconds": 0, "preconditions": {"uid": metadata["uid"]}});
+    // One that is gone by now need not be removed.
+    let _ = send(admin, Method::DELETE, &path, "application/json", &body).await;
 }
 
 async fn finish(admin: &Client, pod: &Value) {
