@@ -9,12 +9,12 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
-use tests::{
+use ::tests::{
     control_plane::{ControlPlane, documents, pause},
     stand_in::NOBODY,
 };
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use tokio::{
     process::{Child, Command},
     time::timeout,
@@ -125,6 +125,13 @@ impl Recipe {
 
 /// What the manifests set in an operator's environment, but for what is set otherwise in ours.
 fn shipped() -> Vec<(String, String)> {
+    let mut shipped = of_manifests();
+    shipped.retain(|(name, _)| std::env::var_os(name).is_none());
+    shipped
+}
+
+/// What the manifests set in an operator's environment.
+fn of_manifests() -> Vec<(String, String)> {
     let manifest = include_str!("../../../../manifests/install/operator.yaml");
     let text = |value: &Value| value.as_str().map(ToOwned::to_owned);
     documents(manifest)
@@ -133,7 +140,6 @@ fn shipped() -> Vec<(String, String)> {
         .filter_map(Value::as_array)
         .flatten()
         .filter_map(|one| Some((text(&one["name"])?, text(&one["value"])?)))
-        .filter(|(name, _)| std::env::var_os(name).is_none())
         .collect()
 }
 
@@ -189,5 +195,18 @@ impl Operator {
             Err(_) => self.child.kill().await?,
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_heap_that_is_measured_is_the_one_that_is_shipped() {
+        let shipped = of_manifests();
+        for heap in ["MALLOC_ARENA_MAX", "MALLOC_MMAP_THRESHOLD_"] {
+            assert!(shipped.iter().any(|(name, _)| name == heap), "{shipped:?}");
+        }
     }
 }
