@@ -10,7 +10,7 @@ use tests::control_plane::{ControlPlane, Refusal, eventually, pause, send};
 
 use crate::{
     crashes::{Deaths, rest},
-    in_process::{Operator, Task, allow_lease, pretend_probes},
+    in_process::{Operator, Task, allow_lease, pretend_probes, remove},
     teardown::{pod, pod_path},
     tenants::{LIMIT, proven, tenant, with},
 };
@@ -358,17 +358,9 @@ fn pretend_ends(plane: &ControlPlane) -> Task<()> {
             let path = "/api/v1/pods?labelSelector=%21cloister.dev%2Frole";
             let pods = send(&admin, Method::GET, path, "application/json", &nothing).await;
             for pod in pods.unwrap()["items"].as_array().into_iter().flatten() {
-                if pod["metadata"]["deletionTimestamp"].is_null() {
-                    continue;
+                if pod["metadata"]["deletionTimestamp"].is_string() {
+                    remove(&admin, pod).await;
                 }
-                let text = |key: &str| pod["metadata"][key].as_str().unwrap();
-                let path = format!(
-                    "/api/v1/namespaces/{}/pods/{}",
-                    text("namespace"),
-                    text("name")
-                );
-                let now = json!({"gracePeriodSeconds": 0});
-                let _ = send(&admin, Method::DELETE, &path, "application/json", &now).await;
             }
             pause(50).await;
         }

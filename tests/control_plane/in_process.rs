@@ -18,6 +18,8 @@ use tests::{
 };
 use tokio::{runtime::Handle, task::JoinHandle};
 
+use crate::workers::pod_path;
+
 /// A task that ends with its owner.
 pub struct Task<T>(Option<JoinHandle<T>>);
 
@@ -179,15 +181,10 @@ pub fn pretend_probes(plane: &ControlPlane) -> Task<()> {
     })
 }
 
-async fn remove(admin: &Client, pod: &Value) {
-    let metadata = &pod["metadata"];
-    let text = |key: &str| metadata[key].as_str().unwrap();
-    let path = format!(
-        "/api/v1/namespaces/{}/pods/{}",
-        text("namespace"),
-        text("name")
-    );
-    let body = json!({"gracePeriodSeconds": 0, "preconditions": {"uid": metadata["uid"]}});
+/// As a kubelet does once nothing of a pod runs any more.
+pub async fn remove(admin: &Client, pod: &Value) {
+    let path = pod_path(pod);
+    let body = json!({"gracePeriodSeconds": 0, "preconditions": {"uid": pod["metadata"]["uid"]}});
     // One that is gone by now need not be removed.
     let _ = send(admin, Method::DELETE, &path, "application/json", &body).await;
 }
@@ -216,8 +213,7 @@ async fn finish(admin: &Client, pod: &Value) {
         "name": "probe", "image": "probe", "imageID": "", "ready": false, "restartCount": 0,
         "state": {"terminated": {"exitCode": 0, "message": report.to_string()}},
     }]}});
-    let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
-    let path = format!("/api/v1/namespaces/{namespace}/pods/{name}");
+    let (path, name) = (pod_path(pod), text("/metadata/name"));
     // On the node that it was sent to, or what it says counts for nothing.
     let node = text("/metadata/annotations/cloister.dev~1node");
     let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name},
